@@ -1,0 +1,1 @@
+"""Algorium client."""

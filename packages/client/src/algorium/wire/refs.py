@@ -1,0 +1,87 @@
+"""
+References to algorithms: `owner/name`, `owner/name/version`, and the same by UUID.
+
+Source: wire specification, "Path normalisation".
+"""
+
+import re
+from dataclasses import dataclass
+
+_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_PREFIX = re.compile(r"algo:/{0,2}", re.IGNORECASE)
+
+
+class RefSyntaxError(ValueError):
+    """
+    The text is not a reference to an algorithm.
+
+    Attributes:
+        text: What was read.
+        column: Where it went wrong, from 0.
+        reason: What was expected there.
+    """
+
+    def __init__(self, text: str, column: int, reason: str) -> None:
+        super().__init__(f"{text!r}, column {column}: {reason}")
+        self.text = text
+        self.column = column
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmRef:
+    """
+    Which algorithm, and which version of it.
+
+    Attributes:
+        owner: Account name as written; empty when *algorithm_id* is given.
+        name: Algorithm name as written; empty when *algorithm_id* is given.
+        version: Version segment as written, empty for "latest".
+        algorithm_id: Lower-case UUID of the algorithm, or empty.
+    """
+
+    owner: str = ""
+    name: str = ""
+    version: str = ""
+    algorithm_id: str = ""
+
+    def __str__(self) -> str:
+        """Return the normal form without the scheme: `owner/name[/version]`."""
+        head = self.algorithm_id or f"{self.owner}/{self.name}"
+        return f"{head}/{self.version}" if self.version else head
+
+    @property
+    def uri(self) -> str:
+        """The normal form with its scheme: `algo://owner/name[/version]`."""
+        return f"algo://{self}"
+
+    @classmethod
+    def parse(cls, text: str) -> "AlgorithmRef":
+        """
+        Read a reference as any client writes it.
+
+        An `algo://` prefix (also with a merged slash), leading, trailing and doubled slashes are
+        dropped. A first segment that is a UUID names the algorithm by its id.
+
+        Raises:
+            RefSyntaxError: Segments are missing, too many, or not names.
+        """
+        prefix = _PREFIX.match(text.lstrip("/"))
+        rest = text.lstrip("/")[prefix.end() :] if prefix else text
+        segments = [segment for segment in rest.split("/") if segment]
+        if segments and _UUID.fullmatch(segments[0]):
+            if len(segments) > 2:
+                raise RefSyntaxError(text, text.rfind(segments[2]), "expected ID/VERSION")
+            version = segments[1] if len(segments) == 2 else ""
+            return cls(algorithm_id=segments[0].lower(), version=version)
+        if len(segments) not in {2, 3}:
+            raise RefSyntaxError(text, len(text), "expected OWNER/NAME or OWNER/NAME/VERSION")
+        for segment in segments[:2]:
+            if not _NAME.fullmatch(segment):
+                raise RefSyntaxError(
+                    text, text.find(segment), "names are a letter, then letters, digits and _"
+                )
+        return cls(
+            owner=segments[0], name=segments[1], version=segments[2] if len(segments) == 3 else ""
+        )

@@ -1,0 +1,1 @@
+"""HTTP faces: bytes in, one service call, bytes out."""

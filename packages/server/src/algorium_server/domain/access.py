@@ -1,0 +1,149 @@
+"""
+What a principal may do. One place decides; services ask, nothing else does.
+
+A "no" is a value with its reason, not an exception: callers choose between "forbidden" and
+"not there".
+
+Source: wire specification, "Roles and rights", "API keys", "Special names and who may do what".
+"""
+
+import re
+from dataclasses import dataclass
+
+from algorium_server.domain.algorithms import Algorithm, SourceVisibility
+from algorium_server.domain.collections import Collection, CollectionKind, ReadAcl
+from algorium_server.domain.identity import KeyKind, Principal, Role
+
+_ACL_ENTRY = re.compile(r"algo://(?:\*|([^/*]+)/(?:\*|([^/*]+)(?:/\*)?))")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Go ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """
+    No.
+
+    Attributes:
+        reason: For the log, and where it is harmless for the caller.
+        is_hidden: The caller may not even learn that the thing exists.
+    """
+
+    reason: str
+    is_hidden: bool = False
+
+
+Verdict = Allowed | Refused
+ALLOWED = Allowed()
+
+
+def is_owner_like(principal: Principal, owner_id: str) -> bool:
+    """Whether the principal is the owner, or belongs to the owning organization in any role."""
+    return principal.account.account_id == owner_id or owner_id in principal.roles
+
+
+def may_call(principal: Principal, *, owner: str, algorithm: Algorithm) -> Verdict:
+    """
+    Decide whether the principal may call *algorithm*, whatever the version.
+
+    Args:
+        principal: Who calls.
+        owner: Username of the algorithm's owner, for the key's allow list.
+        algorithm: What is called.
+    """
+    if principal.acting is not None:
+        if not principal.acting.is_pipeline_enabled:
+            return Refused("the calling algorithm has pipeline_enabled=false")
+        return ALLOWED
+    key = principal.key
+    if key is None:
+        return ALLOWED
+    if key.kind is KeyKind.ADMIN:
+        return Refused("admin keys may not call algorithms")
+    if not key.permissions.allow_algo:
+        return Refused("the key has allow_algo=false")
+    if not any(_acl_matches(e, owner, algorithm.name) for e in key.permissions.algo_acl):
+        return Refused("no algo_acl entry of the key matches")
+    return ALLOWED
+
+
+def may_see_source(principal: Principal, algorithm: Algorithm) -> bool:
+    """Whether the principal may see source and stack traces."""
+    return algorithm.settings.source_visibility is SourceVisibility.OPEN or is_owner_like(
+        principal, algorithm.owner_id
+    )
+
+
+def may_use_data(principal: Principal, *, for_writing: bool) -> Verdict:
+    """Decide whether the principal's key opens the Data API at all."""
+    key = principal.key
+    if principal.acting is not None or key is None:
+        return ALLOWED
+    if key.kind is KeyKind.ADMIN:
+        return Refused("admin keys may not use data")
+    if for_writing and not key.permissions.allow_data_write:
+        return Refused("the key has allow_data_write=false")
+    if not for_writing and not key.permissions.allow_data:
+        return Refused("the key has allow_data=false")
+    return ALLOWED
+
+
+def may_read(principal: Principal, collection: Collection) -> Verdict:
+    """Decide whether the principal may list *collection* and read its files."""
+    if collection.kind is not CollectionKind.ACCOUNT:
+        return _may_use_special(principal, collection)
+    if is_owner_like(principal, collection.owner_id):
+        return ALLOWED
+    if collection.acl is ReadAcl.PUBLIC:
+        return ALLOWED
+    acting = principal.acting
+    if (
+        collection.acl is ReadAcl.MY_ALGORITHMS
+        and acting is not None
+        and acting.owner_id == collection.owner_id
+    ):
+        return ALLOWED
+    return Refused("the collection's ACL does not include the caller")
+
+
+def may_write(principal: Principal, collection: Collection) -> Verdict:
+    """Decide whether the principal may change *collection* and its files."""
+    if collection.kind is not CollectionKind.ACCOUNT:
+        return _may_use_special(principal, collection)
+    return may_write_for(principal, collection.owner_id)
+
+
+def may_write_for(principal: Principal, owner_id: str) -> Verdict:
+    """Decide whether the principal may create collections for the account *owner_id*."""
+    if principal.account.account_id == owner_id:
+        return ALLOWED
+    if principal.roles.get(owner_id) in {Role.OWNER, Role.MEMBER}:
+        return ALLOWED
+    return Refused("only the owner and members of the owning organization may write")
+
+
+def _may_use_special(principal: Principal, collection: Collection) -> Verdict:
+    if collection.owner_id != principal.account.account_id:
+        return Refused("the collection belongs to another caller", is_hidden=True)
+    acting = principal.acting
+    if collection.kind is CollectionKind.SESSION:
+        if acting is None or acting.tree_id != collection.name:
+            return Refused("the session belongs to another call", is_hidden=True)
+        return ALLOWED
+    if acting is not None and acting.algorithm_id != collection.algorithm_id:
+        return Refused("the collection belongs to another algorithm", is_hidden=True)
+    return ALLOWED
+
+
+def _acl_matches(entry: str, owner: str, name: str) -> bool:
+    match = _ACL_ENTRY.fullmatch(entry)
+    if match is None:
+        return False
+    if match[1] is None:
+        return True
+    if match[1].lower() != owner.lower():
+        return False
+    return match[2] is None or match[2].lower() == name.lower()

@@ -1,0 +1,127 @@
+"""
+Calls: what goes in, what comes out, and how long it may take.
+
+Source: wire specification, "Calling algorithms".
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from algorium_server.domain.errors import InvalidInput
+from algorium_server.domain.limits import CALL_TIMEOUT_S_DEFAULT, CALL_TIMEOUT_S_MAX
+
+
+class ContentType(StrEnum):
+    """The types of an algorithm's input and output; `void` is an output only."""
+
+    JSON = "json"
+    TEXT = "text"
+    BINARY = "binary"
+    VOID = "void"
+
+
+class Output(StrEnum):
+    """How a caller wants the answer: an envelope, the bare result, or none."""
+
+    DEFAULT = "default"
+    RAW = "raw"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """What a caller asked for beside the input."""
+
+    timeout_s: float = CALL_TIMEOUT_S_DEFAULT
+    output: Output = Output.DEFAULT
+    wants_stdout: bool = False
+    wants_timing: bool = False
+    is_sudo: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallInput:
+    """An input: its type and its bytes (JSON and text as UTF-8, binary as is)."""
+
+    content_type: ContentType
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where the time of a call went, in seconds."""
+
+    queue_s: float
+    load_s: float
+    run_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSuccess:
+    """
+    A result.
+
+    Attributes:
+        body: JSON and text as valid UTF-8 (JSON checked to be one value), binary as is.
+        stdout: What the algorithm printed during this call, both streams merged.
+    """
+
+    content_type: ContentType
+    body: bytes
+    timings: Timings
+    stdout: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailure:
+    """
+    The algorithm failed: a result of the call, not a failure of the platform.
+
+    Attributes:
+        error_type: A standard error type (`algorium.wire.codes`).
+        stacktrace: Empty when there is none.
+        is_input_refused: The input could not be decoded by the slot (HTTP 400, not a result).
+    """
+
+    message: str
+    error_type: str
+    timings: Timings
+    stacktrace: str = ""
+    stdout: str = ""
+    is_input_refused: bool = False
+
+
+CallOutcome = CallSuccess | CallFailure
+
+TIMEOUT_MESSAGE = "Failed to run algorithm - may have timed-out or hit out-of-memory error"
+"""Compared literally by an old client; also used when memory runs out."""
+
+
+def parse_timeout(text: str) -> float:
+    """
+    Read the `timeout` of a call in seconds; above the maximum it is clamped.
+
+    Raises:
+        InvalidInput: Not a positive number.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise InvalidInput(f"timeout must be a positive number of seconds, not {text!r}")
+    return min(seconds, CALL_TIMEOUT_S_MAX)
+
+
+def parse_output(text: str) -> Output:
+    """
+    Read the `output` of a call; empty means the envelope.
+
+    Raises:
+        InvalidInput: None of `default`, `raw`, `void`.
+    """
+    try:
+        return Output(text or "default")
+    except ValueError:
+        raise InvalidInput(f"output must be raw, void or default, not {text!r}") from None

@@ -1,0 +1,178 @@
+"""
+The tree of errors. Services raise them; `api/errors.py` alone makes a status and a body of one.
+
+    AlgoriumError
+    ├── InvalidInput             400  6001  a field, name, path or value is wrong
+    ├── MalformedJson            400  2013  the body is not JSON
+    ├── InvalidRequest           400  2015  the request's form is wrong
+    │   ├── MethodNotAllowed     405
+    │   └── UnsupportedContentType 415
+    ├── TooLarge                 413  6001  the body exceeds its limit
+    ├── NotAuthenticated         401  2002  no, unknown or expired credentials
+    ├── NotAuthorized            403  2001  known, but not allowed
+    ├── NotFound                 404   -    nothing there, or not for this caller
+    │   ├── AlgorithmNotFound    404  1000
+    │   ├── PathNotFound         404   -
+    │   └── AccountNotFound      404  3000
+    ├── AlreadyExists            409   –
+    ├── TooManyRequests          429   -    a concurrency limit is reached
+    ├── PartlyDeleted            500   -    some entries could not be deleted
+    ├── InternalError            500  5001  our fault; carries an id to look up in the log
+    └── Unavailable              503  5001  cannot be served now or on this host
+
+An author's failing code is not here: that is a *result* of a call (`domain/calls.py`).
+
+Source: wire specification, "Errors".
+"""
+
+from typing import ClassVar
+
+from algorium.wire.codes import BY_NUMBER
+
+
+class AlgoriumError(Exception):
+    """
+    Base of everything the platform refuses or fails to do.
+
+    Attributes:
+        message: For the caller: what, which, what to do. Never empty, safe to show.
+        hint: What to do next, if that is not obvious from the message.
+        detail: For the log only; never reaches the wire.
+        fields: Further scalar members of the wire's `error` object.
+    """
+
+    code: ClassVar[int | None] = None
+    status: ClassVar[int] = 500
+    error_type: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str = "",
+        detail: str = "",
+        fields: dict[str, str | int | float | bool] | None = None,
+    ) -> None:
+        if not message and self.code is not None:
+            message = BY_NUMBER[self.code].sentence
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.detail = detail
+        self.fields = fields or {}
+
+
+class InvalidInput(AlgoriumError):
+    """A field, name, path or value is wrong."""
+
+    code = 6001
+    status = 400
+
+
+class MalformedJson(AlgoriumError):
+    """The body is not JSON."""
+
+    code = 2013
+    status = 400
+
+
+class InvalidRequest(AlgoriumError):
+    """The form of the request is wrong."""
+
+    code = 2015
+    status = 400
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The path does not answer this verb."""
+
+    status = 405
+
+
+class UnsupportedContentType(InvalidRequest):
+    """The body's type is none of the three input types."""
+
+    status = 415
+
+
+class TooLarge(AlgoriumError):
+    """The body exceeds its limit."""
+
+    code = 6001
+    status = 413
+
+
+class NotAuthenticated(AlgoriumError):
+    """There are no credentials, or they are unknown or expired."""
+
+    code = 2002
+    status = 401
+
+
+class NotAuthorized(AlgoriumError):
+    """The caller is known but not allowed to do this."""
+
+    code = 2001
+    status = 403
+
+    def __init__(self, message: str = "", **kwargs: str) -> None:
+        super().__init__(
+            message or "Caller is not authorized to perform the operation",
+            hint=kwargs.get("hint", ""),
+            detail=kwargs.get("detail", ""),
+        )
+
+
+class NotFound(AlgoriumError):
+    """Nothing is there, or nothing this caller may know of."""
+
+    status = 404
+
+
+class AlgorithmNotFound(NotFound):
+    """No such algorithm or version for this caller."""
+
+    code = 1000
+
+
+class PathNotFound(NotFound):
+    """No such file or directory for this caller."""
+
+    def __init__(self, message: str = "path not found") -> None:
+        super().__init__(message)
+
+
+class AccountNotFound(NotFound):
+    """No such user or organization."""
+
+    code = 3000
+
+
+class AlreadyExists(AlgoriumError):
+    """The name is taken."""
+
+    status = 409
+
+
+class TooManyRequests(AlgoriumError):
+    """A concurrency limit is reached; the same request may succeed later."""
+
+    status = 429
+
+
+class PartlyDeleted(AlgoriumError):
+    """Some entries of a directory could not be deleted; `fields["deleted"]` counts the others."""
+
+
+class InternalError(AlgoriumError):
+    """Our fault; `fields["id"]` finds the log line."""
+
+    code = 5001
+    status = 500
+
+
+class Unavailable(AlgoriumError):
+    """Cannot be served now, or not on this host; the message names the remedy."""
+
+    code = 5001
+    status = 503

@@ -1,0 +1,146 @@
+"""
+Who is asking: accounts, keys, principals.
+
+Source: wire specification, "Users", "Organizations", "API keys".
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from algorium_server.domain.errors import InvalidInput
+from algorium_server.domain.limits import ACCOUNT_NAME_CHARS_MAX
+
+_ACCOUNT_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
+
+
+class AccountKind(StrEnum):
+    """Users sign in; organizations own things together."""
+
+    USER = "user"
+    ORGANIZATION = "organization"
+
+
+class Role(StrEnum):
+    """What a user is in an organization."""
+
+    OWNER = "owner"
+    MEMBER = "member"
+    EXECUTOR = "executor"
+
+
+class KeyKind(StrEnum):
+    """What a key is for; the values are the wire's."""
+
+    STANDARD = "AlgorithmKey"
+    MANAGEMENT = "ManagementKey"
+    ADMIN = "PlatformAdminKey"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """
+    A user or an organization.
+
+    Attributes:
+        account_id: Lower-case UUID.
+        username: As created; unique without regard to case among users and organizations.
+        is_admin: Cluster administrator.
+    """
+
+    account_id: str
+    kind: AccountKind
+    username: str
+    email: str = ""
+    fullname: str = ""
+    is_admin: bool = False
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPermissions:
+    """
+    What a key may be used for. Entries only restrict; they never grant what the owner lacks.
+
+    Attributes:
+        algo_acl: Patterns `algo://*`, `algo://owner/*`, `algo://owner/name[/*]`.
+    """
+
+    allow_algo: bool = True
+    algo_acl: tuple[str, ...] = ()
+    allow_web_algo: bool = False
+    referer_host: str = ""
+    allow_data: bool = False
+    allow_data_write: bool = False
+    allow_algo_management: bool = False
+
+
+DEFAULT_KEY_PERMISSIONS = KeyPermissions(
+    algo_acl=("algo://*",), allow_data=True, allow_data_write=True, allow_algo_management=True
+)
+"""What the `default-key` of a new account may do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """An API key without its secret; the secret is kept as a digest only."""
+
+    key_id: str
+    account_id: str
+    label: str
+    kind: KeyKind
+    permissions: KeyPermissions
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActingAlgorithm:
+    """
+    The algorithm that acts for its caller, inside the call in flight.
+
+    Attributes:
+        tree_id: The root call's request id; names the `.session` collection.
+        deadline_at: Monotonic seconds; children inherit what remains.
+        depth: 1 for a call made by a client, 2 for its child, and so on.
+    """
+
+    algorithm_id: str
+    owner_id: str
+    tree_id: str
+    deadline_at: float
+    depth: int
+    is_pipeline_enabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """
+    Who is asking, with everything the permission rules look at.
+
+    Attributes:
+        account: Whose rights count, and who is billed.
+        key: The key that was shown; None inside algorithms.
+        acting: Set when an algorithm asks on behalf of *account*.
+        roles: Role of the account in each organization, by organization id.
+    """
+
+    account: Account
+    key: ApiKey | None = None
+    acting: ActingAlgorithm | None = None
+    roles: dict[str, Role] = field(default_factory=dict)
+
+
+def check_account_name(name: str) -> str:
+    """
+    Return *name* if an account may be called so.
+
+    Raises:
+        InvalidInput: Too long, or not a letter followed by letters, digits and underscores.
+    """
+    if len(name) > ACCOUNT_NAME_CHARS_MAX or not _ACCOUNT_NAME.fullmatch(name):
+        raise InvalidInput(
+            f"{name!r} cannot be an account name: use a letter, then letters, digits and "
+            f"underscores, {ACCOUNT_NAME_CHARS_MAX} characters at most"
+        )
+    return name

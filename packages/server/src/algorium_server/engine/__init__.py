@@ -1,0 +1,1 @@
+"""Slots: warm sandboxed processes that run versions."""

@@ -1,0 +1,1 @@
+"""One function per use case: check the right, call down, record."""

@@ -1,0 +1,1 @@
+"""SQL as plain functions on a connection; transactions are opened above."""
