@@ -62,7 +62,7 @@ CODES: Final[tuple[Code, ...]] = (
     Code(2015, "InvalidRequest", 400, False, "Request invalid."),
     Code(2016, "MalformedPackageSetContentsJson", 400, False, "Package set contents invalid."),
     Code(2017, "InvalidPackageSetStatus", 400, False, "Package set in the wrong state."),
-    Code(2018, "BadScmConnectionUpdateRequest", 400, False, "Body lacks owner."),
+    Code(2018, "BadScmConnectionUpdateRequest", 400, False, "Body lacks `owner`."),
     Code(3000, "UserNotFound", 404, False, "User unknown."),
     Code(3001, "MalformedUserJson", 400, False, "User body invalid."),
     Code(3003, "UsernameHasBeenTaken", 409, False, "Username used now or earlier."),
@@ -97,7 +97,7 @@ CODES: Final[tuple[Code, ...]] = (
     Code(4007, "DuplicatePackageSetContents", 400, False, "Duplicates in contents."),
     Code(4008, "ScmConnectionNotFound", 404, False, "User has no OAuth token for this SCM."),
     Code(4009, "ScmConfigurationNotFound", 404, False, "SCM configuration unknown."),
-    Code(4010, "MissingDateRange", 400, False, "Start_date or end_date missing."),
+    Code(4010, "MissingDateRange", 400, False, "`start_date` or `end_date` missing."),
     Code(
         4011, "SourceNotHostedHere", 400, False, "Only internally hosted source can be edited here."
     ),
@@ -121,7 +121,7 @@ CODES: Final[tuple[Code, ...]] = (
     Code(4082, "ScmBadRequestError", 400, False, "SCM called the request bad."),
     Code(4083, "ScmUnknownError", 500, False, "Unknown SCM failure."),
     Code(4084, "ScmConnectionError", 500, True, "SCM unreachable."),
-    Code(5001, "InternalServerError", 500, True, "Internal failure."),
+    Code(5001, "InternalServerError", 500, True, "There was an internal error."),
     Code(5002, "InvalidMarker", 400, False, "Pagination marker invalid."),
     Code(5003, "InvalidLimit", 400, False, "Limit outside 1…maximum."),
     Code(5004, "ConfigEntryNotFound", 404, False, "Configuration entry unknown."),
@@ -149,7 +149,7 @@ CODES: Final[tuple[Code, ...]] = (
         "Default provider cannot be deleted.",
     ),
     Code(8014, "EditSecretNotSupported", 400, False, "Provider cannot edit."),
-    Code(8060, "MissingQueryParameterEventTypes", 400, False, "Event_types missing."),
+    Code(8060, "MissingQueryParameterEventTypes", 400, False, "`event_types` missing."),
     Code(8061, "QueryParameterError", 400, False, "Query parameter invalid."),
 )
 """All codes, in the order of their numbers."""

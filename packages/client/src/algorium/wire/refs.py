@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_PREFIX = re.compile(r"algo:/{0,2}", re.IGNORECASE)
+_PREFIX = re.compile(r"/*algo:/{0,2}", re.IGNORECASE)
+_SEGMENT = re.compile(r"[^/]+")
 
 
 class RefSyntaxError(ValueError):
@@ -46,6 +47,14 @@ class AlgorithmRef:
     version: str = ""
     algorithm_id: str = ""
 
+    def __post_init__(self) -> None:
+        if self.algorithm_id:
+            is_valid = bool(_UUID.fullmatch(self.algorithm_id)) and not (self.owner or self.name)
+        else:
+            is_valid = all(_NAME.fullmatch(name) for name in (self.owner, self.name))
+        if not is_valid or "/" in self.version:
+            raise RefSyntaxError(str(self), 0, "expected OWNER/NAME or an id, and maybe a version")
+
     def __str__(self) -> str:
         """Return the normal form without the scheme: `owner/name[/version]`."""
         head = self.algorithm_id or f"{self.owner}/{self.name}"
@@ -67,21 +76,19 @@ class AlgorithmRef:
         Raises:
             RefSyntaxError: Segments are missing, too many, or not names.
         """
-        prefix = _PREFIX.match(text.lstrip("/"))
-        rest = text.lstrip("/")[prefix.end() :] if prefix else text
-        segments = [segment for segment in rest.split("/") if segment]
+        prefix = _PREFIX.match(text)
+        found = list(_SEGMENT.finditer(text, prefix.end() if prefix else 0))
+        segments = [match[0] for match in found]
         if segments and _UUID.fullmatch(segments[0]):
             if len(segments) > 2:
-                raise RefSyntaxError(text, text.rfind(segments[2]), "expected ID/VERSION")
-            version = segments[1] if len(segments) == 2 else ""
-            return cls(algorithm_id=segments[0].lower(), version=version)
+                raise RefSyntaxError(text, found[2].start(), "expected ID or ID/VERSION")
+            return cls(algorithm_id=segments[0].lower(), version="".join(segments[1:]))
         if len(segments) not in {2, 3}:
-            raise RefSyntaxError(text, len(text), "expected OWNER/NAME or OWNER/NAME/VERSION")
-        for segment in segments[:2]:
-            if not _NAME.fullmatch(segment):
+            column = found[3].start() if len(found) > 3 else len(text)
+            raise RefSyntaxError(text, column, "expected OWNER/NAME or OWNER/NAME/VERSION")
+        for match in found[:2]:
+            if not _NAME.fullmatch(match[0]):
                 raise RefSyntaxError(
-                    text, text.find(segment), "names are a letter, then letters, digits and _"
+                    text, match.start(), "names are a letter, then letters, digits and _"
                 )
-        return cls(
-            owner=segments[0], name=segments[1], version=segments[2] if len(segments) == 3 else ""
-        )
+        return cls(owner=segments[0], name=segments[1], version="".join(segments[2:]))

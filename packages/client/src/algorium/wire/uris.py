@@ -10,7 +10,10 @@ from typing import Final
 
 PROTOCOLS: Final = frozenset({"data", "s3", "gs", "azureblob", "dropbox"})
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9]*)(?:\+([A-Za-z0-9_-]+))?:/{1,2}")
+# Wider than what is valid: `s3+my.label://x` is a wrong URI, not a hosted file with odd names.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9._-]*)(?:\+([A-Za-z0-9+._-]*))?:/{1,2}")
+_LABEL = re.compile(r"[A-Za-z0-9_-]+")
+_SEGMENT = re.compile(r"[^/]+")
 
 
 class UriSyntaxError(ValueError):
@@ -46,9 +49,13 @@ class DataUri:
     segments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise UriSyntaxError(str(self), 0, f"expected one of {', '.join(sorted(PROTOCOLS))}")
+        if self.label and (self.protocol == "data" or not _LABEL.fullmatch(self.label)):
+            raise UriSyntaxError(str(self), len(self.protocol) + 1, _why_no_label(self.protocol))
         for segment in self.segments:
-            if segment in {"", ".", ".."} or "/" in segment or "\0" in segment:
-                raise UriSyntaxError("/".join(self.segments), 0, f"{segment!r} cannot be a name")
+            if not _can_be_name(segment):
+                raise UriSyntaxError(str(self), 0, f"{segment!r} cannot be a name")
 
     def __str__(self) -> str:
         return f"{self.connector}://{'/'.join(self.segments)}"
@@ -93,14 +100,29 @@ class DataUri:
         """
         match = _SCHEME.match(text)
         if match is None:
-            return cls(segments=_split(text))
+            return cls(segments=_split(text, 0))
         protocol = match[1].lower()
         if protocol not in PROTOCOLS:
             raise UriSyntaxError(text, 0, f"expected one of {', '.join(sorted(PROTOCOLS))}")
-        if protocol == "data" and match[2]:
-            raise UriSyntaxError(text, match.start(2), "hosted data has no labels")
-        return cls(protocol=protocol, label=match[2] or "", segments=_split(text[match.end() :]))
+        label = match[2]
+        if label is not None and (protocol == "data" or not _LABEL.fullmatch(label)):
+            raise UriSyntaxError(text, match.start(2), _why_no_label(protocol))
+        return cls(protocol=protocol, label=label or "", segments=_split(text, match.end()))
 
 
-def _split(path: str) -> tuple[str, ...]:
-    return tuple(segment for segment in path.split("/") if segment)
+def _split(text: str, start: int) -> tuple[str, ...]:
+    found = list(_SEGMENT.finditer(text, start))
+    for match in found:
+        if not _can_be_name(match[0]):
+            raise UriSyntaxError(text, match.start(), f"{match[0]!r} cannot be a name")
+    return tuple(match[0] for match in found)
+
+
+def _can_be_name(segment: str) -> bool:
+    return segment not in {"", ".", ".."} and "/" not in segment and "\0" not in segment
+
+
+def _why_no_label(protocol: str) -> str:
+    if protocol == "data":
+        return "hosted data has no labels"
+    return "labels are letters, digits, _ and -"

@@ -70,6 +70,40 @@ def may_call(principal: Principal, *, owner: str, algorithm: Algorithm) -> Verdi
     return ALLOWED
 
 
+def may_call_from_web(principal: Principal, *, origin_host: str) -> Verdict:
+    """
+    Decide whether the principal's key may be used from a web page.
+
+    Args:
+        principal: Who calls.
+        origin_host: Host of the page, empty if the browser did not tell.
+
+    Source: wire specification, "Browser client".
+    """
+    if principal.key is None:
+        return ALLOWED
+    permissions = principal.key.permissions
+    if not permissions.allow_web_algo:
+        return Refused("the key has allow_web_algo=false")
+    if permissions.referer_host and permissions.referer_host.lower() != origin_host.lower():
+        return Refused("the key's referer_host does not match the page")
+    return ALLOWED
+
+
+def may_know_of(principal: Principal, algorithm: Algorithm, *, is_published: bool) -> bool:
+    """
+    Whether the principal may learn that *algorithm* exists.
+
+    Args:
+        principal: Who asks.
+        algorithm: What is asked about.
+        is_published: It has a version that anyone may call.
+    """
+    acting = principal.acting
+    is_itself = acting is not None and acting.algorithm_id == algorithm.algorithm_id
+    return is_published or is_itself or is_owner_like(principal, algorithm.owner_id)
+
+
 def may_see_source(principal: Principal, algorithm: Algorithm) -> bool:
     """Whether the principal may see source and stack traces."""
     return algorithm.settings.source_visibility is SourceVisibility.OPEN or is_owner_like(

@@ -109,7 +109,7 @@ def parse_timeout(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not seconds > 0:
+    if not (math.isfinite(seconds) and seconds > 0):
         raise InvalidInput(f"timeout must be a positive number of seconds, not {text!r}")
     return min(seconds, CALL_TIMEOUT_S_MAX)
 

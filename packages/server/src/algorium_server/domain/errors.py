@@ -3,6 +3,7 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
 
     AlgoriumError
     ├── InvalidInput             400  6001  a field, name, path or value is wrong
+    ├── InvalidMarker            400  5002  a listing did not give this marker
     ├── MalformedJson            400  2013  the body is not JSON
     ├── InvalidRequest           400  2015  the request's form is wrong
     │   ├── MethodNotAllowed     405
@@ -14,7 +15,9 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
     │   ├── AlgorithmNotFound    404  1000
     │   ├── PathNotFound         404   -
     │   └── AccountNotFound      404  3000
-    ├── AlreadyExists            409   –
+    ├── AlreadyExists            409   -
+    ├── AlgorithmNameTaken       400  1002  the owner has an algorithm of that name
+    ├── VersionAlreadyPublished  400  1007  nothing new to publish: compile first
     ├── TooManyRequests          429   -    a concurrency limit is reached
     ├── PartlyDeleted            500   -    some entries could not be deleted
     ├── InternalError            500  5001  our fault; carries an id to look up in the log
@@ -44,6 +47,8 @@ class AlgoriumError(Exception):
     code: ClassVar[int | None] = None
     status: ClassVar[int] = 500
     error_type: ClassVar[str | None] = None
+    sentence: ClassVar[str] = ""
+    """What is said when the raiser says nothing; empty means the sentence of the code."""
 
     def __init__(
         self,
@@ -53,8 +58,7 @@ class AlgoriumError(Exception):
         detail: str = "",
         fields: dict[str, str | int | float | bool] | None = None,
     ) -> None:
-        if not message and self.code is not None:
-            message = BY_NUMBER[self.code].sentence
+        message = message or self.sentence or BY_NUMBER[self.code or 5001].sentence
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -66,6 +70,13 @@ class InvalidInput(AlgoriumError):
     """A field, name, path or value is wrong."""
 
     code = 6001
+    status = 400
+
+
+class InvalidMarker(AlgoriumError):
+    """The marker of a page is none that a listing gave."""
+
+    code = 5002
     status = 400
 
 
@@ -114,54 +125,68 @@ class NotAuthorized(AlgoriumError):
 
     code = 2001
     status = 403
-
-    def __init__(self, message: str = "", **kwargs: str) -> None:
-        super().__init__(
-            message or "Caller is not authorized to perform the operation",
-            hint=kwargs.get("hint", ""),
-            detail=kwargs.get("detail", ""),
-        )
+    sentence = "Caller is not authorized to perform the operation"
 
 
 class NotFound(AlgoriumError):
     """Nothing is there, or nothing this caller may know of."""
 
     status = 404
+    sentence = "not found"
 
 
 class AlgorithmNotFound(NotFound):
     """No such algorithm or version for this caller."""
 
     code = 1000
+    sentence = BY_NUMBER[1000].sentence
 
 
 class PathNotFound(NotFound):
     """No such file or directory for this caller."""
 
-    def __init__(self, message: str = "path not found") -> None:
-        super().__init__(message)
+    sentence = "path not found"
 
 
 class AccountNotFound(NotFound):
     """No such user or organization."""
 
     code = 3000
+    sentence = BY_NUMBER[3000].sentence
 
 
 class AlreadyExists(AlgoriumError):
     """The name is taken."""
 
     status = 409
+    sentence = "the name is taken"
+
+
+class AlgorithmNameTaken(AlgoriumError):
+    """The owner has an algorithm of that name, in whatever case."""
+
+    code = 1002
+    status = 400
+
+
+class VersionAlreadyPublished(AlgoriumError):
+    """The newest successful build is published already, or there is none."""
+
+    code = 1007
+    status = 400
 
 
 class TooManyRequests(AlgoriumError):
     """A concurrency limit is reached; the same request may succeed later."""
 
     status = 429
+    sentence = "Too many requests: concurrent session limit reached"
 
 
 class PartlyDeleted(AlgoriumError):
     """Some entries of a directory could not be deleted; `fields["deleted"]` counts the others."""
+
+    sentence = "some entries could not be deleted"
 
 
 class InternalError(AlgoriumError):

@@ -14,9 +14,11 @@ CALL_INPUT_BYTES_MAX: Final = 10 * MIB
 CALL_OUTPUT_BYTES_MAX: Final = 15_000_000
 """15 MB on the wire: base64 output counts as encoded."""
 CALL_TIMEOUT_S_DEFAULT: Final = 300.0
+"""What the old service gave, and what its clients send."""
 CALL_TIMEOUT_S_MAX: Final = 3000.0
 """Longer timeouts are clamped, not refused: callers of the old service relied on that."""
 CALLS_IN_FLIGHT_PER_ACCOUNT_MAX: Final = 80
+"""What the old service promised; beyond it callers hear "too many" at once."""
 CHILD_CALLS_PER_TREE_MAX: Final = 24
 """Calls that one root call may have open below itself, in parallel or nested."""
 CALL_KILL_GRACE_S: Final = 2.0
@@ -26,33 +28,102 @@ CALL_KILL_GRACE_S: Final = 2.0
 LOAD_TIMEOUT_S: Final = 300.0
 """A hang while importing or in `load()` must not hang for ever."""
 SLOT_HEADER_BYTES_MAX: Final = 64 * 1024
+"""A header is a handful of numbers and words; more is an attack or a bug."""
 SLOT_BODY_BYTES_MAX: Final = 64 * MIB
 """What a slot may send in one frame: room to say "16 MB is too large" instead of breaking off."""
 STDOUT_BYTES_MAX: Final = MIB
 """Kept per call: head and tail, the gap is noted."""
 SLOT_MEMORY_BYTES: Final = 2048 * MIB
+"""Room for a usual model; what runs over hits only its own call."""
 SLOT_TMP_BYTES: Final = 512 * MIB
+"""The private `/tmp` lives in memory, so it must not grow at will."""
 SLOT_PROCESSES_MAX: Final = 256
+"""Enough for libraries with thread pools, too few for a fork bomb to be felt."""
 SLOT_OPEN_FILES_MAX: Final = 4096
+"""Enough for data sets of many files, too few to exhaust the host."""
 SLOT_SOURCE_COPY_BYTES_MAX: Final = 64 * MIB
 """Source trees up to this size are writable copies inside the slot, larger ones read-only."""
 SLOT_IDLE_S: Final = 600.0
+"""Warm slots cost memory: ten minutes without a call and the slot goes."""
 QUEUE_CALLS_MAX: Final = 1000
 """Per slot key; beyond it callers hear "no" at once instead of waiting in vain."""
 
 # Data
 FILE_NAME_BYTES_MAX: Final = 255
+"""As in most file systems, so that every file can be saved under its name."""
 COLLECTION_NAME_CHARS_MAX: Final = 100
+"""Longer than any name the suites of the old clients use."""
 LISTING_ENTRIES_MAX: Final = 1000
+"""Per page; a marker leads to the next one."""
 DATA_JSON_BYTES_MAX: Final = 64 * 1024
 """Bodies of POST and PATCH on the Data API: a name and an ACL."""
 BLOB_CHUNK_BYTES: Final = 256 * 1024
+"""Files stream in pieces of this size: memory does not depend on the size of a file."""
+BLOB_WRITE_BYTES: Final = MIB
+"""Collected before a write: handing it to a thread then costs little beside hashing it."""
+BLOB_GRACE_S: Final = 3600.0
+"""Blobs without a row are swept when they are older; a commit follows its blob within seconds."""
+BLOB_THREADS_MAX: Final = 8
+"""Disks serve several requests at once; a slow flush must not hold up all other files."""
+DELETED_WHOLE_FILES_MAX: Final = 10_000
+"""Collections up to this many files are deleted in one transaction, all or nothing."""
+DELETED_PER_STEP_FILES_MAX: Final = 250
+"""Larger ones shrink by so many files at a time: other writers wait for a moment only."""
+REFUSED_UPLOAD_BYTES_MAX: Final = 16 * MIB
+"""Read and thrown away after a refusal, so that a client still sending can read the answer."""
+REFUSED_UPLOAD_S_MAX: Final = 10.0
+"""The same in time: a client that sends slowly is cut off."""
 TEMP_COLLECTION_AGE_S: Final = 24 * 3600.0
+"""Files in `.algo/.../temp` are promised for about a day."""
 
 # Names
 ACCOUNT_NAME_CHARS_MAX: Final = 30
+"""What the old service allowed."""
 ALGORITHM_NAME_CHARS_MAX: Final = 100
+"""Names become file and module names; file systems allow a little more than this."""
 
 # Builds
 BUILD_TIMEOUT_S: Final = 1800.0
+"""A resolver that hangs must not hold a build for ever."""
 BUILD_LOG_BYTES_MAX: Final = 16 * MIB
+"""A log is one row and one answer; no real build needs more."""
+BUILD_MEMORY_BYTES: Final = 4096 * MIB
+"""For one tool of a build: resolvers and the imports of large libraries need more than a slot."""
+SOURCE_BYTES_MAX: Final = 512 * MIB
+"""Of one commit. Models belong into the Data API; the source is copied for every build."""
+SOURCE_FILES_MAX: Final = 50_000
+"""Of one commit; a forged tree can name millions in a few hundred bytes."""
+SOURCE_DIRECTORIES_DEEP_MAX: Final = 64
+"""Levels of directories in a commit: paths stay far below what systems accept."""
+
+# Store
+DATABASE_BUSY_TIMEOUT_S: Final = 30.0
+"""How long SQLite waits for another process (a backup, an operator's shell) that holds the lock."""
+DATABASE_CONNECT_TIMEOUT_S: Final = 10.0
+"""An unreachable PostgreSQL is reported well before a caller's own patience ends."""
+DATABASE_CONNECTIONS_MAX: Final = 10
+"""Per gateway: a few gateways stay below PostgreSQL's default of 100 connections."""
+DATABASE_READERS_MAX: Final = 4
+"""Connections that read SQLite, each with a thread of its own; one more writes."""
+
+# Jobs
+JOBS_CONCURRENT_MAX: Final = 16
+"""Durable jobs one gateway runs at the same time: a backlog must not crowd out waiting callers."""
+JOB_LEASE_S: Final = 30.0
+"""After a crash the others wait this long before they declare a job's runner dead."""
+JOB_POLL_S: Final = 5.0
+"""How soon work that another process queued, or whose delay ended, is noticed."""
+JOB_ATTEMPTS_MAX: Final = 20
+"""With the delays below, a job that cannot be delivered is given up after about an hour."""
+JOB_RETRY_S_FIRST: Final = 1.0
+"""A hiccup is over in a second; every further delay doubles."""
+JOB_RETRY_S_MAX: Final = 300.0
+"""Delays stop growing here, so that a cured receiver is noticed soon."""
+JOB_CANCEL_S: Final = 5.0
+"""What a cancelled handler gets to clean up before the shutdown goes on without it."""
+JOB_KEEP_S: Final = 7 * 24 * 3600.0
+"""Finished jobs are kept for a week: long enough to look into Monday what failed on Friday."""
+JOB_PRUNE_S: Final = 3600.0
+"""Between two clean-ups of finished jobs."""
+JOB_ERROR_CHARS_MAX: Final = 4096
+"""Kept of the text of a failure; the whole of it is in the log."""

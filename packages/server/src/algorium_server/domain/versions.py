@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeVar
 
-_EXACT = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
-_MINOR = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})(?:\.[*x])?")
-_MAJOR = re.compile(r"(0|[1-9]\d{0,8})(?:\.\*)?")
+_NUMBER = r"(0|[1-9][0-9]{0,8})"  # ASCII digits only; nine of them fit every column and client
+_EXACT = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
+_MINOR = re.compile(rf"{_NUMBER}\.{_NUMBER}(?:\.[*x])?")
+_MAJOR = re.compile(rf"{_NUMBER}(?:\.\*)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 

@@ -1,0 +1,142 @@
+"""Handles of algorithms: which one, with which options, and the call itself."""
+
+from dataclasses import replace
+from typing import Any, Self
+
+from algorium import _flow
+from algorium._flow import CallOptions, Output
+from algorium._responses import AlgoResponse, AsyncReceipt
+from algorium._transport import AsyncTransport, SyncTransport
+from algorium.wire.refs import AlgorithmRef
+
+
+class _Handle:
+    """
+    An algorithm with options. Immutable: every option returns a new handle.
+
+    Attributes:
+        ref: Which algorithm, and which version of it.
+        options: What to ask for beside the input.
+    """
+
+    __slots__ = ("options", "ref")
+
+    ref: AlgorithmRef
+    options: CallOptions
+
+    def __init__(self, ref: AlgorithmRef, options: CallOptions) -> None:
+        # Slots and object.__setattr__: a handle is shared between threads, nobody may change it.
+        object.__setattr__(self, "ref", ref)
+        object.__setattr__(self, "options", options)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"handles are immutable; {name} cannot be set")
+
+    def __repr__(self) -> str:
+        query = "&".join(f"{name}={value}" for name, value in self.options.query)
+        return f"<{type(self).__name__} {self.ref.uri}{'?' if query else ''}{query}>"
+
+    def timeout(self, seconds: float) -> Self:
+        """
+        Limit how long the call may run; 300 s if never said, 3000 s at most.
+
+        Raises:
+            ValueError: *seconds* is not positive.
+        """
+        return self._with(replace(self.options, timeout_s=seconds))
+
+    def stdout(self, wanted: bool = True) -> Self:
+        """Ask for what the algorithm prints (`metadata.stdout`); given to its owner only."""
+        return self._with(replace(self.options, stdout=wanted))
+
+    def timing(self, wanted: bool = True) -> Self:
+        """Ask where the call's time went (`metadata.timing`)."""
+        return self._with(replace(self.options, timing=wanted))
+
+    def output(self, mode: Output) -> Self:
+        """
+        Choose how the answer comes.
+
+        Args:
+            mode: `default`: result and metadata. `raw`: the bare result, without metadata; saves
+                the detour over base64 for binary results. `void`: at once and without a result,
+                while the call goes on; see also `send`.
+
+        Raises:
+            ValueError: *mode* is none of these.
+        """
+        return self._with(replace(self.options, output=mode))
+
+    def query(self, **parameters: str) -> Self:
+        """Add query parameters of the calling protocol that have no method here."""
+        return self._with(replace(self.options, extra={**self.options.extra, **parameters}))
+
+    def _with(self, options: CallOptions) -> Self:
+        raise NotImplementedError
+
+
+class AlgorithmHandle(_Handle):
+    """An algorithm to call, with options; see `Algorium.algo`."""
+
+    __slots__ = ("_transport",)
+
+    _transport: SyncTransport
+
+    def __init__(self, transport: SyncTransport, ref: AlgorithmRef, options: CallOptions) -> None:
+        super().__init__(ref, options)
+        object.__setattr__(self, "_transport", transport)
+
+    def pipe(self, value: Any) -> AlgoResponse:
+        """
+        Call the algorithm and wait for its result. Never repeated once anything was sent.
+
+        Args:
+            value: `str` goes as text, bytes as binary, everything else as JSON: JSON's own types,
+                dataclasses, TypedDicts, pydantic models, enums, sets, dates.
+
+        Raises:
+            AlgorithmError: The algorithm failed; one class per kind of failure.
+            ApiError: The platform refused the call, or failed.
+            TransportError: No usable answer came.
+            TypeError: *value* cannot be sent.
+        """
+        return self._transport.run(_flow.call(self.ref, value, self.options))
+
+    def send(self, value: Any) -> AsyncReceipt:
+        """
+        Start a call and return at once; its result is discarded (output `void`).
+
+        Raises:
+            ApiError: The platform refused the call.
+            TransportError: No usable answer came.
+            TypeError: *value* cannot be sent.
+        """
+        options = replace(self.options, output="void")
+        return self._transport.run(_flow.send(self.ref, value, options))
+
+    def _with(self, options: CallOptions) -> Self:
+        return type(self)(self._transport, self.ref, options)
+
+
+class AsyncAlgorithmHandle(_Handle):
+    """An algorithm to call from `asyncio`, with options; see `AsyncAlgorium.algo`."""
+
+    __slots__ = ("_transport",)
+
+    _transport: AsyncTransport
+
+    def __init__(self, transport: AsyncTransport, ref: AlgorithmRef, options: CallOptions) -> None:
+        super().__init__(ref, options)
+        object.__setattr__(self, "_transport", transport)
+
+    async def pipe(self, value: Any) -> AlgoResponse:
+        """Call the algorithm and wait for its result, as `AlgorithmHandle.pipe`."""
+        return await self._transport.run(_flow.call(self.ref, value, self.options))
+
+    async def send(self, value: Any) -> AsyncReceipt:
+        """Start a call and return at once, as `AlgorithmHandle.send`."""
+        options = replace(self.options, output="void")
+        return await self._transport.run(_flow.send(self.ref, value, options))
+
+    def _with(self, options: CallOptions) -> Self:
+        return type(self)(self._transport, self.ref, options)

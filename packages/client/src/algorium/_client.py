@@ -1,0 +1,203 @@
+"""The clients: one connection pool each, and handles of algorithms, files and directories."""
+
+import os
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar
+
+from algorium._algorithms import AlgorithmHandle, AsyncAlgorithmHandle
+from algorium._config import Connection, connection
+from algorium._data import DataDirectory, DataFile
+from algorium._data_async import AsyncDataDirectory, AsyncDataFile
+from algorium._flow import CallOptions
+from algorium._retry import RetryPolicy
+from algorium._transport import AsyncTransport, SyncTransport, TransportOptions
+from algorium.wire.refs import AlgorithmRef
+from algorium.wire.uris import DataUri
+
+TransportT = TypeVar("TransportT", SyncTransport, AsyncTransport)
+
+TIMEOUT_S_DEFAULT: Final = 60.0
+"""Between two pieces of an answer; calls add the time that the algorithm may take."""
+
+CONNECTIONS_MAX_DEFAULT: Final = 100
+"""Above the 80 calls that an account may have open at once."""
+
+
+class _Client(Generic[TransportT]):
+    """
+    What both clients share.
+
+    Args:
+        api_key: Who you are. Left out: `ALGORITHMIA_API_KEY`, then the profile. Inside an algorithm
+            no key is needed.
+        api_address: Where the server is. Left out: `ALGORITHMIA_API`, then the profile, then
+            `http://127.0.0.1:8080`, where `algorium serve` listens.
+        profile: Section of `~/.algorithmia/config`. Named, it stands before the environment; left
+            out, `default` is asked last. Its key goes to its own server only.
+        bearer_token: A JWT in place of a key. Left out: `ALGORITHMIA_BEARER_TOKEN`, then the
+            profile.
+        ca_cert: File with certificates to trust beside the system's. Left out: the profile's, then
+            `REQUESTS_CA_BUNDLE`.
+        proxy: URL of a proxy. Left out: `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`.
+        timeout_s: Longest wait for a connection and for the next bytes of an answer. A call waits
+            this long beyond its own `.timeout()`.
+        retries_max: How often requests that may safely be repeated are: reads, and writes of
+            whole files from memory; anything, as long as no connection came about. 0 turns it off.
+        connections_max: Connections open at once; further requests wait for one.
+
+    Raises:
+        ConfigurationError: No such profile, an impossible address, unreadable certificates.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        api_address: str | None = None,
+        *,
+        profile: str | None = None,
+        bearer_token: str | None = None,
+        ca_cert: str | os.PathLike[str] | None = None,
+        proxy: str | None = None,
+        timeout_s: float = TIMEOUT_S_DEFAULT,
+        retries_max: int = 2,
+        connections_max: int = CONNECTIONS_MAX_DEFAULT,
+    ) -> None:
+        if not timeout_s > 0 or retries_max < 0 or connections_max < 1:
+            raise ValueError("timeout_s, connections_max: above 0; retries_max: 0 or more")
+        self._connection = connection(
+            api_key=api_key,
+            api_address=api_address,
+            bearer_token=bearer_token,
+            ca_cert=None if ca_cert is None else os.fspath(ca_cert),
+            profile=profile,
+        )
+        options = TransportOptions(
+            timeout_s=timeout_s,
+            connections_max=connections_max,
+            proxy=proxy,
+            retry=RetryPolicy(retries_max=retries_max),
+        )
+        self._transport: TransportT = self._open(self._connection, options)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.api_address}>"
+
+    @property
+    def api_address(self) -> str:
+        """Where the server is, without a trailing slash."""
+        return self._connection.api_address
+
+    def _open(self, connection: Connection, options: TransportOptions) -> TransportT:
+        raise NotImplementedError
+
+
+class Algorium(_Client[SyncTransport]):
+    """
+    A client of an Algorium server. Make one and keep it: it reuses its connections.
+
+    May be shared between threads. Close it, or use it in a `with` block.
+
+    Example:
+        with Algorium() as client:
+            print(client.algo("demo/Hello").pipe("HAL 9000").as_string())
+    """
+
+    def _open(self, connection: Connection, options: TransportOptions) -> SyncTransport:
+        return SyncTransport(connection, options)
+
+    def algo(self, ref: str | AlgorithmRef) -> AlgorithmHandle:
+        """
+        Return a handle of an algorithm; nothing is sent yet.
+
+        Args:
+            ref: `owner/name`, `owner/name/version` or the same with the algorithm's id; a leading
+                `algo://` is fine. Versions: `1.2.3`, `1.2.x`, `latest`, a commit. Pin one in
+                production, so that results do not change under you.
+
+        Raises:
+            RefSyntaxError: A ValueError that names the column.
+        """
+        return AlgorithmHandle(self._transport, _ref(ref), CallOptions())
+
+    def file(self, uri: str | DataUri) -> DataFile:
+        """
+        Return a file by its data URI, such as `data://.my/photos/friends.jpg`; nothing is sent yet.
+
+        Raises:
+            UriSyntaxError: A ValueError that names the column.
+        """
+        return DataFile(self._transport, _uri(uri))
+
+    def dir(self, uri: str | DataUri = "data://") -> DataDirectory:
+        """
+        Return a directory by its data URI, such as `data://.my/photos`; nothing is sent yet.
+
+        Raises:
+            UriSyntaxError: A ValueError that names the column.
+        """
+        return DataDirectory(self._transport, _uri(uri))
+
+    def close(self) -> None:
+        """Close all connections. The client and its handles cannot be used any more."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncAlgorium(_Client[AsyncTransport]):
+    """
+    A client of an Algorium server for `asyncio`, of the same shape as `Algorium`.
+
+    Belongs to one event loop. Close it with `aclose`, or use it in an `async with` block.
+
+    Example:
+        async with AsyncAlgorium() as client:
+            response = await client.algo("demo/Hello").pipe("HAL 9000")
+    """
+
+    def _open(self, connection: Connection, options: TransportOptions) -> AsyncTransport:
+        return AsyncTransport(connection, options)
+
+    def algo(self, ref: str | AlgorithmRef) -> AsyncAlgorithmHandle:
+        """Return a handle of an algorithm, as `Algorium.algo`; nothing is sent yet."""
+        return AsyncAlgorithmHandle(self._transport, _ref(ref), CallOptions())
+
+    def file(self, uri: str | DataUri) -> AsyncDataFile:
+        """Return a file by its data URI, as `Algorium.file`; nothing is sent yet."""
+        return AsyncDataFile(self._transport, _uri(uri))
+
+    def dir(self, uri: str | DataUri = "data://") -> AsyncDataDirectory:
+        """Return a directory by its data URI, as `Algorium.dir`; nothing is sent yet."""
+        return AsyncDataDirectory(self._transport, _uri(uri))
+
+    async def aclose(self) -> None:
+        """Close all connections. The client and its handles cannot be used any more."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _ref(ref: str | AlgorithmRef) -> AlgorithmRef:
+    return AlgorithmRef.parse(ref) if isinstance(ref, str) else ref
+
+
+def _uri(uri: str | DataUri) -> DataUri:
+    return DataUri.parse(uri) if isinstance(uri, str) else uri

@@ -1,0 +1,77 @@
+"""What can be written into a file, made ready to be sent: bytes, or pieces of them."""
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import IO, Any, Final, TypeAlias
+
+Content: TypeAlias = bytes | bytearray | memoryview | str | IO[bytes] | Iterable[bytes]
+AsyncContent: TypeAlias = Content | AsyncIterable[bytes]
+
+CHUNK_BYTES: Final = 256 * 1024
+"""Large enough to be cheap per byte, small enough that many uploads fit in memory."""
+
+
+def sync_body(content: Content) -> tuple[bytes | Iterable[bytes], int | None]:
+    """
+    Return a body to send and, where only reading would tell, its length.
+
+    Raises:
+        TypeError: *content* is no kind of bytes.
+    """
+    if isinstance(content, str):
+        return content.encode(), None
+    if isinstance(content, bytes | bytearray | memoryview):
+        return bytes(content), None
+    if _is_file(content):
+        return _file_chunks(content), _remaining_bytes(content)
+    if isinstance(content, Iterable) and not isinstance(content, dict):
+        return _checked(content), None
+    raise TypeError(f"cannot write a {type(content).__name__} into a file; pass bytes or text")
+
+
+def async_body(content: AsyncContent) -> tuple[bytes | AsyncIterable[bytes], int | None]:
+    """
+    As `sync_body`, for sending from an `asyncio` loop; files are read in a thread.
+
+    Raises:
+        TypeError: *content* is no kind of bytes.
+    """
+    if isinstance(content, AsyncIterable):
+        return content, None
+    body, body_bytes = sync_body(content)
+    return (body if isinstance(body, bytes) else _in_thread(iter(body))), body_bytes
+
+
+def _is_file(content: Any) -> bool:
+    if isinstance(content, io.TextIOBase):
+        raise TypeError("the file is open in text mode; open it in binary mode")
+    return hasattr(content, "read")
+
+
+def _file_chunks(file: Any) -> Iterator[bytes]:
+    return _checked(iter(lambda: file.read(CHUNK_BYTES), b""))
+
+
+def _checked(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        if not isinstance(chunk, bytes | bytearray | memoryview):
+            raise TypeError(f"pieces of a file must be bytes, not {type(chunk).__name__}")
+        yield bytes(chunk)
+
+
+async def _in_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        yield chunk
+
+
+def _remaining_bytes(file: Any) -> int | None:
+    """Return how many bytes are left to read; None where that cannot be known, as for a pipe."""
+    try:
+        position: int = file.tell()
+        end: int = file.seek(0, os.SEEK_END)
+        file.seek(position)
+    except (AttributeError, OSError, ValueError):
+        return None
+    return max(end - position, 0)

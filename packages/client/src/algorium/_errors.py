@@ -1,0 +1,470 @@
+"""
+The tree of exceptions, over the table of codes (`algorium.wire.codes`).
+
+    AlgoriumError
+    ├── ConfigurationError            an address, profile or certificate cannot be used
+    ├── ResultTypeError               the result is not of the type it was asked as
+    ├── TransportError                no usable answer came
+    │   ├── ConnectionFailed          no connection: nothing was sent
+    │   ├── ConnectionLost            broken off: the request may have been carried out
+    │   ├── ResponseTimeout           too slow: the request may have been carried out
+    │   └── UnexpectedResponse        an answer, but not of this protocol
+    ├── ApiError                      the platform refused or failed; `code` says why
+    │   ├── InvalidInput        6001  a field, name, path or value is wrong
+    │   │   └── TooLarge         413  a body exceeds its limit
+    │   ├── MalformedJson       2013  a body is not JSON
+    │   ├── InvalidRequest      2015  anything else wrong with the request; other 4xx
+    │   │   ├── MethodNotAllowed 405
+    │   │   └── UnsupportedContentType 415
+    │   ├── NotAuthenticated    2002  no, unknown or expired credentials; 401
+    │   ├── NotAuthorized       2001  known, but not allowed; 403
+    │   ├── NotFound             404  not there, or not for this caller
+    │   │   ├── AlgorithmNotFound 1000
+    │   │   ├── PathNotFound          no such file or directory
+    │   │   └── AccountNotFound  3000
+    │   ├── AlreadyExists        409
+    │   ├── TooManyRequests      429  a concurrency limit is reached
+    │   └── InternalError       5001  the platform failed; other 5xx
+    │       ├── PartlyDeleted         some entries could not be deleted
+    │       ├── Unavailable      503  cannot be served now; 502 and 504 too
+    │       └── FeatureNotImplemented 5005
+    └── AlgorithmError                the algorithm failed: a result of the call
+        ├── InputError, UnsupportedError, InitializationError, OutOfMemoryError,
+        │   OutOfGpuMemoryError, LanguageError, TooLargeError, ParsingError,
+        │   EntityNotFoundError, ThirdPartyCredentialError, PaymentRequiredError, LoadingError
+        ├── AlgorithmTimeout          `TimeoutError` on the wire
+        ├── AlgorithmSystemError      `SystemError` on the wire
+        └── AlgorithmExit             `SystemExit` on the wire
+"""
+
+from typing import ClassVar
+
+from algorium.wire.bodies import ErrorBody
+from algorium.wire.codes import BY_NUMBER, DEFAULT_ERROR_TYPE
+
+
+class AlgoriumError(Exception):
+    """
+    Base of what this package raises, beside `TypeError` and `ValueError` for wrong arguments.
+
+    Attributes:
+        message: What went wrong, which, and why.
+        hint: What to do next, or empty.
+        status: HTTP status of the answer, or None.
+        code: Number in the table of codes, or None.
+        error_type: Standard error type of a failed call, or empty.
+        stacktrace: The algorithm's own traceback, if the caller may see it.
+        request_id: Names the request in the server's log, or empty.
+        error_id: Names the failure in the server's log, or empty.
+    """
+
+    status: int | None = None
+    code: int | None = None
+    error_type: str = ""
+    hint_default: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        code: int | None = None,
+        error_type: str = "",
+        stacktrace: str = "",
+        request_id: str = "",
+        error_id: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint or self.hint_default
+        self.status = status
+        self.code = code
+        self.error_type = error_type or self.error_type
+        self.stacktrace = stacktrace
+        self.request_id = request_id
+        self.error_id = error_id
+        # Shown below a traceback; `str(error)` stays the bare message.
+        if self.hint:
+            self.add_note(f"hint: {self.hint}")
+        if request_id:
+            self.add_note(f"request: {request_id}")
+
+
+class ConfigurationError(AlgoriumError):
+    """An address, profile, proxy or certificate cannot be used."""
+
+
+class ResultTypeError(AlgoriumError):
+    """The result, or a field in it, is not of the type it was asked as."""
+
+
+class TransportError(AlgoriumError):
+    """No usable answer came back."""
+
+
+class ConnectionFailed(TransportError):
+    """There was no connection, so nothing was sent; asking again is safe."""
+
+    hint_default = "Is the server running, and is the address right? `algorium serve` starts one."
+
+
+class ConnectionLost(TransportError):
+    """The connection broke off; the request may or may not have been carried out."""
+
+    hint_default = "Find out whether it was carried out before you send it again."
+
+
+class ResponseTimeout(TransportError):
+    """No answer came in time; the request may or may not have been carried out."""
+
+    hint_default = "Give the client a larger timeout_s, or the call a larger timeout()."
+
+
+class UnexpectedResponse(TransportError):
+    """The answer is not of this protocol: something else listens there, or stands between."""
+
+    hint_default = "Does the address lead to an Algorium server, without a proxy in between?"
+
+
+class ApiError(AlgoriumError):
+    """The platform refused the request or failed to carry it out."""
+
+    @property
+    def code_name(self) -> str:
+        """The symbolic name of the code, empty when there is none."""
+        known = BY_NUMBER.get(self.code) if self.code is not None else None
+        return known.name if known else ""
+
+
+class InvalidInput(ApiError):
+    """A field, name, path or value is wrong."""
+
+    status = 400
+    code = 6001
+
+
+class TooLarge(InvalidInput):
+    """A body exceeds its limit."""
+
+    status = 413
+    hint_default = "Put large data into a file (client.file(...).put_file) and pass its data URI."
+
+
+class MalformedJson(ApiError):
+    """A body is not JSON."""
+
+    status = 400
+    code = 2013
+
+
+class InvalidRequest(ApiError):
+    """The request is wrong in a way that has no class of its own; `code` tells more."""
+
+    status = 400
+    code = 2015
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The path does not answer this verb."""
+
+    status = 405
+
+
+class UnsupportedContentType(InvalidRequest):
+    """The body is none of the types that algorithms take."""
+
+    status = 415
+
+
+class NotAuthenticated(ApiError):
+    """There are no credentials, or they are unknown or expired."""
+
+    status = 401
+    code = 2002
+    hint_default = (
+        "Pass api_key, set ALGORITHMIA_API_KEY, or put the key into ~/.algorithmia/config."
+    )
+
+
+class NotAuthorized(ApiError):
+    """The caller is known but may not do this."""
+
+    status = 403
+    code = 2001
+    hint_default = "Use a key that may do this, or ask the owner."
+
+
+class NotFound(ApiError):
+    """Nothing is there, or nothing that this caller may know of."""
+
+    status = 404
+
+
+class AlgorithmNotFound(NotFound):
+    """No such algorithm or version for this caller."""
+
+    code = 1000
+    hint_default = (
+        "Check owner, name and version; private versions are visible to their owner only."
+    )
+
+
+class PathNotFound(NotFound):
+    """No such file or directory for this caller."""
+
+    hint_default = "Check the URI; listing its directory shows what is there."
+
+
+class AccountNotFound(NotFound):
+    """No such user or organization."""
+
+    code = 3000
+
+
+class AlreadyExists(ApiError):
+    """The name is taken."""
+
+    status = 409
+    hint_default = "Choose another name, or go on with what is there."
+
+
+class TooManyRequests(ApiError):
+    """A concurrency limit is reached; the same request may succeed later."""
+
+    status = 429
+    hint_default = "Have fewer calls open at a time, or ask the operator for a higher limit."
+
+
+class InternalError(ApiError):
+    """The platform failed; `error_id` and `request_id` find the reason in its log."""
+
+    status = 500
+    code = 5001
+    hint_default = "The server's log has more; look there for the request."
+
+
+class PartlyDeleted(InternalError):
+    """Some entries of a directory could not be deleted; `deleted` counts the others."""
+
+    deleted: int = 0
+
+
+class Unavailable(InternalError):
+    """The platform cannot serve this now or on this host."""
+
+    status = 503
+    hint_default = "Try again later; the server's /readyz says what it lacks."
+
+
+class FeatureNotImplemented(InternalError):
+    """This server has no such feature."""
+
+    hint_default = "A newer server may have it."
+
+    status = 501
+    code = 5005
+
+
+class AlgorithmError(AlgoriumError):
+    """The algorithm failed. The platform did its part: this is a result of the call."""
+
+    error_type = DEFAULT_ERROR_TYPE
+
+
+class InputError(AlgorithmError):
+    """The algorithm calls its input invalid or incomplete."""
+
+    error_type = "InputError"
+
+
+class UnsupportedError(AlgorithmError):
+    """The algorithm does not support this format or site."""
+
+    error_type = "UnsupportedError"
+
+
+class InitializationError(AlgorithmError):
+    """The algorithm could not load a model or resource."""
+
+    error_type = "InitializationError"
+
+
+class OutOfMemoryError(AlgorithmError):
+    """The algorithm ran out of memory."""
+
+    error_type = "OutOfMemoryError"
+
+
+class OutOfGpuMemoryError(AlgorithmError):
+    """The algorithm ran out of GPU memory."""
+
+    error_type = "OutOfGpuMemoryError"
+
+
+class LanguageError(AlgorithmError):
+    """The algorithm does not support this human language."""
+
+    error_type = "LanguageError"
+
+
+class TooLargeError(AlgorithmError):
+    """The algorithm's input or output is too large or too small."""
+
+    error_type = "TooLargeError"
+
+
+class ParsingError(AlgorithmError):
+    """The algorithm failed to read or write some format."""
+
+    error_type = "ParsingError"
+
+
+class EntityNotFoundError(AlgorithmError):
+    """The algorithm looked something up and found nothing."""
+
+    error_type = "EntityNotFoundError"
+
+
+class ThirdPartyCredentialError(AlgorithmError):
+    """Another service rejected a credential that the algorithm used."""
+
+    error_type = "ThirdPartyCredentialError"
+
+
+class PaymentRequiredError(AlgorithmError):
+    """The caller has no credit left."""
+
+    error_type = "PaymentRequiredError"
+
+
+class LoadingError(AlgorithmError):
+    """The algorithm could not be loaded."""
+
+    error_type = "LoadingError"
+
+
+class AlgorithmTimeout(AlgorithmError):
+    """The call exceeded its timeout."""
+
+    error_type = "TimeoutError"
+    hint_default = "Give the call more time with .timeout(seconds)."
+
+
+class AlgorithmSystemError(AlgorithmError):
+    """A worker of the platform failed during the call."""
+
+    error_type = "SystemError"
+
+
+class AlgorithmExit(AlgorithmError):
+    """The algorithm's process ended during the call."""
+
+    error_type = "SystemExit"
+
+
+_BY_CODE: dict[int, type[ApiError]] = {
+    cls.code: cls
+    for cls in (
+        InvalidInput,
+        MalformedJson,
+        InvalidRequest,
+        NotAuthenticated,
+        NotAuthorized,
+        AlgorithmNotFound,
+        AccountNotFound,
+        InternalError,
+        FeatureNotImplemented,
+    )
+    if cls.code is not None
+}
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    401: NotAuthenticated,
+    403: NotAuthorized,
+    404: NotFound,
+    405: MethodNotAllowed,
+    409: AlreadyExists,
+    413: TooLarge,
+    415: UnsupportedContentType,
+    429: TooManyRequests,
+    501: FeatureNotImplemented,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
+
+_BY_ERROR_TYPE: dict[str, type[AlgorithmError]] = {
+    cls.error_type: cls
+    for cls in (
+        AlgorithmError,
+        AlgorithmExit,
+        AlgorithmSystemError,
+        AlgorithmTimeout,
+        EntityNotFoundError,
+        InitializationError,
+        InputError,
+        LanguageError,
+        LoadingError,
+        OutOfGpuMemoryError,
+        OutOfMemoryError,
+        ParsingError,
+        PaymentRequiredError,
+        ThirdPartyCredentialError,
+        TooLargeError,
+        UnsupportedError,
+    )
+}
+
+
+def algorithm_error(body: ErrorBody, *, status: int, request_id: str = "") -> AlgorithmError:
+    """Return the exception for a failed call; an unknown type becomes the base class."""
+    return _BY_ERROR_TYPE.get(body.error_type, AlgorithmError)(
+        body.message,
+        hint=body.hint,
+        status=status,
+        error_type=body.error_type,
+        stacktrace=body.stacktrace,
+        request_id=request_id,
+        error_id=body.error_id,
+    )
+
+
+def api_error(
+    body: ErrorBody, *, status: int, request_id: str = "", missing: type[NotFound] = NotFound
+) -> ApiError:
+    """
+    Return the exception for a refused request.
+
+    Args:
+        body: What the server said.
+        status: The HTTP status, any but 2xx.
+        request_id: From the answer's header.
+        missing: What a 404 without a code of its own means here.
+    """
+    cls = _api_error_class(body, status, missing)
+    error = cls(
+        body.message,
+        hint=body.hint,
+        status=status,
+        code=body.code,
+        error_type=body.error_type,
+        stacktrace=body.stacktrace,
+        request_id=request_id,
+        error_id=body.error_id,
+    )
+    if isinstance(error, PartlyDeleted):
+        error.deleted = body.deleted or 0
+    return error
+
+
+def _api_error_class(body: ErrorBody, status: int, missing: type[NotFound]) -> type[ApiError]:
+    by_status = _BY_STATUS.get(status, InternalError if status >= 500 else InvalidRequest)
+    if body.deleted is not None and status >= 500:
+        return PartlyDeleted
+    by_code = _BY_CODE.get(body.code) if body.code is not None else None
+    # Codes are coarser than some statuses (6001 is also "too large", 5001 also "not now"): the
+    # more special of the two wins, and the code where they differ.
+    if by_code is None:
+        return missing if by_status is NotFound else by_status
+    return by_status if issubclass(by_status, by_code) else by_code

@@ -1,0 +1,123 @@
+"""
+Which requests are sent again, when, and how often. Pure: the wait is a value, not a sleep.
+
+| what happened | calls, POST, PATCH, DELETE | GET, HEAD, PUT of bytes |
+|---|---|---|
+| no connection (nothing was sent) | again | again |
+| connection broken off | never: it may have run | again |
+| 502, 503, 504 | never | again |
+| no answer in time, any other status | never | never |
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Final, TypeAlias, TypeVar
+
+from algorium._errors import ConnectionFailed, ConnectionLost, TransportError
+from algorium._messages import Pause, Request, Response
+
+T = TypeVar("T")
+Flow: TypeAlias = Generator[Request, Response, T]
+Steps: TypeAlias = Generator[Request | Pause, Response | None, T]
+
+_PASSING_STATUSES: Final = frozenset({502, 503, 504})
+
+_RETRY_AFTER_S_MAX: Final = 30.0
+"""A server may ask for more; a caller at a prompt would rather be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """
+    How often and how patiently.
+
+    Attributes:
+        retries_max: Further attempts after the first one.
+        pause_s: Longest pause before the first retry; doubles with each one.
+        pause_s_max: No pause grows beyond this.
+    """
+
+    retries_max: int = 2
+    pause_s: float = 0.2
+    pause_s_max: float = 5.0
+
+    def pause(
+        self, *, attempt: int, request: Request, outcome: Response | TransportError
+    ) -> Pause | None:
+        """
+        Decide what follows an attempt.
+
+        Args:
+            attempt: Number of the attempt just made, from 1.
+            request: What was sent.
+            outcome: What came of it.
+
+        Returns:
+            How long to wait before the next attempt, or None to leave it at this outcome.
+        """
+        if attempt > self.retries_max or not request.is_replayable:
+            return None
+        if not _is_worth_repeating(request, outcome):
+            return None
+        asked_s = _retry_after_s(outcome)
+        if asked_s is not None:
+            return Pause(shortest_s=asked_s, longest_s=asked_s)
+        longest_s = min(self.pause_s * 2 ** (attempt - 1), self.pause_s_max)
+        # At random below the bound, so that clients thrown out together do not return together.
+        return Pause(shortest_s=longest_s / 2, longest_s=longest_s)
+
+
+def _is_worth_repeating(request: Request, outcome: Response | TransportError) -> bool:
+    if isinstance(outcome, ConnectionFailed):
+        return True
+    if not request.is_idempotent:
+        return False
+    if isinstance(outcome, Response):
+        return outcome.status in _PASSING_STATUSES
+    return isinstance(outcome, ConnectionLost)
+
+
+def _retry_after_s(outcome: Response | TransportError) -> float | None:
+    """Seconds from `Retry-After`; its other form, a date, is left unread: it needs a clock."""
+    text = outcome.headers.get("retry-after", "") if isinstance(outcome, Response) else ""
+    return min(float(text), _RETRY_AFTER_S_MAX) if text.isascii() and text.isdigit() else None
+
+
+def with_retries(flow: Flow[T], policy: RetryPolicy) -> Steps[T]:
+    """
+    Turn a flow into one that repeats requests as *policy* says.
+
+    The driver sends the response to a request, throws a `TransportError` in its place, and sends
+    None after a pause.
+    """
+    try:
+        request = next(flow)
+    except StopIteration as done:  # a flow may know its answer without asking
+        result: T = done.value
+        return result
+    while True:
+        response = yield from _attempts(request, policy)
+        try:
+            request = flow.send(response)
+        except StopIteration as done:
+            result = done.value
+            return result
+
+
+def _attempts(request: Request, policy: RetryPolicy) -> Steps[Response]:
+    attempt = 1
+    while True:
+        outcome: Response | TransportError
+        try:
+            response = yield request
+            assert response is not None
+            outcome = response
+        except TransportError as error:
+            outcome = error
+        pause = policy.pause(attempt=attempt, request=request, outcome=outcome)
+        if pause is None:
+            if isinstance(outcome, TransportError):
+                raise outcome
+            return outcome
+        yield pause
+        attempt += 1

@@ -1,0 +1,328 @@
+"""
+A small server that speaks the platform's protocol over real sockets, for testing the client.
+
+It keeps directories in memory, knows a few algorithms, records every request and misbehaves on
+demand: each entry of `faults` spoils one request.
+"""
+
+import base64
+import json
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+KEY = "simStandInKey000000000000000"
+USER = "ada"
+PAGE_ENTRIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What happens to one request: an answer of this kind, or the connection's end."""
+
+    status: int = 503
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"<html>a proxy's page</html>"
+    drops: bool = False
+    claims_bytes: int | None = None
+
+
+@dataclass
+class Directory:
+    read: list[str]
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+class StandIn:
+    def __init__(self) -> None:
+        self.requests: list[Recorded] = []
+        self.faults: deque[Fault] = deque()
+        self.directories: dict[str, Directory] = {}
+        self.accepts_anonymous = False
+        self.connections = 0
+        stand_in = self
+
+        class Handler(_Handler):
+            server_state = stand_in
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def last(self) -> Recorded:
+        return self.requests[-1]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class Refused(Exception):
+    def __init__(self, status: int, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"error": {"message": message, **fields}}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_state: StandIn
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.server_state.connections += 1
+
+    def handle_any(self) -> None:
+        try:
+            body = self._read_body()
+        except ConnectionError:
+            self.close_connection = True
+            return
+        parts = urlsplit(self.path)
+        request = Recorded(
+            method=self.command,
+            path=parts.path,
+            query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+            headers={name.lower(): value for name, value in self.headers.items()},
+            body=body,
+        )
+        self.server_state.requests.append(request)
+        if self.server_state.faults:
+            self._misbehave(self.server_state.faults.popleft())
+            return
+        try:
+            self._check_key(request)
+            if request.path.startswith("/v1/algo/"):
+                self._call(request)
+            else:
+                self._data(request)
+        except Refused as refused:
+            self._answer_json(refused.status, refused.body)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self.handle_any
+        raise AttributeError(name)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def _read_body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            pieces = []
+            while (line := self.rfile.readline()) and (size := int(line, 16)):
+                pieces.append(self.rfile.read(size))
+                self.rfile.readline()
+            if not line:
+                raise ConnectionError("the client gave up")
+            self.rfile.readline()
+            return b"".join(pieces)
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def _misbehave(self, fault: Fault) -> None:
+        if fault.drops:
+            self.close_connection = True
+            return
+        self.send_response(fault.status)
+        for name, value in {"Content-Type": "text/html", **fault.headers}.items():
+            self.send_header(name, value)
+        if fault.claims_bytes is not None:
+            self.close_connection = True
+        self.send_header("Content-Length", str(fault.claims_bytes or len(fault.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(fault.body)
+
+    def _check_key(self, request: Recorded) -> None:
+        authorization = request.headers.get("authorization", "")
+        if authorization == f"Simple {KEY}" or authorization == "Bearer a.b.c":
+            return
+        if not authorization and self.server_state.accepts_anonymous:
+            return
+        raise Refused(
+            401,
+            "Unknown or invalid API key." if authorization else "authorization required",
+            code=2002,
+        )
+
+    # Answers
+
+    def _answer(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("X-Request-Id", "req-11111111-2222-4333-8444-555555555555")
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _answer_json(self, status: int, value: Any, **headers: str) -> None:
+        if status >= 400 and isinstance(value.get("error"), dict):
+            headers["X_Error_Message"] = value["error"]["message"]
+        body = json.dumps(value, separators=(",", ":")).encode()
+        self._answer(status, body, "application/json", **headers)
+
+    # Calls
+
+    def _call(self, request: Recorded) -> None:
+        owner, name, *_ = unquote(request.path).removeprefix("/v1/algo/").split("/")
+        content_type = request.headers["content-type"].partition(";")[0]
+        value: Any = request.body
+        if content_type == "text/plain":
+            value = request.body.decode()
+        elif content_type == "application/json":
+            value = json.loads(request.body)
+        output = request.query.get("output", "default")
+        if output == "void":
+            self._answer_json(200, {"async": "void", "request_id": "req-void"})
+            return
+        if owner == "fail":
+            self._fail(name, output)
+            return
+        if f"{owner}/{name}" == "demo/Hello":
+            value = f"Hello {value}"
+        elif f"{owner}/{name}" != "util/Echo":
+            raise Refused(404, f"algorithm algo://{owner}/{name} not found", code=1000)
+        self._result(value, output, request.query)
+
+    def _fail(self, name: str, output: str) -> None:
+        error = {
+            "message": f"it is a {name}",
+            "error_type": name,
+            "stacktrace": "Traceback",
+            "stack_trace": "Traceback",
+        }
+        envelope = {"error": error, "metadata": {"duration": 0.2}, "result": None}
+        self._answer_json(400 if output == "raw" else 200, envelope)
+
+    def _result(self, value: Any, output: str, query: dict[str, str]) -> None:
+        kind = {str: "text", bytes: "binary"}.get(type(value), "json")
+        if output == "raw":
+            types = {
+                "text": "text/plain; charset=utf-8",
+                "binary": "application/octet-stream",
+                "json": "application/json",
+            }
+            body = {"text": str.encode, "binary": bytes}.get(kind, lambda v: json.dumps(v).encode())
+            self._answer(200, body(value), types[kind])
+            return
+        metadata: dict[str, Any] = {"content_type": kind, "duration": 0.5}
+        if query.get("stdout") == "true":
+            metadata["stdout"] = "printed\n"
+        if query.get("timing") == "1":
+            metadata["timing"] = {"running": 0.25, "total": 0.5}
+        result = base64.b64encode(value).decode() if kind == "binary" else value
+        self._answer_json(200, {"metadata": metadata, "result": result})
+
+    # Data
+
+    def _data(self, request: Recorded) -> None:
+        path = unquote(request.path.removeprefix("/v1/connector/data")).strip("/")
+        segments = [part for part in path.split("/") if part]
+        if segments and segments[0] == USER:
+            segments[0] = ".my"
+        if segments[:1] not in ([], [".my"]):
+            raise Refused(404, "path not found")
+        getattr(self, f"_data_{self.command.lower()}")(segments, request)
+
+    def _directory(self, segments: list[str]) -> Directory:
+        directory = self.server_state.directories.get(segments[1]) if len(segments) > 1 else None
+        if directory is None:
+            raise Refused(404, "path not found")
+        return directory
+
+    def _file(self, segments: list[str]) -> bytes:
+        files = self._directory(segments).files
+        if segments[2] not in files:
+            raise Refused(404, "path not found")
+        return files[segments[2]]
+
+    def _data_get(self, segments: list[str], request: Recorded) -> None:
+        if len(segments) == 3:
+            content = self._file(segments)
+            self._answer(200, content, "application/octet-stream", X_Data_Type="file")
+            return
+        listing = self._listing(segments, request.query)
+        self._answer_json(200, listing, X_Data_Type="directory")
+
+    _data_head = _data_get
+
+    def _listing(self, segments: list[str], query: dict[str, str]) -> dict[str, Any]:
+        folders = [] if len(segments) > 1 else sorted(self.server_state.directories)
+        folders = folders if segments else [USER]
+        files = sorted(self._directory(segments).files.items()) if len(segments) > 1 else []
+        entries = [(name, None) for name in folders] + files
+        start = int(query.get("marker", "0"))
+        chosen = entries[start : start + PAGE_ENTRIES]
+        listing: dict[str, Any] = {
+            "folders": [{"name": name} for name, content in chosen if content is None],
+            "files": [
+                {
+                    "filename": name,
+                    "size": len(content),
+                    "last_modified": "2020-03-18T17:00:33.000Z",
+                }
+                for name, content in chosen
+                if content is not None
+            ],
+        }
+        if start + PAGE_ENTRIES < len(entries):
+            listing["marker"] = str(start + PAGE_ENTRIES)
+        if query.get("acl") == "true" and len(segments) == 2:
+            listing["acl"] = {"read": self._directory(segments).read}
+        return listing
+
+    def _data_put(self, segments: list[str], request: Recorded) -> None:
+        if len(segments) != 3:
+            raise Refused(400, "not a file", code=6001)
+        self._directory(segments).files[segments[2]] = request.body
+        self._answer_json(200, {"result": f"data://{'/'.join(segments)}"})
+
+    def _data_post(self, segments: list[str], request: Recorded) -> None:
+        wanted = json.loads(request.body)
+        name = wanted["name"]
+        if not name.isidentifier():
+            raise Refused(400, f"{name!r} cannot be a directory name", code=6001)
+        if name in self.server_state.directories:
+            raise Refused(409, "directory already exists")
+        read = (wanted.get("acl") or {}).get("read", ["algo://.my/*"])
+        self.server_state.directories[name] = Directory(read=read)
+        self._answer_json(200, {"result": f"data://.my/{name}"})
+
+    def _data_patch(self, segments: list[str], request: Recorded) -> None:
+        self._directory(segments).read = json.loads(request.body)["acl"]["read"]
+        self._answer(200, b"", "application/json")
+
+    def _data_delete(self, segments: list[str], request: Recorded) -> None:
+        directory = self._directory(segments)
+        if len(segments) == 3:
+            self._file(segments)
+            del directory.files[segments[2]]
+            self._answer_json(200, {"result": {"deleted": 1}})
+            return
+        if directory.files and request.query.get("force") != "true":
+            raise Refused(400, "directory not empty", code=2015)
+        del self.server_state.directories[segments[1]]
+        self._answer_json(200, {"result": {"deleted": len(directory.files) + 1}})

@@ -1,0 +1,235 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standin import KEY, Directory, StandIn
+
+from algorium.cli import main
+
+
+class Cli:
+    """Runs `algo` in this process, or in one of its own where standard input matters."""
+
+    def __init__(self, address: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+        self._environment = {"ALGORITHMIA_API": address, "ALGORITHMIA_API_KEY": KEY}
+        self._capture = capfdbinary
+
+    def __call__(self, *arguments: str) -> tuple[int, bytes, str]:
+        code = main(arguments)
+        out, error = self._capture.readouterr()
+        return code, out, error.decode()
+
+    def piped(self, content: bytes, *arguments: str) -> tuple[int, bytes, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys; from algorium.cli import main; sys.exit(main())"]
+            + list(arguments),
+            input=content,
+            capture_output=True,
+            check=False,
+            env={**os.environ, **self._environment},
+        )
+        return done.returncode, done.stdout, done.stderr.decode()
+
+
+@pytest.fixture
+def algo(
+    stand_in: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> Cli:
+    monkeypatch.setenv("ALGORITHMIA_API", stand_in.address)
+    monkeypatch.setenv("ALGORITHMIA_API_KEY", KEY)
+    return Cli(stand_in.address, capfdbinary)
+
+
+def test_run_prints_the_result(algo: Cli) -> None:
+    assert algo("run", "demo/Hello", "-d", "HAL 9000") == (0, b"Hello HAL 9000\n", "")
+    assert algo("run", "util/Echo", "-j", '{"ü": [1]}') == (0, '{"ü": [1]}\n'.encode(), "")
+    assert algo("run", "demo/Hello", "-d", "-5") == (0, b"Hello -5\n", "")
+
+
+def test_run_takes_files(algo: Cli, tmp_path: Path, stand_in: StandIn) -> None:
+    binary, text, value = tmp_path / "a.bin", tmp_path / "a.txt", tmp_path / "a.json"
+    binary.write_bytes(b"\xff\x00")
+    text.write_text("text")
+    value.write_text("[1]")
+
+    assert algo("run", "util/Echo", "-b", str(binary)) == (0, b"\xff\x00", "")
+    assert algo("run", "util/Echo", "-f", str(text)) == (0, b"text\n", "")
+    assert algo("run", "util/Echo", "-f", str(value)) == (0, b"[1]\n", "")
+    assert stand_in.last.headers["content-type"] == "application/json"
+    assert algo("run", "util/Echo", "-f", str(binary))[0] == 2
+
+
+def test_run_writes_raw_results_and_files(algo: Cli, tmp_path: Path, stand_in: StandIn) -> None:
+    target = tmp_path / "out"
+
+    assert algo("run", "demo/Hello", "-d", "x", "--raw") == (0, b"Hello x", "")
+    assert stand_in.last.query["output"] == "raw"
+    assert algo("run", "demo/Hello", "-d", "x", "--timeout", "5", "-o", str(target)) == (0, b"", "")
+    assert stand_in.last.query == {"timeout": "5.0"}
+    assert target.read_bytes() == b"Hello x\n"
+
+
+def test_run_shows_everything_when_asked(algo: Cli) -> None:
+    code, out, error = algo("run", "util/Echo", "-j", "[1]", "--json", "--debug")
+
+    assert code == 0
+    assert json.loads(out)["result"] == [1]
+    assert json.loads(out)["metadata"]["duration"] == 0.5
+    assert error.startswith("printed\n")
+    assert "running 0.2500 s" in error
+
+
+def test_run_reads_standard_input(algo: Cli) -> None:
+    assert algo.piped("HAL ü".encode(), "run", "demo/Hello", "-") == (
+        *(0, "Hello HAL ü\n".encode(), ""),
+    )
+    assert algo.piped(b"\xff", "run", "util/Echo", "-") == (0, b"\xff", "")
+
+
+def test_a_failing_algorithm_is_exit_code_1(algo: Cli) -> None:
+    code, out, error = algo("run", "fail/InputError", "-d", "x", "--debug")
+
+    assert (code, out) == (1, b"")
+    assert error.startswith("Traceback\nerror: InputError: it is a InputError\n")
+    assert error.splitlines()[-1].startswith("hint: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nope"],
+        ["run"],
+        ["run", "demo/Hello"],
+        ["run", "demo", "-d", "x"],
+        ["run", "demo/Hello", "x"],
+        ["run", "demo/Hello", "-d", "x", "-j", "1"],
+        ["run", "demo/Hello", "-j", "{"],
+        ["run", "demo/Hello", "--nope"],
+        ["run", "demo/Hello", "-d", "x", "--timeout", "-1"],
+        ["run", "demo/Hello", "-d", "x", "--raw", "--json"],
+        ["ls", "ftp://x"],
+        ["cp", "a", "b"],
+        ["cp", "-", "data://.my/photos"],
+        ["cat"],
+        ["rm"],
+        ["rm", "data://.my/photos"],
+        ["mkdir", "data://.my/a", "--public", "--private"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_tells_where_to_look(
+    algo: Cli, stand_in: StandIn, arguments: list[str]
+) -> None:
+    stand_in.directories["photos"] = Directory(read=[])
+
+    code, out, error = algo(*arguments)
+
+    assert (code, out) == (2, b"")
+    assert error.startswith("error: ")
+    assert "--help` shows" in error.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "util/WhoopsWrongAlgo", "-d", "x"],
+        ["run", "demo/Hello", "-f", "/nonexistent"],
+        ["ls", "data://.my/missing"],
+        ["ls", "--profile", "missing"],
+        ["cat", "data://.my/missing/a"],
+        ["rm", "data://.my/missing/a"],
+        ["cp", "data://.my/missing/a", "-"],
+        ["cp", "/nonexistent", "data://.my/photos/a"],
+        ["mkdir", "data://.my/a-b"],
+        ["ls", "--api-address", "http://127.0.0.1:1"],
+    ],
+)
+def test_a_failed_job_is_exit_code_1_and_tells_what_next(
+    algo: Cli, stand_in: StandIn, arguments: list[str]
+) -> None:
+    stand_in.directories["photos"] = Directory(read=[])
+
+    code, out, error = algo(*arguments)
+
+    assert (code, out) == (1, b"")
+    assert error.startswith("error: ")
+    assert error.splitlines()[-1].startswith("hint: ")
+    assert "Traceback" not in error
+
+
+def test_files_go_both_ways(algo: Cli, stand_in: StandIn, tmp_path: Path) -> None:
+    local = tmp_path / "a.txt"
+    local.write_text("text\n")
+
+    assert algo("mkdir", "data://.my/photos", "--public") == (0, b"", "")
+    assert stand_in.directories["photos"].read == ["user://*"]
+    assert algo("cp", str(local), "data://.my/photos") == (0, b"", "")
+    assert algo("cp", "data://.my/photos/a.txt", "data://.my/photos/b.txt") == (0, b"", "")
+    assert algo("cp", "data://.my/photos/b.txt", str(tmp_path / "c.txt")) == (0, b"", "")
+    assert (tmp_path / "c.txt").read_text() == "text\n"
+    assert algo.piped(b"piped", "cp", "-", "data://.my/photos/p") == (0, b"", "")
+    assert algo("cp", "data://.my/photos/p", "-") == (0, b"piped", "")
+    assert algo("cat", "data://.my/photos/p", "data://.my/photos/a.txt") == (0, b"pipedtext\n", "")
+
+
+def test_ls_lists(algo: Cli, stand_in: StandIn) -> None:
+    stand_in.directories["photos"] = Directory(read=[], files={"a.txt": b"1234", "b": b""})
+
+    assert algo("ls") == (0, b"ada/\n", "")
+    assert algo("ls", "data://.my") == (0, b"photos/\n", "")
+    assert algo("ls", "data://.my/photos") == (0, b"a.txt\nb\n", "")
+    assert algo("ls", "data://.my/photos/b") == (0, b"b\n", "")
+    code, out, _ = algo("ls", "-l", "data://.my/photos")
+    assert out.splitlines()[0] == b"2020-03-18 17:00:33             4  a.txt"
+    _, out, _ = algo("ls", "data://.my/photos/a.txt", "--json")
+    assert json.loads(out) == [
+        {
+            "type": "file",
+            "name": "a.txt",
+            "uri": "data://.my/photos/a.txt",
+            "size": 4,
+            "modified_at": "2020-03-18T17:00:33+00:00",
+        }
+    ]
+
+
+def test_rm_deletes(algo: Cli, stand_in: StandIn) -> None:
+    stand_in.directories["photos"] = Directory(read=[], files={"a": b"", "b": b"", "c": b""})
+
+    assert algo("rm", "data://.my/photos/a", "data://.my/photos/b") == (0, b"", "")
+    assert list(stand_in.directories["photos"].files) == ["c"]
+    assert algo("rm", "-r", "data://.my/photos") == (0, b"", "")
+    assert stand_in.directories == {}
+
+
+@pytest.mark.parametrize("command", ["", "run", "ls", "cat", "cp", "mkdir", "rm"])
+def test_help_fits_a_terminal(algo: Cli, command: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    code, out, error = algo(*command.split(), "--help")
+
+    assert (code, error) == (0, "")
+    assert f"Usage: algo {command}".strip() in out.decode()
+    assert all(len(line) <= 80 for line in out.decode().splitlines())
+
+
+def test_a_reader_who_has_enough_is_no_error(algo: Cli, stand_in: StandIn) -> None:
+    stand_in.directories["photos"] = Directory(read=[], files={"a": b"x" * 1_000_000})
+    environment = {**os.environ, "ALGORITHMIA_API": stand_in.address, "ALGORITHMIA_API_KEY": KEY}
+    code = "import sys; from algorium.cli import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "cat", "data://.my/photos/a"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(1) == b"x"
+        process.stdout.close()
+        assert process.stderr.read() == b""

@@ -1,0 +1,38 @@
+"""
+The program a slot runs: `python -u PATH/algorium_runtime [--check] ENTRY`.
+
+Without `--check` it serves the module ENTRY on descriptor 3; with it, it only imports the module
+and exits with 0 if that could be called, else with 1 and the reason on standard error.
+
+Python puts this very directory first on `sys.path` (or, with `-m`, the working directory). Neither
+may stay: a file there would shadow the standard library, in our imports and in the author's.
+"""
+
+import os
+import sys
+
+USAGE = "usage: python -u PATH/algorium_runtime [--check] ENTRY"
+
+
+def main() -> None:
+    """Read the arguments and serve or check; never returns."""
+    if __package__:  # started with -m: the package was found, only the working directory must go
+        sys.path[:] = [path for path in sys.path if path not in {"", os.getcwd()}]
+    else:
+        sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    from algorium_runtime import runner  # noqa: PLC0415 - `sys.path` had to be mended first
+
+    if not __package__:
+        del sys.path[0]
+    arguments = sys.argv[1:]
+    del sys.argv[1:]  # the author's modules may read the command line; these words are not for them
+    if len(arguments) == 1 and not arguments[0].startswith("-"):
+        runner.run(arguments[0])
+    if len(arguments) == 2 and arguments[0] == "--check":
+        runner.check(arguments[1])
+    print(USAGE, file=sys.stderr)  # noqa: T201 - a command's answer to wrong usage
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""
+The slot protocol: frames between the platform and a worker process, both ends, without I/O.
+
+A frame is a 16-byte little-endian prefix, a JSON header and a raw body:
+
+    version u8 | type u8 | flags u16 | header_len u32 | body_len u64 | header | body
+
+    type        from      header                                body
+    READY       worker    load_s                                -
+    LOAD_ERROR  worker    -                                     a failure
+    CALL        platform  id, content_type, remaining_ms        the input's bytes
+    RESULT      worker    id, content_type, run_s               the result's bytes
+    ERROR       worker    id, kind (algorithm | input), run_s   a failure
+    SHUTDOWN    platform  -                                     -
+
+A failure is a JSON object of `message`, `error_type` (as the author gave it, or null) and
+`stacktrace`. Content types are json and text (both UTF-8) and binary; a result may also be void.
+
+A worker sends READY or LOAD_ERROR once, then answers each CALL with one RESULT or one ERROR before
+it reads the next. The end of the stream means the same as SHUTDOWN.
+
+The platform does not trust a worker: limits are checked on the prefix, before anything is stored,
+and whatever breaks the form is a `ProtocolError`, after which the stream is useless.
+
+Source: runtime design, "Slot protocol".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import Any, NamedTuple, NoReturn
+
+PREFIX = struct.Struct("<BBHIQ")
+VERSION = 1
+
+READY = 1
+LOAD_ERROR = 2
+CALL = 3
+RESULT = 4
+ERROR = 5
+SHUTDOWN = 6
+
+HEADER_BYTES_MAX = 64 * 1024
+"""A header holds a handful of short values; more means that the stream is out of step."""
+
+
+class ProtocolError(Exception):
+    """The other end broke the form of the protocol; nothing after this point can be read."""
+
+
+class Prefix(NamedTuple):
+    """The first 16 bytes of a frame, checked."""
+
+    type: int
+    header_len: int
+    body_len: int
+
+
+class Frame(NamedTuple):
+    """One message."""
+
+    type: int
+    header: dict[str, Any]
+    body: bytes
+
+
+def encode(frame_type: int, header: dict[str, Any], body: bytes = b"") -> bytes:
+    """Return a whole frame; for large bodies send `encode_head` and the body separately."""
+    return encode_head(frame_type, header, len(body)) + body
+
+
+def encode_head(frame_type: int, header: dict[str, Any], body_len: int) -> bytes:
+    """Return all of a frame but its body, which is *body_len* bytes long."""
+    text = _encode_header(header).encode("ascii")
+    return PREFIX.pack(VERSION, frame_type, 0, len(text), body_len) + text
+
+
+def decode_prefix(data: bytes, *, header_len_max: int, body_len_max: int) -> Prefix:
+    """
+    Read the 16 bytes a frame begins with.
+
+    Raises:
+        ProtocolError: Another version, an unknown type or flag, or a length above its limit.
+    """
+    try:
+        version, frame_type, flags, header_len, body_len = PREFIX.unpack(data)
+    except struct.error:
+        raise ProtocolError(f"a frame begins with {PREFIX.size} bytes, not {len(data)}") from None
+    if version != VERSION:
+        raise ProtocolError(f"frame version {version} is not {VERSION}")
+    if not READY <= frame_type <= SHUTDOWN:
+        raise ProtocolError(f"unknown frame type {frame_type}")
+    if flags:
+        raise ProtocolError(f"unknown frame flags {flags:#x}")
+    if header_len > header_len_max:
+        raise ProtocolError(f"header of {header_len} bytes exceeds {header_len_max}")
+    if body_len > body_len_max:
+        raise ProtocolError(f"body of {body_len} bytes exceeds {body_len_max}")
+    return Prefix(frame_type, header_len, body_len)
+
+
+def decode_header(data: bytes) -> dict[str, Any]:
+    """
+    Read a header: one JSON object in UTF-8, or nothing at all for an empty one.
+
+    Raises:
+        ProtocolError: Anything else, numbers that JSON does not have included.
+    """
+    if not data:
+        return {}
+    try:
+        header = _decode_header(str(data, "utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"unreadable frame header: {error}") from None
+    if not isinstance(header, dict):
+        raise ProtocolError(f"frame header is a {type(header).__name__}, not an object")
+    return header
+
+
+class Decoder:
+    """
+    Cuts a stream of bytes into frames, however the bytes arrive.
+
+    Memory stays below the two limits plus what one `feed` brings.
+    """
+
+    def __init__(self, *, header_len_max: int, body_len_max: int) -> None:
+        self._header_len_max = header_len_max
+        self._body_len_max = body_len_max
+        self._buffer = bytearray()
+        self._prefix: Prefix | None = None
+        self._is_broken = False
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """
+        Take the next bytes of the stream and return the frames they complete.
+
+        Raises:
+            ProtocolError: The stream is broken; so is every later call.
+        """
+        if self._is_broken:
+            raise ProtocolError("the stream broke before")
+        self._buffer += data
+        frames = []
+        try:
+            while (frame := self._next()) is not None:
+                frames.append(frame)
+        except ProtocolError:
+            self._is_broken = True
+            raise
+        return frames
+
+    def _next(self) -> Frame | None:
+        if self._prefix is None:
+            if len(self._buffer) < PREFIX.size:
+                return None
+            self._prefix = decode_prefix(
+                bytes(self._buffer[: PREFIX.size]),
+                header_len_max=self._header_len_max,
+                body_len_max=self._body_len_max,
+            )
+        frame_type, header_len, body_len = self._prefix
+        body_start = PREFIX.size + header_len
+        end = body_start + body_len
+        if len(self._buffer) < end:
+            return None
+        header = decode_header(bytes(self._buffer[PREFIX.size : body_start]))
+        with memoryview(self._buffer) as view:
+            body = bytes(view[body_start:end])
+        del self._buffer[:end]
+        self._prefix = None
+        return Frame(frame_type, header, body)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    """Read a number; `1e999` would otherwise become an infinity in the reader's arithmetic."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is out of range")
+    return number
+
+
+# Made once: `json.dumps` and `json.loads` with options build these anew on every call.
+_encode_header = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decode_header = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode

@@ -1,0 +1,205 @@
+"""
+A slot's main loop: load the program once, then answer call after call on one inherited socket.
+
+The author's code runs on the main thread, where signals, event loops and graphics libraries expect
+to be. One call is answered before the next is read.
+
+    the author's code …             what follows
+    raises an Exception             ERROR; the process lives on
+    raises SystemExit               the process ends with that code
+    raises another BaseException    the process ends with a traceback on standard error
+    returns what JSON cannot say    ERROR; the process lives on
+    leaves threads behind           they live on; at the end they get a moment, then are cut off
+    forks, and the child returns    the child ends without a word to the platform
+    fails while loading             LOAD_ERROR, then exit code 1
+
+Output that was written before the answer is flushed before the answer, so that the platform, which
+empties the pipes when the answer arrives, finds all of it.
+
+Source: runtime design, "Slot protocol", "Output capture", "Failures".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, Iterator, NoReturn, Tuple, TypeVar
+
+from algorium_runtime import frames, selfserving, values
+from algorium_runtime.connection import Connection
+from algorium_runtime.entry import (
+    Apply,
+    EntryError,
+    Program,
+    enter_project,
+    import_entry,
+    program_of,
+)
+from algorium_runtime.failures import Failure, describe
+
+SLOT_DESCRIPTOR = 3
+
+EXIT_GRACE_S = 2.0
+"""For exit handlers and left-over threads; the platform kills a second later."""
+
+T = TypeVar("T")
+Answer = Tuple[int, Dict[str, Any], bytes]
+
+
+def run(entry: str, *, descriptor: int = SLOT_DESCRIPTOR) -> NoReturn:
+    """Serve the module *entry* of the project in the working directory until the stream ends."""
+    started_s = time.perf_counter()
+    try:
+        connection = Connection(descriptor)
+    except OSError as error:
+        sys.exit(
+            f"descriptor {descriptor} is no socket ({error.strerror}): the platform starts this "
+            "program; to try a module by hand, use --check"
+        )
+    flush = output_flusher()
+
+    def serve(program: Program) -> NoReturn:
+        apply = _loaded(program, connection, flush)
+        flush()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the platform is gone
+            connection.send(frames.READY, {"load_s": time.perf_counter() - started_s})
+            _answer_calls(connection, apply, flush)
+        sys.exit(0)
+
+    with limited_exit():
+        enter_project()
+        selfserving.prepare(serve)
+        serve(_loaded(lambda: program_of(import_entry(entry)), connection, flush))
+
+
+def check(entry: str) -> NoReturn:
+    """
+    Import the module *entry* as a slot would, and exit with 0 if calls could follow.
+
+    Otherwise the exit code is 1 and standard error says why. Nothing is loaded or called.
+    """
+    served: list[Program] = []
+    with limited_exit():
+        enter_project()
+        selfserving.prepare(served.append, fifo_path=None)
+        try:
+            module = import_entry(entry)
+            if not served:
+                program_of(module)
+        except EntryError as error:
+            sys.exit(str(error))
+        except Exception as error:  # the author's code may raise anything
+            sys.exit(describe(error).stacktrace.rstrip() or str(error))
+        except SystemExit as leaving:
+            sys.exit(f"{entry} ended the process while it was imported: SystemExit({leaving})")
+        sys.exit(0)
+
+
+@contextlib.contextmanager
+def limited_exit() -> Iterator[None]:
+    """
+    Let exit handlers and other threads hold up the end of the process for a moment only.
+
+    A thread that an algorithm left running would keep the interpreter waiting for ever.
+    """
+    try:
+        yield
+    except SystemExit as leaving:
+        code = leaving.code
+        _cut_off_later(code & 0xFF if isinstance(code, int) else int(code is not None))
+        raise
+    except BaseException:
+        _cut_off_later(1)
+        raise
+
+
+def output_flusher() -> Callable[[], None]:
+    """
+    Return a function that flushes what the process printed, Python's streams and C's.
+
+    An algorithm may have replaced or closed any of them; that must not cost it the answer.
+    """
+    flush_c = _c_flusher()
+    best_effort = contextlib.suppress(Exception)  # closed, None, or an object of the author's
+
+    def flush() -> None:
+        with best_effort:
+            sys.stdout.flush()
+        with best_effort:
+            sys.stderr.flush()
+        flush_c(None)
+
+    return flush
+
+
+def _loaded(step: Callable[[], T], connection: Connection, flush: Callable[[], None]) -> T:
+    """Run one step of loading; if it fails, report that and end the process."""
+    try:
+        return step()
+    except Exception as error:  # the author's code may raise anything
+        failure = describe(error)
+    flush()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.send(frames.LOAD_ERROR, {}, failure.encode())
+    sys.exit(1)
+
+
+def _answer_calls(connection: Connection, apply: Apply, flush: Callable[[], None]) -> None:
+    while True:
+        frame = connection.receive()
+        if frame is None or frame.type == frames.SHUTDOWN:
+            return
+        if frame.type != frames.CALL:
+            raise frames.ProtocolError(f"a worker expects calls, not frame type {frame.type}")
+        answer = _answer(frame, apply)
+        del frame  # an idle slot holds on to neither input nor result
+        flush()
+        connection.send(*answer)
+        del answer
+
+
+def _answer(frame: frames.Frame, apply: Apply) -> Answer:
+    """Run one call; returns the type, header and body of the frame that answers it."""
+    started_s = time.perf_counter()
+    header: dict[str, Any] = {"id": frame.header.get("id")}
+    frame_type, kind = frames.ERROR, "algorithm"
+    try:
+        value = values.decode(frame.header.get("content_type", ""), frame.body)
+        content_type, body = values.encode(apply(value))
+        frame_type = frames.RESULT
+    except values.InputError as error:
+        kind, body = "input", Failure(str(error)).encode()
+    except values.ResultError as error:
+        body = Failure(str(error)).encode()
+    except Exception as error:  # the author's code may raise anything
+        body = describe(error).encode()
+    if frame_type == frames.RESULT:
+        header["content_type"] = content_type
+    else:
+        header["kind"] = kind
+    header["run_s"] = time.perf_counter() - started_s
+    return frame_type, header, body
+
+
+def _cut_off_later(code: int) -> None:
+    def cut_off() -> None:
+        time.sleep(EXIT_GRACE_S)
+        os._exit(code)
+
+    try:
+        threading.Thread(target=cut_off, daemon=True).start()
+    except RuntimeError:  # no thread to be had: then nobody may linger at all
+        os._exit(code)
+
+
+def _c_flusher() -> Callable[[None], object]:
+    try:
+        import ctypes  # noqa: PLC0415 - some interpreters are built without it
+
+        flush: Callable[[None], object] = ctypes.CDLL(None).fflush
+    except (ImportError, OSError, AttributeError):
+        return lambda _: None
+    return flush

@@ -1,0 +1,292 @@
+"""
+Calls over HTTP: raw ASGI for `/v1/algo` and `/v1/web/algo`.
+
+Source: wire specification, "Calling algorithms"; quirks, rules 10 to 13.
+"""
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from algorium.wire.refs import AlgorithmRef, RefSyntaxError
+from algorium_server.api.credentials import Credentials
+from algorium_server.api.errors import header_text, send_error
+from algorium_server.api.http import (
+    JSON,
+    Disconnected,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    boolean,
+    cors_headers,
+    encode_json,
+    parse_query,
+    read_body,
+    respond,
+)
+from algorium_server.domain.calls import (
+    CallFailure,
+    CallInput,
+    CallOptions,
+    CallOutcome,
+    CallSuccess,
+    ContentType,
+    Output,
+    parse_output,
+    parse_timeout,
+)
+from algorium_server.domain.errors import (
+    AlgorithmNotFound,
+    AlgoriumError,
+    InvalidInput,
+    MalformedJson,
+    MethodNotAllowed,
+    TooLarge,
+    UnsupportedContentType,
+)
+from algorium_server.domain.limits import CALL_INPUT_BYTES_MAX
+from algorium_server.services.calls import CallService, OpenCall
+
+_PREFIX: Final = b"/v1/algo"
+_WEB_PREFIX: Final = b"/v1/web/algo"
+
+_INPUT_TYPES: Final = {
+    b"application/json": ContentType.JSON,
+    b"text/plain": ContentType.TEXT,
+    b"application/text": ContentType.TEXT,
+    b"application/octet-stream": ContentType.BINARY,
+}
+_RAW_TYPES: Final = {
+    ContentType.TEXT: "text/plain; charset=utf-8",
+    ContentType.JSON: JSON,
+    ContentType.BINARY: "application/octet-stream",
+    ContentType.VOID: "text/plain",
+}
+_DEFAULT_OPTIONS: Final = CallOptions()
+_json = msgspec.json.Decoder(msgspec.Raw)
+
+
+class CallFace:
+    """
+    The ASGI app of calls.
+
+    Args:
+        calls: The use cases.
+        credentials: Tells who asks.
+        clock: Returns the present time, UTC-aware.
+    """
+
+    def __init__(
+        self,
+        calls: CallService,
+        credentials: Credentials,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._calls = calls
+        self._credentials = credentials
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        is_web = scope["raw_path"].startswith(_WEB_PREFIX)
+        is_preflight = is_web and scope["method"] == "OPTIONS"
+        cors = cors_headers(scope, is_preflight=is_preflight) if is_web else []
+        if is_preflight:
+            await respond(send, 204, headers=cors)
+            return
+        try:
+            await self._call(scope, receive, send, is_web=is_web, headers=cors)
+        except Disconnected:
+            return
+        except AlgoriumError as error:
+            await send_error(scope, send, error, headers=cors)
+
+    async def _call(
+        self, scope: Scope, receive: Receive, send: Send, *, is_web: bool, headers: list[Header]
+    ) -> None:
+        principal = self._credentials.principal(scope)
+        if scope["method"] != "POST":
+            raise MethodNotAllowed("Method not allowed")
+        ref = parse_path(scope["raw_path"])
+        options = parse_options(parse_query(scope)) if scope["query_string"] else _DEFAULT_OPTIONS
+        call = self._calls.open(
+            principal, ref, options, web_origin=_origin_host(scope) if is_web else None
+        )
+        try:
+            call_input = await _read_input(scope, receive)
+            request_id = call.request_id
+            if options.output is Output.VOID:
+                await self._calls.accept(call, call_input, now=self._clock())
+                body = encode_json({"async": "void", "request_id": call.request_id})
+                await respond(send, 200, body, headers=headers, request_id=request_id)
+                return
+            outcome = await self._calls.run(call, call_input)
+        finally:
+            await self._calls.close(call)
+        status, content_type, body = render(outcome, call)
+        if status != 200 and isinstance(outcome, CallFailure):
+            headers = [*headers, (b"x-error-message", header_text(outcome.message))]
+        await respond(
+            send,
+            status,
+            body,
+            content_type=content_type,
+            headers=headers,
+            request_id=request_id,
+        )
+
+
+def parse_path(raw_path: bytes) -> AlgorithmRef:
+    """
+    Read the reference from a request's undecoded path.
+
+    Raises:
+        AlgorithmNotFound: The path names no algorithm.
+    """
+    prefix = _WEB_PREFIX if raw_path.startswith(_WEB_PREFIX) else _PREFIX
+    text = unquote(raw_path[len(prefix) :].decode("latin-1"), errors="replace")
+    try:
+        return AlgorithmRef.parse(text)
+    except RefSyntaxError:
+        shown = text.strip("/").removeprefix("algo:").strip("/")
+        raise AlgorithmNotFound(f"algorithm algo://{shown} not found") from None
+
+
+def parse_options(query: dict[str, str]) -> CallOptions:
+    """
+    Read the options from a query; unknown parameters are ignored.
+
+    Raises:
+        InvalidInput: `timeout` or `output` cannot be read.
+    """
+    return CallOptions(
+        timeout_s=(
+            parse_timeout(query["timeout"]) if query.get("timeout") else _DEFAULT_OPTIONS.timeout_s
+        ),
+        output=parse_output(query.get("output", "")),
+        wants_stdout=boolean(query.get("stdout", "")),
+        wants_timing=boolean(query.get("timing", "")),
+        is_sudo=boolean(query.get("sudo", "")),
+    )
+
+
+async def _read_input(scope: Scope, receive: Receive) -> CallInput:
+    type_header, encoding = b"", b""
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            type_header = value
+        elif name == b"content-encoding":
+            encoding = value.strip().lower()
+    body = await read_body(
+        scope,
+        receive,
+        bytes_max=CALL_INPUT_BYTES_MAX,
+        too_large=TooLarge("Algorithm input exceeds the 10MiB limit"),
+    )
+    media_type = type_header.partition(b";")[0].strip().lower()
+    content_type = _INPUT_TYPES.get(media_type)
+    if content_type is None:
+        if not media_type and not body:
+            return CallInput(content_type=ContentType.JSON, body=b"null")
+        shown = type_header.decode("latin-1")
+        raise UnsupportedContentType(f"unsupported content type {shown!r}")
+    if encoding == b"base64" and content_type is ContentType.BINARY:
+        try:
+            return CallInput(content_type=content_type, body=b64decode(body))
+        except Base64Error:
+            raise InvalidInput("The body is not valid base64") from None
+    _check(content_type, body)
+    return CallInput(content_type=content_type, body=body)
+
+
+def _check(content_type: ContentType, body: bytes) -> None:
+    if content_type is ContentType.BINARY:
+        return
+    if content_type is ContentType.JSON:
+        try:
+            _json.decode(body)
+        except (msgspec.DecodeError, RecursionError):
+            raise MalformedJson("Invalid JSON") from None
+    if body.isascii():
+        return
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if content_type is ContentType.JSON:
+            raise MalformedJson("Invalid JSON") from None
+        raise InvalidInput(f"The text is not valid UTF-8: byte {error.start}") from None
+
+
+def render(outcome: CallOutcome, call: OpenCall) -> tuple[int, str, bytes]:
+    """Return status, content type and body for an outcome, as the caller asked for it."""
+    if isinstance(outcome, CallFailure):
+        return _render_failure(outcome, call)
+    if call.options.output is Output.RAW:
+        return 200, _RAW_TYPES[outcome.content_type], outcome.body
+    return 200, JSON, _envelope(outcome, call)
+
+
+def _envelope(outcome: CallSuccess, call: OpenCall) -> bytes:
+    """Splice the checked result into the envelope; `metadata` comes first, old clients compare."""
+    timings = outcome.timings
+    metadata: dict[str, object] = {
+        "content_type": outcome.content_type.value,
+        "duration": _duration(timings.run_s),
+    }
+    if call.options.wants_stdout and call.sees_stdout:
+        metadata["stdout"] = outcome.stdout
+    if call.options.wants_timing:
+        total = timings.queue_s + timings.load_s + timings.run_s
+        metadata["timing"] = {"running": _duration(timings.run_s), "total": _duration(total)}
+    match outcome.content_type:
+        case ContentType.JSON:
+            result = outcome.body
+        case ContentType.TEXT:
+            result = encode_json(outcome.body.decode("utf-8"))
+        case ContentType.BINARY:
+            result = encode_json(outcome.body)
+        case ContentType.VOID:
+            result = b"null"
+    return b"".join((b'{"metadata":', encode_json(metadata), b',"result":', result, b"}"))
+
+
+def _render_failure(outcome: CallFailure, call: OpenCall) -> tuple[int, str, bytes]:
+    error: dict[str, object] = {"message": outcome.message, "error_type": outcome.error_type}
+    if outcome.stacktrace:
+        error["stacktrace"] = error["stack_trace"] = outcome.stacktrace
+    metadata: dict[str, object] = {"duration": _duration(outcome.timings.run_s)}
+    if outcome.stdout:
+        metadata["stdout"] = outcome.stdout
+    body = encode_json({"error": error, "metadata": metadata, "result": None})
+    return _failure_status(outcome, call), JSON, body
+
+
+def _failure_status(outcome: CallFailure, call: OpenCall) -> int:
+    """200 for the envelope, whose readers look inside; raw readers have only the status."""
+    if outcome.is_input_refused:
+        return 400
+    if call.options.output is not Output.RAW:
+        return 200
+    return {"TimeoutError": 504, "OutOfMemoryError": 500}.get(outcome.error_type, 400)
+
+
+def _duration(seconds: float) -> float:
+    """Positive with microseconds: an old client asserts that a duration is above zero."""
+    return max(round(seconds, 6), 0.000001)
+
+
+def _origin_host(scope: Scope) -> str:
+    """Return the host of the calling page, empty if the browser did not tell."""
+    found = dict(scope["headers"])
+    raw: bytes = found.get(b"origin") or found.get(b"referer") or b""
+    try:
+        return urlsplit(raw.decode("latin-1")).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,122 @@
+"""
+The Data API's JSON: listings out, new directories and ACLs in.
+
+Key order, absent members and timestamps are what old clients compare literally: the fraction is
+always `.000`, the marker and the ACL are left out rather than null.
+
+Source: wire specification, "Directories", "ACLs", quirks 1 to 4 and 19.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from algorium_server.domain.collections import ReadAcl
+from algorium_server.domain.errors import InvalidInput, MalformedJson
+from algorium_server.domain.identity import AccountKind
+from algorium_server.services.data import Listing, OwnedCollection
+
+T = TypeVar("T")
+
+
+class _Acl(msgspec.Struct):
+    read: list[str] | None = None
+
+
+class _NewDirectory(msgspec.Struct):
+    name: str
+    acl: _Acl | None = None
+
+
+class _Change(msgspec.Struct):
+    acl: _Acl
+
+
+def listing_of(listing: Listing) -> dict[str, Any]:
+    """Return a page of a directory as JSON-able values."""
+    shown: dict[str, Any] = {
+        "folders": [{"name": name} for name in listing.page.folders],
+        "files": [
+            {
+                "filename": entry.name,
+                "size": entry.size_bytes,
+                "last_modified": timestamp(entry.modified_at or datetime.now(UTC)),
+            }
+            for entry in listing.page.files
+        ],
+    }
+    if listing.page.marker:
+        shown["marker"] = listing.page.marker
+    if listing.acl is not None:
+        shown["acl"] = {"read": listing.acl.entries}
+    return shown
+
+
+def hosted_of(owned: OwnedCollection) -> dict[str, Any]:
+    """Return an entry of `/v1/hostedData` as JSON-able values."""
+    collection, owner = owned.collection, owned.owner
+    return {
+        "id": collection.collection_id,
+        "object_id": f"collec-{collection.collection_id}",
+        "collection_name": collection.name,
+        "username": owner.username,
+        "acl": {
+            "read_w": collection.acl is ReadAcl.PUBLIC,
+            "read_g": owner.kind is AccountKind.ORGANIZATION,
+            "read_u": True,
+            "read_a": collection.acl is not ReadAcl.PRIVATE,
+        },
+        "location": f"data://{owner.username}/{collection.name}",
+    }
+
+
+def timestamp(moment: datetime) -> str:
+    """Return *moment* as listings show it: UTC, with a fraction of three literal zeros."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def parse_new_directory(body: bytes, *, is_text: bool) -> tuple[str, ReadAcl]:
+    """
+    Read the name and the ACL of a directory that is to be created.
+
+    The body is JSON whatever its type says; but one client sends the bare name as text.
+
+    Args:
+        body: As sent.
+        is_text: It claims to be plain text.
+
+    Raises:
+        MalformedJson: It is neither.
+        InvalidInput: The JSON is not what it must be.
+    """
+    if is_text and not body.lstrip().startswith(b"{"):
+        try:
+            return body.decode().strip(), ReadAcl.MY_ALGORITHMS
+        except UnicodeDecodeError as error:
+            raise InvalidInput("the name of the directory must be UTF-8") from error
+    wanted = _parsed(body, _NewDirectory)
+    return wanted.name, ReadAcl.of_entries(wanted.acl.read if wanted.acl else None)
+
+
+def parse_acl(body: bytes) -> ReadAcl:
+    """
+    Read a changed ACL.
+
+    Raises:
+        MalformedJson: The body is not JSON.
+        InvalidInput: It holds no ACL that is known.
+    """
+    change = _parsed(body, _Change)
+    if change.acl.read is None:
+        raise InvalidInput("acl.read is missing")
+    return ReadAcl.of_entries(change.acl.read)
+
+
+def _parsed(body: bytes, shape: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedJson(f"the body is not JSON: {error}") from error

@@ -1,0 +1,91 @@
+"""
+The one ASGI application: from the path to a face, and JSON for everything else.
+
+Routing looks at the *raw* path, before percent-decoding: old clients encode whole data paths,
+slashes included. What a face does not answer itself ends here, so every answer is JSON: errors
+of the tree, and whatever else is raised as an internal error with an id.
+
+Source: wire specification, "Common request rules", quirks 15 and 16.
+"""
+
+import re
+from typing import Final
+
+from algorium_server.api.errors import send_error
+from algorium_server.api.http import AsgiApp, Disconnected, Receive, Scope, Send
+from algorium_server.domain.errors import NotFound
+
+_ROUTE: Final = re.compile(
+    rb"/+(?:v1/+(?P<calls>(?:web/+)?algo)|v1/+(?P<data>data|connector|hostedData)"
+    rb"|(?P<health>healthz|readyz))(?P<rest>/.*)?",
+    re.DOTALL,
+)
+
+
+def build_router(*, calls: AsgiApp, data: AsgiApp, health: AsgiApp) -> AsgiApp:
+    """
+    Make the application that hands each request to its face.
+
+    Args:
+        calls: Answers `/v1/algo` and `/v1/web/algo`.
+        data: Answers `/v1/data`, `/v1/connector` and `/v1/hostedData`.
+        health: Answers `/healthz` and `/readyz`.
+
+    The faces see a `raw_path` that begins with exactly these prefixes.
+    """
+    faces = {"calls": calls, "data": data, "health": health}
+
+    async def router(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await _refuse(scope, receive, send)
+            return
+        try:
+            raw_path: bytes = scope["raw_path"]
+            if raw_path.startswith(b"/v1/algo/"):  # the hot path, before anything is matched
+                await calls(scope, receive, send)
+                return
+            match = _ROUTE.fullmatch(raw_path)
+            if match is None:
+                raise NotFound(f"nothing answers at {scope['path']}")
+            face = next(face for name, face in faces.items() if match[name])
+            await face(_without_doubled_slashes(scope, match), receive, send)
+        except Disconnected:
+            return  # nobody is left to answer
+        except Exception as error:
+            await _send_error_if_possible(scope, send, error)
+
+    return router
+
+
+def _without_doubled_slashes(scope: Scope, match: re.Match[bytes]) -> Scope:
+    # An address that ends in a slash makes `//v1/...` of every path; behind the prefix, doubled
+    # slashes are data (`s3://bucket`) and stay.
+    start = match.start("rest") if match["rest"] else match.end()
+    prefix = match[0][:start]
+    if b"//" not in prefix:
+        return scope
+    clean = re.sub(rb"/+", b"/", prefix)
+    return {
+        **scope,
+        "raw_path": clean + (match["rest"] or b""),
+        "path": clean.decode() + scope["path"][start:],
+    }
+
+
+async def _send_error_if_possible(scope: Scope, send: Send, error: Exception) -> None:
+    try:
+        await send_error(scope, send, error)
+    except RuntimeError:
+        # The answer had begun: the server now breaks the connection, which is the only way
+        # left to tell the client that what it has is not whole.
+        raise error from None
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    await send({"type": "websocket.close", "code": 1008, "reason": "no websockets here"})

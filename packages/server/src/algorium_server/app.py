@@ -1,0 +1,374 @@
+"""
+The one place that builds objects and wires them together, and the life of the server process.
+
+Start: home and lock, database, directory, sandbox, engine, faces, then the socket. `/healthz`
+answers from then on; the demo algorithms are built; only then the `ready` line is printed.
+Stop (SIGTERM, SIGINT): no new connections, calls in flight get their grace, then slots end.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+
+from algorium_server.api.bytes import BytesFace
+from algorium_server.api.calls import CallFace
+from algorium_server.api.credentials import Credentials
+from algorium_server.api.health import HealthFace, Readiness
+from algorium_server.api.http import AsgiApp, Receive, Scope, Send
+from algorium_server.api.protocol import JsonProtocol
+from algorium_server.api.router import build_router
+from algorium_server.build.builder import Builder
+from algorium_server.build.environments import Environments
+from algorium_server.build.repositories import Repositories
+from algorium_server.data.blobs import BlobStore
+from algorium_server.domain.errors import Unavailable
+from algorium_server.domain.jobs import Job
+from algorium_server.engine.host import SandboxHost
+from algorium_server.engine.listener import ListenerFactory
+from algorium_server.engine.local import EngineLimits, LocalEngine
+from algorium_server.engine.probe import HostReport
+from algorium_server.engine.sandbox import Level
+from algorium_server.jobs.worker import JobWorker
+from algorium_server.services import accounts
+from algorium_server.services.calls import JOB_KIND, CallService
+from algorium_server.services.confining import SandboxedJobs
+from algorium_server.services.data import DataService
+from algorium_server.services.directory import Directory
+from algorium_server.services.publishing import Publishing
+from algorium_server.settings import Settings
+from algorium_server.store import jobs as job_rows
+from algorium_server.store.database import Database, sqlite_url
+from algorium_server.telemetry import configure, logger
+
+_BACKLOG: Final = 2048
+_SWEEP_EVERY_S: Final = 3600.0
+_VOID_CALLS_AT_ONCE: Final = 16
+
+_log = logger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """
+    Run the server until it is told to stop.
+
+    Returns:
+        The exit code: 0 after a clean stop.
+
+    Raises:
+        AlgoriumError: It cannot start; the message says why and what to do.
+    """
+    configure(settings.log_level, settings.log_format)
+    return uvloop.run(_serve(settings))
+
+
+@dataclass(slots=True, kw_only=True)
+class _State:
+    """What the readiness page shows."""
+
+    is_ready: bool = False
+    demo: str = ""
+
+
+async def _serve(settings: Settings) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_locked(settings.home))
+        listening = _listen(settings.host, settings.port)
+        api = settings.public_url.rstrip("/") or _address(settings.host, listening)
+        state = _State(demo="building" if settings.demo else "")
+        built = await stack.enter_async_context(_built(settings, state))
+        await stack.enter_async_context(_http(built.router, listening, settings))
+        if settings.demo:
+            await _until(stopping, _publish_demo(built, settings, state))
+        if not stopping.is_set():
+            _announce(settings, api, built)
+            state.is_ready = True
+            await stopping.wait()
+        state.is_ready = False
+        _log.info("stopping", grace_s=settings.shutdown_grace_s)
+    return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Built:
+    router: AsgiApp
+    host: SandboxHost
+    database: Database
+    directory: Directory
+    publishing: Publishing
+    new_credentials: accounts.AdministratorCredentials | None
+
+
+@asynccontextmanager
+async def _built(settings: Settings, state: _State) -> AsyncIterator[_Built]:
+    """Build everything in the order in which it depends on one another; take it down reversed."""
+    home = settings.home
+    async with AsyncExitStack() as stack:
+        database = await Database.open(settings.database or sqlite_url(home / "algorium.db"))
+        stack.push_async_callback(database.close)
+        directory = Directory(database)
+        await directory.load()
+        new_credentials = await accounts.first_start(
+            database, directory, home=home, admin_username=settings.admin_username, now=_now()
+        )
+        blobs = BlobStore(home / "blobs")
+        stack.callback(blobs.close)
+        data = DataService(database, blobs, directory)
+        await _sweep_data(data)
+
+        host = await SandboxHost.start(settings.sandbox_wanted, home / "sandboxes")
+        stack.push_async_callback(host.close)
+        credentials = Credentials(directory)
+        router = _Later()
+        engine = LocalEngine(
+            host,
+            ListenerFactory(router, protocol=JsonProtocol),
+            limits=EngineLimits(slots_max=settings.slots_max),
+        )
+        await engine.start()
+        stack.push_async_callback(engine.close)
+
+        calls = CallService(
+            directory=directory,
+            engine=engine,
+            builds_dir=home / "builds",
+            environments_dir=home / "envs",
+            end_session=data.end_session,
+            enqueue=lambda job: _enqueue(database, worker, job),
+        )
+        worker = JobWorker(database, {JOB_KIND: calls.run_job}, concurrency=_VOID_CALLS_AT_ONCE)
+        await worker.start()
+        stack.push_async_callback(worker.stop, settings.shutdown_grace_s)
+
+        router.app = build_router(
+            calls=CallFace(calls, credentials),
+            data=BytesFace(data, credentials),
+            health=HealthFace(lambda: _readiness(state, host)),
+        )
+        sweeping = asyncio.get_running_loop().create_task(_sweep(data))
+        stack.callback(sweeping.cancel)
+        yield _Built(
+            router=router,
+            host=host,
+            database=database,
+            directory=directory,
+            publishing=await _publishing(home, database, directory, host),
+            new_credentials=new_credentials,
+        )
+
+
+async def _publishing(
+    home: Path, database: Database, directory: Directory, host: SandboxHost
+) -> Publishing:
+    run_confined = SandboxedJobs(host)
+    repositories = Repositories(home / "repos")
+    environments = Environments(home / "envs", cache_dir=home / "cache" / "uv")
+    builder = Builder(
+        repositories=repositories,
+        environments=environments,
+        builds_dir=home / "builds",
+        run_confined=run_confined,
+    )
+    publishing = Publishing(
+        database=database, directory=directory, builder=builder, repositories=repositories
+    )
+    await publishing.recover()
+    return publishing
+
+
+async def _enqueue(database: Database, worker: JobWorker, job: Job) -> None:
+    async with database.transaction() as connection:
+        await job_rows.enqueue(connection, job)
+    worker.wake()
+
+
+class _Later:
+    """An ASGI app that is built after the engine that serves it inside slots."""
+
+    app: AsgiApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+def _readiness(state: _State, host: SandboxHost) -> Readiness:
+    return Readiness(is_ready=state.is_ready, sandbox=host.report.as_dict(), demo=state.demo)
+
+
+async def _sweep(data: DataService) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_EVERY_S)
+        await _sweep_data(data)
+
+
+async def _sweep_data(data: DataService) -> None:
+    await data.sweep(_now())
+    await data.sweep_blobs(_now())
+
+
+# Demo
+
+
+async def _publish_demo(built: _Built, settings: Settings, state: _State) -> None:
+    owner = built.directory.account_named(settings.admin_username)
+    assert owner is not None, "made on the first start"
+    try:
+        await built.publishing.publish_demo(settings.examples_dir, owner=owner, on_progress=_say)
+    except Unavailable as error:
+        state.demo = "unavailable"
+        _say(f"demo algorithms are not available: {error.message}")
+    else:
+        state.demo = "published"
+
+
+async def _until(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Run *work*, or give it up when the server is told to stop."""
+    loop = asyncio.get_running_loop()
+    working = loop.create_task(work)
+    waiting = loop.create_task(stopping.wait())
+    await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        return
+    working.result()
+
+
+# HTTP
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: this module decides when to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _http(app: AsgiApp, listening: socket.socket, settings: Settings) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        app,
+        http=JsonProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_s)),
+    )
+    server = _Server(config)
+    serving = asyncio.get_running_loop().create_task(server.serve(sockets=[listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise Unavailable(
+            f"Cannot listen on {host}:{port}: {error.strerror}",
+            hint="Give another --port; 0 picks a free one.",
+        ) from error
+    listening.setblocking(False)
+    return listening
+
+
+def _address(host: str, listening: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listening.getsockname()[1]}"
+
+
+# Home
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Hold the home directory: two servers on one home would overwrite each other's work."""
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(f"Cannot use {home}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise Unavailable(
+            f"Another server is running on {home}",
+            hint="Stop it, or give this one another --home.",
+        ) from error
+    try:
+        yield
+    finally:
+        (home / "endpoint.json").unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _announce(settings: Settings, api: str, built: _Built) -> None:
+    """Write `endpoint.json` and print where to go; the `ready` line is a contract."""
+    endpoint = settings.home / "endpoint.json"
+    half = endpoint.with_suffix(".tmp")
+    half.write_text(json.dumps({"api": api, "pid": os.getpid()}) + "\n", encoding="utf-8")
+    half.rename(endpoint)
+    _say(f"sandbox  {_sandbox_line(built.host.report)}")
+    _say(f"home     {settings.home}")
+    _say(f"api      {api}")
+    if built.new_credentials is not None:
+        _say(f"user     {built.new_credentials.username}")
+        _say(f"key      {built.new_credentials.api_key}")
+        _say(f"admin    {built.new_credentials.admin_api_key}")
+        _say("These keys are shown once; they are kept in credentials.json in the home directory.")
+    if settings.demo:
+        shown = built.new_credentials.api_key if built.new_credentials else "YOUR_API_KEY"
+        _say("Try:")
+        _say(
+            f"  curl -X POST -d '\"HAL 9000\"' -H 'Content-Type: application/json' "
+            f"-H 'Authorization: Simple {shown}' {api}/v1/algo/demo/Hello"
+        )
+    _say(f"ready {api}")
+
+
+def _sandbox_line(report: HostReport) -> str:
+    if report.level is None:
+        return f"none: algorithms cannot run on this host. {report.remedy}"
+    if report.level is Level.NONE:
+        return "OFF: algorithms can do whatever this server can (--unsafe-no-sandbox)"
+    line = f"{report.level.value} ({report.mechanism})"
+    return line if report.level is Level.FULL else f"{line}; see `algorium doctor`"
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

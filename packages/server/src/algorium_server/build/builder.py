@@ -1,0 +1,288 @@
+"""
+From a commit to something that can be called: check out, environment, smoke import, tests.
+
+    BUILDS/BUILD_ID          the tree of the commit, as slots see it; never changed again
+    BUILDS/BUILD_ID.work     a second copy for the author's tests, which may write into it;
+                             gone when the build is
+
+The author's code runs twice during a build, confined and without a network: once to import the
+entry point, so that a missing dependency fails the build and not the first call, and once for the
+tests below `src/`, if there are any.
+
+Source: wire specification of the runtime, "Builds".
+"""
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from algorium_server.build import languages
+from algorium_server.build.confined import BuildFailed, RunConfined, Tools
+from algorium_server.build.environments import Environments
+from algorium_server.build.repositories import Checkout, Repositories
+from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus
+from algorium_server.domain.errors import NotFound
+from algorium_server.domain.limits import BUILD_LOG_BYTES_MAX, BUILD_TIMEOUT_S
+
+FIRST_LINE: Final = "Beginning container customization"
+"""Old clients wait for this line in the log."""
+_WORK_SUFFIX: Final = ".work"
+_TEST_TOOLS: Final = """\
+iniconfig==2.3.1
+packaging==26.4
+pluggy==1.7.0
+pygments==2.21.0
+pytest==9.2.0
+"""
+_RUN_TESTS: Final = """\
+import sys
+sys.path[:] = [path for path in sys.path if path] + sys.argv[1:3]
+import pytest
+sys.exit(pytest.main(sys.argv[3:]))
+"""
+"""The algorithm's own packages come first, then the test tools, as behind a plain pytest."""
+_PYTEST_CONFIGURATION: Final = (
+    "pytest.ini",
+    ".pytest.ini",
+    "pyproject.toml",
+    "tox.ini",
+    "setup.cfg",
+)
+_NO_TESTS_COLLECTED: Final = 5
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s@]+@")
+
+
+class Builder:
+    """
+    Builds commits.
+
+    Args:
+        repositories: Where the source comes from.
+        environments: Where dependencies are installed.
+        builds_dir: Where checked-out trees are put.
+        run_confined: Runs whatever is not ours.
+        runtime_dir: The runtime package, for the smoke import; the installed one if not given.
+        timeout_s: For one build.
+        log_bytes_max: Kept of a build's log.
+    """
+
+    def __init__(
+        self,
+        *,
+        repositories: Repositories,
+        environments: Environments,
+        builds_dir: Path,
+        run_confined: RunConfined,
+        runtime_dir: Path | None = None,
+        timeout_s: float = BUILD_TIMEOUT_S,
+        log_bytes_max: int = BUILD_LOG_BYTES_MAX,
+    ) -> None:
+        self._repositories = repositories
+        self._environments = environments
+        self._builds_dir = builds_dir
+        self._run_confined = run_confined
+        self._runtime_dir = runtime_dir or _installed_runtime()
+        self._timeout_s = timeout_s
+        self._log_bytes_max = log_bytes_max
+
+    def source_dir(self, build_id: str) -> Path:
+        """Return where the tree of a build is, or would be."""
+        return self._builds_dir / build_id
+
+    async def build(
+        self, build: Build, *, algorithm: Algorithm, on_step: Callable[[str], None] | None = None
+    ) -> Build:
+        """
+        Carry out a build that has just begun.
+
+        Args:
+            build: In progress.
+            algorithm: What is built.
+            on_step: Told what is being done, in a few words.
+
+        Returns:
+            The build, succeeded or failed, with its log; only the time of its end is not set.
+
+        Raises:
+            Unavailable: This host offers no confinement.
+        """
+        log = _Log(self._log_bytes_max)
+        tools = Tools(self._run_confined, on_output=log.add, timeout_s=self._timeout_s)
+        steps = _Steps(tools, on_step)
+        work_dir = self._builds_dir / f"{build.build_id}{_WORK_SUFFIX}"
+        tools.say(FIRST_LINE)
+        try:
+            built = await self._carry_out(build, algorithm, work_dir, tools, steps)
+        except (BuildFailed, NotFound) as error:
+            tools.say(f"Build failed: {error}")
+            built = replace(build, status=BuildStatus.FAILED)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, work_dir, True)
+        if built.status is not BuildStatus.SUCCEEDED:
+            await asyncio.to_thread(shutil.rmtree, self.source_dir(build.build_id), True)
+        return replace(built, log=log.text())
+
+    async def sweep(self, runnable: Collection[str]) -> None:
+        """
+        Remove what builds that came to nothing have left. Not while builds are running.
+
+        Args:
+            runnable: Ids of all successful builds.
+        """
+        await asyncio.to_thread(_sweep, self._builds_dir, frozenset(runnable))
+        await self._environments.sweep()
+
+    async def _carry_out(
+        self, build: Build, algorithm: Algorithm, work_dir: Path, tools: Tools, steps: "_Steps"
+    ) -> Build:
+        languages.check_language(algorithm.settings.language)
+        source_dir = self.source_dir(build.build_id)
+        steps.begin(f"checking out {build.commit_sha}")
+        checkout = await self._check_out(build, algorithm, source_dir)
+        await self._check_out(build, algorithm, work_dir)
+        tools.say(f"{len(checkout.files)} files, {checkout.size_bytes} bytes")
+        entry = languages.find_entry(checkout.files, _name(source_dir, algorithm.name))
+
+        steps.begin("resolving requirements")
+        requirements = source_dir / languages.REQUIREMENTS
+        for warning in languages.warnings(_text(requirements)):
+            tools.say(f"Warning: {warning}")
+        lock = await self._environments.resolve(
+            requirements, owner_id=algorithm.owner_id, tools=tools
+        )
+        steps.begin("installing the environment")
+        key = await self._environments.ensure(lock, tools=tools, read_only=(source_dir,))
+
+        steps.begin(f"importing {entry}")
+        await self._smoke_import(entry, key, work_dir, tools)
+        if languages.has_tests(checkout.files):
+            steps.begin("testing")
+            await self._test(key, work_dir, tools)
+        tools.say("Build succeeded")
+        return replace(build, status=BuildStatus.SUCCEEDED, environment=key, lock=lock, entry=entry)
+
+    async def _check_out(self, build: Build, algorithm: Algorithm, target: Path) -> Checkout:
+        return await self._repositories.check_out(
+            algorithm.owner_id, algorithm.algorithm_id, build.commit_sha, target
+        )
+
+    async def _smoke_import(self, entry: str, key: str, work_dir: Path, tools: Tools) -> None:
+        environment = self._environments.path(key)
+        code = await tools.run(
+            *(str(environment / "bin" / "python"), "-u", str(self._runtime_dir)),
+            *("--check", entry),
+            cwd=work_dir,
+            env=_variables(environment),
+            read_only=(environment, self._runtime_dir),
+            writable=(work_dir,),
+        )
+        if code != 0:
+            raise BuildFailed(f"{entry} cannot be loaded (exit code {code})")
+
+    async def _test(self, key: str, work_dir: Path, tools: Tools) -> None:
+        try:
+            tools_key = await self._environments.ensure(_TEST_TOOLS, tools=tools)
+        except BuildFailed:
+            # Without a network, the first build ever has no way to get pytest. That says nothing
+            # about the algorithm.
+            tools.say("Warning: the tests were not run, because pytest cannot be installed")
+            return
+        environment, test_tools = self._environments.path(key), self._environments.path(tools_key)
+        arguments = ["-q", "-p", "no:cacheprovider", "--rootdir", ".", "--confcutdir", ".", "src"]
+        if not any((work_dir / name).exists() for name in _PYTEST_CONFIGURATION):
+            arguments += ["-c", os.devnull]  # else pytest looks for one in the directories above
+        code = await tools.run(
+            *(str(environment / "bin" / "python"), "-u", "-c", _RUN_TESTS),
+            *(str(work_dir), str(_site_packages(test_tools)), *arguments),
+            cwd=work_dir,
+            env=_variables(environment),
+            read_only=(environment, test_tools),
+            writable=(work_dir,),
+        )
+        if code not in {0, _NO_TESTS_COLLECTED}:
+            raise BuildFailed(f"the tests failed (exit code {code})")
+
+
+class _Steps:
+    """Tells a watcher and the log what is being done."""
+
+    def __init__(self, tools: Tools, on_step: Callable[[str], None] | None) -> None:
+        self._tools = tools
+        self._on_step = on_step
+
+    def begin(self, step: str) -> None:
+        self._tools.say(f"{step[0].upper()}{step[1:]}")
+        if self._on_step is not None:
+            self._on_step(step)
+
+
+class _Log:
+    """What the tools said: beginning and end if it is too much."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._half = bytes_max // 2
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped_bytes = 0
+
+    def add(self, data: bytes) -> None:
+        room = self._half - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        if len(self._tail) > 2 * self._half:
+            self._trim()
+
+    def text(self) -> str:
+        self._trim()
+        head, tail = (part.decode("utf-8", "replace") for part in (self._head, self._tail))
+        gap = f"\n... {self._dropped_bytes} bytes left out ...\n" if self._dropped_bytes else ""
+        # PostgreSQL stores no NUL, and URLs of package indexes may hold a password.
+        return _CREDENTIALS.sub("***@", head + gap + tail).replace("\0", "\ufffd")
+
+    def _trim(self) -> None:
+        excess = max(0, len(self._tail) - self._half)
+        self._dropped_bytes += excess
+        del self._tail[:excess]
+
+
+def _variables(environment: Path) -> dict[str, str]:
+    return {
+        "LANG": "C.UTF-8",
+        "PATH": f"{environment}/bin:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "VIRTUAL_ENV": str(environment),
+    }
+
+
+def _site_packages(environment: Path) -> Path:
+    return next(environment.glob("lib/python*/site-packages"))
+
+
+def _name(source_dir: Path, default: str) -> str:
+    conf = source_dir / languages.CONF
+    return (languages.name_in_conf(conf.read_bytes()) if conf.exists() else None) or default
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", "replace") if path.exists() else ""
+
+
+def _installed_runtime() -> Path:
+    spec = find_spec("algorium_runtime")
+    assert spec is not None, "a dependency of this package"
+    assert spec.submodule_search_locations is not None, "it is a package"
+    return Path(spec.submodule_search_locations[0])
+
+
+def _sweep(builds_dir: Path, runnable: frozenset[str]) -> None:
+    if builds_dir.exists():
+        for directory in builds_dir.iterdir():
+            if directory.name not in runnable:
+                shutil.rmtree(directory, ignore_errors=True)

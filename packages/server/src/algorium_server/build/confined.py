@@ -1,0 +1,143 @@
+"""
+How a build runs tools: confined, to a deadline, with everything they say in one log.
+
+This package does not know how confinement is done; whoever builds the server hands in a
+`RunConfined`. Nothing of an author or of a package registry ever runs in the server's own process.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from algorium_server.domain.limits import BUILD_MEMORY_BYTES
+
+TIMED_OUT: Final = 124
+"""Exit code of a job whose time was up; the one that timeout(1) uses."""
+KILLED: Final = 137
+"""Exit code of a job that a signal or a limit ended; the one that shells use for SIGKILL."""
+
+
+class BuildFailed(Exception):
+    """A step of a build did not succeed; the text says which, in the author's terms."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfinedJob:
+    """
+    A program to run to its end.
+
+    Attributes:
+        argv: Program and arguments.
+        env: The whole environment beside `HOME`, `TMPDIR` and `USER`; nothing else is inherited.
+        cwd: Working directory; lies in one of the two below.
+        read_only: Files and directories it can read beside the base system and the server's
+            interpreter, at the same paths.
+        writable: Directories it can also change.
+        has_network: Whether it reaches the network; if not, it has a loopback device at most.
+        timeout_s: After this it is killed, with everything it started.
+        memory_bytes: Limit for it and everything it starts.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path
+    read_only: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    has_network: bool = False
+    timeout_s: float
+    memory_bytes: int = BUILD_MEMORY_BYTES
+
+
+class RunConfined(Protocol):
+    """Runs jobs; when a call returns, nothing of its job is left running."""
+
+    async def __call__(self, job: ConfinedJob, *, on_output: Callable[[bytes], None]) -> int:
+        """
+        Run *job* to its end; standard input is empty.
+
+        Args:
+            job: What to run.
+            on_output: Gets standard output and error as they come, merged, in pieces of any size.
+
+        Returns:
+            Its exit code; `TIMED_OUT` when its time was up, `KILLED` when a signal or a limit
+            ended it.
+
+        Raises:
+            Unavailable: This host offers no confinement.
+        """
+
+
+class Tools:
+    """
+    Runs the tools of one build: one log, one deadline.
+
+    Args:
+        run_confined: Runs them.
+        on_output: Gets what they say.
+        timeout_s: For all of them together, from now on.
+    """
+
+    def __init__(
+        self,
+        run_confined: RunConfined,
+        *,
+        on_output: Callable[[bytes], None],
+        timeout_s: float,
+    ) -> None:
+        self._run_confined = run_confined
+        self._on_output = on_output
+        self._timeout_s = timeout_s
+        self._ends_at = time.monotonic() + timeout_s
+
+    def say(self, line: str) -> None:
+        """Add a line of our own to the log."""
+        self._on_output(f"{line}\n".encode("utf-8", "backslashreplace"))
+
+    async def run(
+        self,
+        *argv: str,
+        cwd: Path,
+        env: Mapping[str, str],
+        read_only: tuple[Path, ...] = (),
+        writable: tuple[Path, ...] = (),
+        has_network: bool = False,
+        is_tentative: bool = False,
+    ) -> int:
+        """
+        Run one tool and return its exit code.
+
+        Args:
+            argv: Program and arguments.
+            cwd: See `ConfinedJob`, like the following.
+            env: See there.
+            read_only: See there.
+            writable: See there.
+            has_network: See there.
+            is_tentative: There is another way; log what it says only if it succeeds.
+
+        Raises:
+            BuildFailed: The time for the build is over.
+        """
+        remaining_s = self._ends_at - time.monotonic()
+        if remaining_s > 0:
+            job = ConfinedJob(
+                argv=argv,
+                env=env,
+                cwd=cwd,
+                read_only=read_only,
+                writable=writable,
+                has_network=has_network,
+                timeout_s=remaining_s,
+            )
+            said = bytearray()
+            code = await self._run_confined(
+                job, on_output=said.extend if is_tentative else self._on_output
+            )
+            if code == 0:
+                self._on_output(bytes(said))
+            if time.monotonic() < self._ends_at or code != TIMED_OUT:
+                return code
+        raise BuildFailed(f"the build took longer than {self._timeout_s:g} s")

@@ -1,0 +1,173 @@
+"""
+The command `algorium`: serve, examine the host, tell the version.
+
+Exit codes: 0 done, 1 the job failed (the reason is on standard error), 2 wrong usage.
+"""
+
+import asyncio
+import importlib.metadata
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import field, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import cyclopts
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from algorium_server.domain.errors import AlgoriumError, InvalidInput
+from algorium_server.settings import Settings
+
+DONE: Final = 0
+FAILED: Final = 1
+WRONG_USAGE: Final = 2
+
+
+def _version() -> str:
+    return importlib.metadata.version("algorium-server")
+
+
+app = cyclopts.App(
+    name="algorium",
+    help="Run and look after an Algorium server.",
+    version=_version,
+    result_action="return_value",
+    default_parameter=cyclopts.Parameter(show_env_var=True),
+)
+
+
+_Json = Annotated[
+    bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON for programs.")
+]
+
+_Options: Any = make_dataclass(
+    "_Options",
+    [
+        (
+            option.name,
+            Annotated[
+                option.type,
+                cyclopts.Parameter(
+                    name=option.flag,
+                    env_var=option.variable,
+                    help=option.help,
+                    show_default=option.default_text or False,
+                    negative="",
+                ),
+            ],
+            field(default=option.default),
+        )
+        for option in Settings.table()
+    ],
+    frozen=True,
+    kw_only=True,
+    # Without it the class claims to be of the module `types`, which the command line skips.
+    namespace={"__module__": __name__},
+)
+"""The table of settings as the command line reads it."""
+
+
+@app.command
+def serve(*, options: Annotated[_Options, cyclopts.Parameter(name="*")] = _Options()) -> int:  # noqa: B008 - frozen
+    """
+    Start the server; it runs until it is told to stop.
+
+    Every option can also be given as an environment variable.
+    """
+    try:
+        settings = Settings(**{row.name: getattr(options, row.name) for row in fields(options)})
+    except InvalidInput as error:
+        return _complain(error, code=WRONG_USAGE)
+    # Loaded only here: `--help`, `version` and wrong usage answer without waiting for it.
+    from algorium_server.app import serve as run  # noqa: PLC0415
+
+    status: int = run(settings)
+    return status
+
+
+@app.command
+def version(*, as_json: _Json = False) -> int:
+    """Print the version."""
+    if as_json:
+        _print_json({"version": _version()})
+    else:
+        sys.stdout.write(f"algorium {_version()}\n")
+    return DONE
+
+
+@app.command
+def doctor(*, as_json: _Json = False) -> int:
+    """
+    Examine this host: which sandbox it offers, what is missing, and how to get it.
+
+    Ends with 1 if this host offers no sandbox to run algorithms in.
+    """
+    report = asyncio.run(_examine())
+    if as_json:
+        _print_json(report)
+    else:
+        _print_report(report)
+    return DONE if report["level"] else FAILED
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run one command.
+
+    Args:
+        arguments: What follows the program's name; those of the process if not given.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        status: int | None = app(arguments, exit_on_error=False)
+        return status or DONE
+    except cyclopts.CycloptsError:
+        return WRONG_USAGE  # the message has been printed
+    except AlgoriumError as error:
+        return _complain(error, code=FAILED)
+
+
+async def _examine() -> Mapping[str, Any]:
+    # Loaded only here, for the reason given in `serve`.
+    from algorium_server.engine.host import SandboxHost  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="algorium-doctor-") as state_dir:
+        host = await SandboxHost.start("auto", Path(state_dir))
+        try:
+            report: Mapping[str, Any] = host.report.as_dict()
+            return report
+        finally:
+            await host.close()
+
+
+def _print_report(report: Mapping[str, Any]) -> None:
+    console = Console(file=sys.stdout, markup=False, highlight=False)
+    console.print(f"Sandbox level: {report['level'] or 'none possible'}")
+    if report["level"]:
+        console.print(f"Made by:       {report['mechanism']}, with {', '.join(report['fences'])}")
+        console.print(f"Limits by:     {report['limits']}")
+    for sentence in report["unprotected"]:
+        console.print(f"Not protected: {sentence}")
+    if not report["missing"]:
+        console.print("Nothing is missing.")
+        return
+    table = Table("Missing", "Why", "Remedy")
+    for row in report["missing"]:
+        table.add_row(*(Text(row[column]) for column in ("what", "why", "remedy")))
+    console.print(table)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def _complain(error: AlgoriumError, *, code: int) -> int:
+    lines = [f"algorium: {error.message}", error.hint]
+    sys.stderr.write("".join(f"{line}\n" for line in lines if line))
+    return code

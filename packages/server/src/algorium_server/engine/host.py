@@ -1,0 +1,371 @@
+"""
+Sandboxes as the gateway sees them: start the host once, spawn programs, wait for their end.
+
+The work is done by the supervisor, a process of its own; this side keeps what belongs to asyncio:
+descriptors become sockets and pipes, ends become futures. When the supervisor dies, what it had
+started dies with it and the next `spawn` starts another one.
+"""
+
+import asyncio
+import itertools
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+from algorium_runtime import confine
+from algorium_server.domain.errors import Unavailable
+from algorium_server.engine import probe, seccomp
+from algorium_server.engine.layout import find_layout
+from algorium_server.engine.link import SupervisorLink
+from algorium_server.engine.probe import HostReport, Missing, Wanted
+from algorium_server.engine.sandbox import (
+    HostLayout,
+    Level,
+    Mechanism,
+    SandboxLimits,
+    SandboxSpec,
+)
+
+START_TIMEOUT_S: Final = 15.0
+"""From the request until the program runs; usually some hundredths, more while a disk is busy."""
+_TRIAL_TIMEOUT_S: Final = 15.0
+_STDERR_BYTES_MAX: Final = 4096
+_MIB: Final = 1024 * 1024
+_TRIAL: Final = SandboxSpec(
+    argv=("/usr/bin/true",),
+    cwd="/",
+    limits=SandboxLimits(memory_bytes=256 * _MIB, processes=16, open_files=64, tmp_bytes=_MIB),
+    has_slot_socket=True,
+    has_listener=True,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitStatus:
+    """
+    How a sandbox ended. Exactly one of `code` and `signal` is set.
+
+    Attributes:
+        code: Exit code of the program; 128 and above is reported as a signal.
+        signal: What killed it.
+        was_oom: The memory limit was hit, and the sandbox was killed for it.
+        was_process_limit: The limit of processes was hit: some could not be started.
+        was_disk_limit: Killed for filling its scratch space (where the program cannot be
+            told "No space left on device").
+        peak_memory_bytes: Of the whole sandbox, or None where the host cannot tell.
+    """
+
+    code: int | None
+    signal: int | None
+    was_oom: bool = False
+    was_process_limit: bool = False
+    was_disk_limit: bool = False
+    peak_memory_bytes: int | None = None
+
+
+class SandboxProcess:
+    """
+    One confined program.
+
+    Attributes:
+        pid: Of its root process; for logs.
+        socket: Our end of the slot protocol, non-blocking, or None. The receiver's to close.
+        stdout_fd: Read end, non-blocking. The receiver's to close.
+        stderr_fd: The same for standard error.
+        listener: Where the program finds the platform API: a listening, non-blocking socket
+            on the loopback device inside. None when not asked for, or impossible on this host.
+        api_path_prefix: With which every request on `listener` must begin, and which must be
+            removed; empty where nobody else can connect.
+        exited: Done when nothing of the sandbox runs any more.
+    """
+
+    def __init__(
+        self, pid: int, descriptors: Sequence[int], *, link: SupervisorLink, number: int
+    ) -> None:
+        self.pid = pid
+        self._channel, self.stdout_fd, self.stderr_fd = descriptors[:3]
+        for fd in descriptors:
+            os.set_blocking(fd, False)
+        self.socket = socket.socket(fileno=descriptors[3]) if len(descriptors) > 3 else None
+        self.listener: socket.socket | None = None
+        self.api_path_prefix = ""
+        self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        self._link = link
+        self._number = number
+
+    async def kill(self, grace_s: float) -> ExitStatus:
+        """
+        End the sandbox: SIGTERM to every process in it, after *grace_s* SIGKILL to all.
+
+        Returns when nothing of it runs. Idempotent; a second, shorter grace wins.
+        """
+        if not self.exited.done():
+            self._link.send("kill", id=self._number, grace_s=grace_s)
+        return await asyncio.shield(self.exited)
+
+    async def _confined(self) -> None:
+        """Wait for the channel's end: the program runs, or why not."""
+        channel = socket.socket(fileno=self._channel)
+        is_ready, error = False, ""
+        with channel:
+            while True:
+                await _readable(channel.fileno())
+                try:
+                    data, descriptors, _, _ = socket.recv_fds(channel, 8192, 1)
+                except ConnectionError:
+                    break
+                if not data:
+                    break
+                is_ready |= data == confine.READY_MESSAGE
+                if data == confine.LISTENER_MESSAGE:
+                    self.listener = socket.socket(fileno=descriptors[0])
+                    self.listener.setblocking(False)
+                elif data.startswith(confine.ERROR_MESSAGE):
+                    error = data[1:].decode(errors="replace")
+        if error or not is_ready:
+            raise _NotStarted(error or self._last_words())
+
+    def _last_words(self) -> str:
+        with suppress(BlockingIOError):
+            text = os.read(self.stderr_fd, _STDERR_BYTES_MAX).decode(errors="replace").strip()
+            return text or "the sandbox ended before the program started"
+        return "the sandbox ended before the program started"
+
+    def _close(self) -> None:
+        for each in (self.socket, self.listener):
+            if each is not None:
+                each.close()
+        os.close(self.stdout_fd)
+        os.close(self.stderr_fd)
+
+
+class _NotStarted(Exception):
+    """A sandbox was not set up; the text says at which step."""
+
+
+async def _readable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, lambda: waiting.done() or waiting.set_result(None))
+    try:
+        await waiting
+    finally:
+        loop.remove_reader(fd)
+
+
+class SandboxHost:
+    """
+    Starts sandboxes at one level.
+
+    Attributes:
+        level: None when this host cannot make sandboxes: then `spawn` always refuses.
+        report: What is protected, what is not, what would help.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self.report = HostReport(level=None, mechanism=None)
+        self._state_dir = state_dir
+        self._layout: HostLayout | None = None
+        self._link: SupervisorLink | None = None
+        self._starting = asyncio.Lock()
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, asyncio.Future[SandboxProcess]] = {}
+        self._running: dict[int, SandboxProcess] = {}
+
+    @property
+    def level(self) -> Level | None:
+        """What sandboxes made here protect."""
+        return self.report.level
+
+    @classmethod
+    async def start(
+        cls,
+        wanted: Wanted,
+        state_dir: Path,
+        *,
+        mechanisms: Sequence[Mechanism] | None = None,
+    ) -> Self:
+        """
+        Find the strongest mechanism that works, by trying, and get ready to use it.
+
+        Args:
+            wanted: `auto` takes what there is, even nothing; the others insist.
+            state_dir: A directory for scratch files, created if need be. Nobody else's.
+            mechanisms: Try only these; for tests and diagnosis.
+
+        Raises:
+            Unavailable: The wanted level cannot be had; the message says what to do.
+        """
+        host = cls(state_dir)
+        missing = await host._choose(mechanisms or probe.CANDIDATES[wanted])
+        if host.level is None and wanted != "auto":
+            await host.close()
+            raise Unavailable(
+                f"sandbox level {wanted} is not possible on this host. {host.report.remedy}",
+                hint=" ".join(each.remedy for each in missing),
+            )
+        return host
+
+    async def spawn(self, spec: SandboxSpec) -> SandboxProcess:
+        """
+        Start a program and return when it runs, past the point where starting can fail.
+
+        Raises:
+            Unavailable: No sandbox can be made here, or this one could not.
+        """
+        if self.level is None:
+            raise Unavailable(f"no sandbox is possible on this host. {self.report.remedy}")
+        try:
+            return await self._spawn(spec)
+        except _NotStarted as error:
+            raise Unavailable("the sandbox could not be started", detail=str(error)) from error
+
+    async def close(self) -> None:
+        """Kill all sandboxes and end the supervisor; returns when both are gone."""
+        if self._link is not None:
+            await self._link.close()
+
+    async def _choose(self, mechanisms: Sequence[Mechanism]) -> list[Missing]:
+        """Take the first mechanism of which a trial succeeds."""
+        if not probe.is_supported():
+            self.report = HostReport(level=None, mechanism=None, missing=(probe.NOT_LINUX,))
+            return [probe.NOT_LINUX]
+        self._state_dir.mkdir(parents=True, exist_ok=True)
+        layout = self._layout = await asyncio.to_thread(find_layout, self._state_dir)
+        missing: list[Missing] = []
+        chosen = None
+        for mechanism in mechanisms:
+            if reason := await self._try(mechanism, layout):
+                missing += [each for each in [reason] if each not in missing]
+                continue
+            chosen = mechanism
+            break
+        cgroups = self._link.cgroups if self._link else None
+        self.report = probe.report(chosen, layout, cgroups=cgroups, missing=missing)
+        return missing
+
+    async def _try(self, mechanism: Mechanism, layout: HostLayout) -> Missing | None:
+        if mechanism is Mechanism.BUBBLEWRAP and not probe.find_bubblewrap():
+            return probe.NO_BUBBLEWRAP
+        if mechanism is Mechanism.LANDLOCK and not layout.landlock_abi:
+            return probe.NO_LANDLOCK
+        try:
+            self._filters = _filters(mechanism, layout)
+        except seccomp.FilterLibraryMissing:
+            return probe.NO_FILTERS
+        self.report = replace(self.report, level=mechanism.level, mechanism=mechanism)
+        reason = ""
+        try:
+            process = await self._spawn(_TRIAL)
+            status = await _ended(process, _TRIAL_TIMEOUT_S)
+            process._close()
+            if status.code == 0:
+                return None
+            reason = f"a trial ended with {status}"
+        except _NotStarted as error:
+            reason = str(error)
+        except Unavailable as error:
+            reason = error.message
+        await self.close()
+        self._link = None
+        self.report = replace(self.report, level=None, mechanism=None)
+        return probe.explain(mechanism, reason)
+
+    async def _spawn(self, spec: SandboxSpec) -> SandboxProcess:
+        link = await self._supervisor()
+        number = next(self._numbers)
+        assert self.report.mechanism is not None
+        is_private = self.report.mechanism.has_own_root and spec.network == "isolated"
+        prefix = "" if is_private or not spec.has_listener else f"/{secrets.token_urlsafe(16)}"
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        link.send("start", id=number, spec=spec.as_dict(), api_path_prefix=prefix)
+        process = await answer
+        process.api_path_prefix = prefix
+        try:
+            await asyncio.wait_for(process._confined(), START_TIMEOUT_S)
+        except BaseException:
+            link.send("kill", id=number, grace_s=0)
+            process._close()
+            raise
+        return process
+
+    async def _supervisor(self) -> SupervisorLink:
+        async with self._starting:
+            if self._link is None or self._link.is_lost:
+                assert self._layout is not None
+                assert self.report.mechanism is not None
+                config = {
+                    "mechanism": self.report.mechanism,
+                    "layout": asdict(self._layout),
+                    "bwrap": probe.find_bubblewrap(),
+                    "state_dir": str(self._state_dir.resolve()),
+                    "uses_cgroups": True,
+                }
+                self._link = await SupervisorLink.start(
+                    config, self._filters, on_event=self._on_event, on_lost=self._on_lost
+                )
+            return self._link
+
+    def _on_event(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        event, number = message.pop("event"), message.pop("id")
+        answer = self._asked.pop(number, None)
+        match event:
+            case "started":
+                assert self._link is not None
+                assert answer is not None
+                process = SandboxProcess(
+                    message["pid"], descriptors, link=self._link, number=number
+                )
+                self._running[number] = process
+                if answer.cancelled():  # nobody waits for it any more
+                    self._link.send("kill", id=number, grace_s=0)
+                    process._close()
+                else:
+                    answer.set_result(process)
+            case "refused" if answer and not answer.done():
+                answer.set_exception(_NotStarted(message["message"]))
+            case "exited" if number in self._running:
+                _resolve(self._running.pop(number), ExitStatus(**message))
+
+    def _on_lost(self) -> None:
+        """Everything the supervisor had started is killed by the kernel."""
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(_NotStarted("the sandbox supervisor died"))
+        for process in self._running.values():
+            _resolve(process, ExitStatus(code=None, signal=signal.SIGKILL))
+        self._asked.clear()
+        self._running.clear()
+
+
+async def _ended(process: SandboxProcess, timeout_s: float) -> ExitStatus:
+    try:
+        return await asyncio.wait_for(asyncio.shield(process.exited), timeout_s)
+    except TimeoutError:
+        return await process.kill(0)
+
+
+def _resolve(process: SandboxProcess, status: ExitStatus) -> None:
+    if not process.exited.done():
+        process.exited.set_result(status)
+
+
+def _filters(mechanism: Mechanism, layout: HostLayout) -> tuple[bytes, bytes]:
+    """Return the filters of isolated sandboxes and of those on the host's network."""
+    if mechanism is Mechanism.PLAIN:
+        return b"", b""
+    isolated, host = (
+        seccomp.compile_filter(
+            seccomp.FilterPolicy(
+                level=mechanism.level, network=network, landlock_abi=layout.landlock_abi
+            )
+        )
+        for network in ("isolated", "host")
+    )
+    return isolated, host

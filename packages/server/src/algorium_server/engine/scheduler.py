@@ -1,0 +1,86 @@
+"""
+When to start another slot, and which one to give up: pure decisions of the pool.
+
+Source: runtime design, "Scheduling".
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+FAILURES_BEFORE_PAUSE: Final = 3
+FAILURE_WINDOW_S: Final = 60.0
+FAILURE_PAUSE_S: Final = 30.0
+"""Three failed loads in a minute are answered from memory for half a minute, then tried again."""
+
+_WEIGHT: Final = 0.2
+"""Of the newest measurement in a moving average: a handful of calls shift the estimate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolView:
+    """
+    What the decision to grow looks at.
+
+    Attributes:
+        waiting: Calls in the queue.
+        oldest_wait_s: How long the queue's head has waited.
+        starting: Slots that are starting or loading.
+        busy: Slots with a call in flight.
+        run_s: Estimate of a call's run time.
+        start_s: Estimate of a slot's start, load included.
+        slots_max: How many slots the pool may have.
+    """
+
+    waiting: int
+    oldest_wait_s: float
+    starting: int
+    busy: int
+    run_s: float
+    start_s: float
+    slots_max: int
+
+
+def should_grow(view: PoolView) -> bool:
+    """
+    Decide whether to start another slot now.
+
+    The first slot starts at once. Further ones start when the queue would take longer to clear
+    than a new slot takes to start: short calls are served sooner by the slots that exist.
+    """
+    slots = view.starting + view.busy
+    if view.waiting <= view.starting or slots >= view.slots_max:
+        return False
+    if slots == 0:
+        return True
+    expected_s = view.run_s * (view.waiting - view.starting) / max(view.busy, 1)
+    return max(expected_s, view.oldest_wait_s) > view.start_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleSlot:
+    """An idle slot as a candidate for eviction: its number and when it became idle."""
+
+    number: int
+    idle_since: float
+
+
+def victim(idle: Iterable[IdleSlot]) -> IdleSlot | None:
+    """Pick the least recently used idle slot, None if there is none."""
+    return min(idle, key=lambda slot: slot.idle_since, default=None)
+
+
+def expired(idle: Iterable[IdleSlot], *, now: float, idle_s: float) -> list[IdleSlot]:
+    """List the slots that have been idle for *idle_s* seconds or longer."""
+    return [slot for slot in idle if now - slot.idle_since >= idle_s]
+
+
+def is_paused(failed_at: Iterable[float], *, now: float) -> bool:
+    """Decide whether recent load failures are answered from memory instead of trying again."""
+    recent = [at for at in failed_at if now - at < FAILURE_WINDOW_S]
+    return len(recent) >= FAILURES_BEFORE_PAUSE and now - max(recent) < FAILURE_PAUSE_S
+
+
+def blend(estimate: float, measured: float) -> float:
+    """Move an *estimate* in seconds towards a new measurement."""
+    return estimate + _WEIGHT * (measured - estimate)

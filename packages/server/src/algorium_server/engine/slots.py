@@ -1,0 +1,318 @@
+"""
+One slot: a warm sandboxed process that runs one version, one call at a time, over frames.
+
+Theory of operation: the slot's process is untrusted. Every frame is checked (kind, id, sizes)
+before anything is made of it; the first frame out of place destroys the slot. Whatever ends a slot
+(exit, end of file, violation, deadline) ends in `_fail`, which wakes whoever waits for a frame.
+
+Source: runtime design, "Slot protocol", "Failures".
+"""
+
+import asyncio
+import itertools
+import json
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from algorium_runtime import frames
+from algorium_server.domain.calls import CallInput
+from algorium_server.domain.identity import Principal
+from algorium_server.domain.limits import (
+    CALL_KILL_GRACE_S,
+    SLOT_BODY_BYTES_MAX,
+    SLOT_HEADER_BYTES_MAX,
+)
+from algorium_server.engine.capture import Capture
+from algorium_server.engine.host import ExitStatus, SandboxProcess
+
+_SCRATCH_BYTES: Final = 2 * SLOT_HEADER_BYTES_MAX
+"""Holds a prefix and the largest header with room to spare; larger bodies get their own buffer."""
+_SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
+_SPLIT_WRITE_BYTES: Final = 65_536
+"""Below it head and body are joined for one write; above it joining costs more than a write."""
+_EXIT_WAIT_S: Final = 2.0
+"""How long the exit status may trail the end of the slot's socket."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flight:
+    """
+    A call in flight, as the engine sees it.
+
+    Attributes:
+        account_id: Whose slots may run it: slots are never shared between calling accounts.
+        inside: The principal that the algorithm acts as while this call runs.
+        deadline_at: Monotonic seconds.
+        is_nested: Made by an algorithm; such calls have their own share of slots.
+        on_delivery: Told right before the call's first byte goes to a slot; from then on the
+            call may have had effects.
+    """
+
+    account_id: str
+    inside: Principal
+    deadline_at: float
+    is_nested: bool = False
+    on_delivery: Callable[[], None] | None = None
+
+
+class SlotEnded(Exception):
+    """
+    The slot is gone.
+
+    Attributes:
+        status: How its process ended, None if that is not known.
+        violation: What the process did wrong, empty if it just ended.
+        is_oversized: The violation was a result beyond every limit.
+    """
+
+    def __init__(
+        self, status: ExitStatus | None, *, violation: str = "", is_oversized: bool = False
+    ) -> None:
+        super().__init__(violation or "the slot's process ended")
+        self.status = status
+        self.violation = violation
+        self.is_oversized = is_oversized
+
+
+class _Oversized(Exception):
+    """A frame announces a body beyond the limit."""
+
+
+class FrameReceiver(asyncio.BufferedProtocol):
+    """Cuts the byte stream of a slot into frames; large bodies are received in place."""
+
+    def __init__(
+        self, on_frame: Callable[[frames.Frame], None], on_closed: Callable[[str, bool], None]
+    ) -> None:
+        self._on_frame = on_frame
+        self._on_closed = on_closed
+        self._scratch = bytearray(_SCRATCH_BYTES)
+        self._filled = 0
+        self._pending: tuple[int, dict[str, Any]] | None = None
+        self._body = bytearray()
+        self._body_filled = 0
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the base class names it
+        """Return where the next bytes go."""
+        if self._pending is not None:
+            return memoryview(self._body)[self._body_filled :]
+        return memoryview(self._scratch)[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take *nbytes* that arrived in the buffer."""
+        try:
+            if self._pending is not None:
+                self._body_filled += nbytes
+                self._finish_body()
+            else:
+                self._filled += nbytes
+                self._cut()
+        except frames.ProtocolError as error:
+            self._on_closed(str(error), False)
+        except _Oversized as error:
+            self._on_closed(str(error), True)
+
+    def eof_received(self) -> None:
+        """Note the end of the stream; the transport closes itself."""
+        self._on_closed("", False)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - base class names it
+        """Note the loss of the connection."""
+        self._on_closed("", False)
+
+    def _finish_body(self) -> None:
+        if self._body_filled < len(self._body):
+            return
+        assert self._pending is not None
+        frame_type, header = self._pending
+        body, self._body, self._pending = bytes(self._body), bytearray(), None
+        self._on_frame(frames.Frame(frame_type, header, body))
+
+    def _cut(self) -> None:
+        at = 0
+        prefix_bytes = frames.PREFIX.size
+        while self._filled - at >= prefix_bytes:
+            prefix = frames.decode_prefix(
+                bytes(self._scratch[at : at + prefix_bytes]),
+                header_len_max=SLOT_HEADER_BYTES_MAX,
+                body_len_max=2**63,
+            )
+            if prefix.body_len > SLOT_BODY_BYTES_MAX:
+                raise _Oversized(f"a body of {prefix.body_len} bytes")
+            body_at = at + prefix_bytes + prefix.header_len
+            if self._filled < body_at:
+                break
+            header = _parse_header(self._scratch[at + prefix_bytes : body_at])
+            end = body_at + prefix.body_len
+            if self._filled < end:
+                self._body = bytearray(prefix.body_len)
+                self._body_filled = self._filled - body_at
+                self._body[: self._body_filled] = self._scratch[body_at : self._filled]
+                self._pending = (prefix.type, header)
+                at = self._filled
+                break
+            body = bytes(self._scratch[body_at:end])
+            at = end
+            self._on_frame(frames.Frame(prefix.type, header, body))
+        if at:
+            remaining = self._filled - at
+            self._scratch[:remaining] = self._scratch[at : self._filled]
+            self._filled = remaining
+
+
+def _parse_header(data: bytearray) -> dict[str, Any]:
+    try:
+        header = json.loads(data)
+    except ValueError as error:
+        raise frames.ProtocolError("a header is not JSON") from error
+    if not isinstance(header, dict):
+        raise frames.ProtocolError("a header is not an object")
+    return header
+
+
+class Slot:
+    """
+    One warm process. Not safe for two calls at once: the pool hands it out to one at a time.
+
+    Attributes:
+        flight: The call in flight, None between calls.
+        idle_since: Monotonic seconds of the end of the last call.
+    """
+
+    def __init__(self, process: SandboxProcess, *, number: int) -> None:
+        self.number = number
+        self.process = process
+        self.capture = Capture(process.stdout_fd, process.stderr_fd)
+        self.flight: Flight | None = None
+        self.load_principal: Principal | None = None
+        self.idle_since = 0.0
+        self.is_dead = False
+        self.on_end: Callable[[Slot], None] = lambda _slot: None
+        self._loop = asyncio.get_running_loop()
+        self._ids = itertools.count(1)
+        self._expected_id = 0
+        self._frame: asyncio.Future[frames.Frame] | None = None
+        self._end: SlotEnded | None = None
+        self._transport: asyncio.Transport | None = None
+        self._killing: asyncio.Task[None] | None = None
+        process.exited.add_done_callback(self._on_exit)
+
+    async def connect(self) -> None:
+        """Start reading frames."""
+        sock = self.process.socket
+        assert sock is not None, "slots are spawned with a socket"
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
+        transport, _ = await self._loop.create_unix_connection(
+            lambda: FrameReceiver(self._on_frame, self._on_closed), sock=sock
+        )
+        self._transport = transport
+
+    def principal(self) -> Principal | None:
+        """Who the algorithm acts as right now; None when no call is in flight."""
+        return self.flight.inside if self.flight is not None else self.load_principal
+
+    async def loaded(self, timeout_s: float) -> frames.Frame:
+        """
+        Wait until the algorithm is loaded.
+
+        Returns:
+            A `READY` or a `LOAD_ERROR` frame.
+
+        Raises:
+            SlotEnded: The process ended instead.
+            TimeoutError: Neither happened in time.
+        """
+        async with asyncio.timeout(timeout_s):
+            return await self._next_frame()
+
+    def send(self, call_input: CallInput, *, remaining_s: float) -> "asyncio.Future[frames.Frame]":
+        """
+        Send a call; the future yields its `RESULT` or `ERROR`, or raises `SlotEnded`.
+
+        From the first byte on the call counts as delivered: it is never sent again.
+        """
+        self._expected_id = next(self._ids)
+        header = {
+            "id": self._expected_id,
+            "content_type": call_input.content_type.value,
+            "remaining_ms": int(remaining_s * 1000),
+        }
+        self.capture.begin()
+        answer = self._next_frame()
+        transport = self._transport
+        if transport is not None and self._end is None:
+            head = frames.encode_head(frames.CALL, header, len(call_input.body))
+            if len(call_input.body) < _SPLIT_WRITE_BYTES:
+                transport.write(head + call_input.body)
+            else:
+                transport.write(head)
+                transport.write(call_input.body)
+        return answer
+
+    def fail(self, violation: str) -> None:
+        """Destroy the slot because of what its process did; wakes whoever waits."""
+        self._fail(SlotEnded(None, violation=violation))
+
+    def kill(self, *, grace_s: float = CALL_KILL_GRACE_S) -> asyncio.Task[None]:
+        """End the whole sandbox, in the background; idempotent."""
+        self.is_dead = True
+        if self._killing is None:
+            self._killing = self._loop.create_task(self._kill(grace_s))
+        return self._killing
+
+    async def ended(self, end: SlotEnded) -> SlotEnded:
+        """Complete *end* with the exit status, which may trail the end of the socket."""
+        if end.status is not None or end.violation:
+            return end
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EXIT_WAIT_S):
+                return SlotEnded(await asyncio.shield(self.process.exited))
+        return SlotEnded(None, violation="the process closed its connection to the platform")
+
+    def _next_frame(self) -> "asyncio.Future[frames.Frame]":
+        self._frame = self._loop.create_future()
+        if self._end is not None:
+            self._frame.set_exception(self._end)
+        return self._frame
+
+    def _on_frame(self, frame: frames.Frame) -> None:
+        waiting = self._frame
+        if waiting is None or waiting.done():
+            self.fail("a frame arrived outside a call")
+        elif (self._expected_id == 0 and frame.type in {frames.READY, frames.LOAD_ERROR}) or (
+            frame.type in {frames.RESULT, frames.ERROR}
+            and self._expected_id != 0
+            and frame.header.get("id") == self._expected_id
+        ):
+            waiting.set_result(frame)
+        else:
+            self.fail(f"frame type {frame.type} is out of place")
+
+    def _on_closed(self, violation: str, is_oversized: bool) -> None:
+        self._fail(SlotEnded(None, violation=violation, is_oversized=is_oversized))
+
+    def _on_exit(self, exited: "asyncio.Future[ExitStatus]") -> None:
+        status = None if exited.cancelled() or exited.exception() else exited.result()
+        self._fail(SlotEnded(status))
+
+    def _fail(self, end: SlotEnded) -> None:
+        if self._end is not None:
+            return
+        self._end = end
+        self.is_dead = True
+        if self._frame is not None and not self._frame.done():
+            self._frame.set_exception(end)
+            self._frame.exception()  # nobody may be waiting any more: not worth a log line
+        self.on_end(self)
+
+    async def _kill(self, grace_s: float) -> None:
+        await self.process.kill(grace_s)
+        self.capture.close()
+        if self._transport is not None:
+            self._transport.abort()
+        elif self.process.socket is not None:
+            self.process.socket.close()

@@ -1,0 +1,83 @@
+"""
+Limits kept by looking, where control groups are not there to keep them.
+
+Less exact: between two looks a sandbox may overshoot. Standard library only.
+"""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from algorium_server.engine import processes
+from algorium_server.engine.sandbox import SandboxLimits
+
+_ENTRIES_MAX: Final = 100_000
+"""A scratch directory with more files than this counts as full: walking it must stay quick."""
+
+Excess = Literal["memory", "processes", "disk"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """
+    What to look at.
+
+    Attributes:
+        root: The sandbox's first process.
+        limits: Of the sandbox.
+        memory: Whether memory is ours to watch.
+        processes: Whether processes are.
+        private: Private file systems inside, whose pages are memory.
+    """
+
+    root: int
+    limits: SandboxLimits
+    memory: bool
+    processes: bool
+    private: tuple[str, ...] = ()
+
+
+def look(watched: Watched) -> tuple[int, Excess | None]:
+    """Return the memory in use, 0 if not watched, and which limit is exceeded."""
+    tree = processes.descendants(watched.root)
+    if watched.processes and len(tree) > watched.limits.processes:
+        return 0, "processes"
+    if not watched.memory:
+        return 0, None
+    limit = watched.limits.memory_bytes
+    files = _private_bytes(tree, watched.private)
+    used = files + processes.memory_bytes_upper(tree)
+    if used > limit:
+        used = files + processes.memory_bytes(tree)
+    return used, "memory" if used > limit else None
+
+
+def is_full(directory: str, limits: SandboxLimits) -> bool:
+    """Whether a scratch directory holds more than the sandbox may write."""
+    used = entries = 0
+    pending = [directory]
+    while pending:
+        with suppress(OSError), os.scandir(pending.pop()) as found:
+            for entry in found:
+                entries += 1
+                with suppress(OSError):
+                    used += entry.stat(follow_symlinks=False).st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                if used > limits.tmp_bytes or entries > _ENTRIES_MAX:
+                    return True
+    return False
+
+
+def _private_bytes(tree: Iterable[int], private: tuple[str, ...]) -> int:
+    for pid in reversed(list(tree)):  # the youngest is surely inside
+        with suppress(OSError):
+            return sum(_used(f"/proc/{pid}/root{path}") for path in private)
+    return 0
+
+
+def _used(path: str) -> int:
+    status = os.statvfs(path)
+    return (status.f_blocks - status.f_bfree) * status.f_frsize

@@ -1,0 +1,253 @@
+"""
+Accounts and keys: the first start, new accounts, new keys, organizations of the demo.
+
+A key's secret exists in two places only: where it was handed out, and as its SHA-256 here.
+
+Source: wire specification, "Users", "Organizations", "API keys".
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import string
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from algorium_server.domain.errors import AlreadyExists
+from algorium_server.domain.identity import (
+    DEFAULT_KEY_PERMISSIONS,
+    Account,
+    AccountKind,
+    ApiKey,
+    KeyKind,
+    KeyPermissions,
+    Role,
+    check_account_name,
+)
+from algorium_server.services.directory import Directory, key_digest
+from algorium_server.store import accounts as rows
+from algorium_server.store.database import Database
+
+DEFAULT_KEY_LABEL: Final = "default-key"
+CREDENTIALS_FILE: Final = "credentials.json"
+
+_BASE62: Final = string.ascii_letters + string.digits
+_SECRET_RANDOM_CHARS: Final = 25
+"""149 bits. With the prefix 28 characters, the only form the old command line accepts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdministratorCredentials:
+    """What `credentials.json` holds: the administrator's name and keys."""
+
+    username: str
+    api_key: str
+    admin_api_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key and, this once, its secret."""
+
+    key: ApiKey
+    secret: str
+
+
+async def create_account(
+    database: Database,
+    directory: Directory,
+    *,
+    username: str,
+    now: datetime,
+    email: str = "",
+    fullname: str = "",
+) -> tuple[Account, NewKey]:
+    """
+    Create a user with a `default-key`.
+
+    Raises:
+        InvalidInput: The name cannot be an account's.
+        AlreadyExists: A user or organization has it.
+    """
+    account = _account(AccountKind.USER, username, now=now, email=email, fullname=fullname)
+    new = _default_key(account, now=now)
+    async with database.transaction() as connection:
+        await rows.add_account(connection, account)
+        await rows.add_key(connection, new.key, digest=key_digest(new.secret))
+    directory.put_account(account)
+    directory.put_key(new.key, digest=key_digest(new.secret))
+    return account, new
+
+
+async def create_key(
+    database: Database,
+    directory: Directory,
+    *,
+    account: Account,
+    label: str,
+    now: datetime,
+    kind: KeyKind = KeyKind.STANDARD,
+    permissions: KeyPermissions | None = None,
+) -> NewKey:
+    """
+    Create a key; the secret is returned here and nowhere else again.
+
+    Args:
+        database: Where it is kept.
+        directory: Where it is looked up from now on.
+        account: The user or organization it acts as.
+        label: What people call it; `default-key` gives the default permissions.
+        now: Creation time.
+        kind: What it is for.
+        permissions: What it may do; by default what its label and kind imply.
+    """
+    if permissions is None:
+        permissions = _implied_permissions(label, kind)
+    new = _key(account, label=label, kind=kind, permissions=permissions, now=now)
+    async with database.transaction() as connection:
+        await rows.add_key(connection, new.key, digest=key_digest(new.secret))
+    directory.put_key(new.key, digest=key_digest(new.secret))
+    return new
+
+
+async def ensure_organization(
+    database: Database, directory: Directory, *, name: str, owner: Account, now: datetime
+) -> Account:
+    """
+    Return the organization called *name*; if there is none, create it for *owner*.
+
+    Raises:
+        InvalidInput: The name cannot be an account's.
+        AlreadyExists: A user has it.
+    """
+    existing = directory.account_named(name)
+    if existing is not None:
+        if existing.kind is not AccountKind.ORGANIZATION:
+            raise AlreadyExists(f"{name} is the name of a user, not of an organization")
+        return existing
+    organization = _account(AccountKind.ORGANIZATION, name, now=now)
+    async with database.transaction() as connection:
+        await rows.add_account(connection, organization)
+        await rows.set_membership(
+            connection,
+            organization_id=organization.account_id,
+            user_id=owner.account_id,
+            role=Role.OWNER,
+        )
+    directory.put_account(organization)
+    directory.put_membership(
+        organization_id=organization.account_id, user_id=owner.account_id, role=Role.OWNER
+    )
+    return organization
+
+
+async def first_start(
+    database: Database,
+    directory: Directory,
+    *,
+    home: Path,
+    admin_username: str,
+    now: datetime,
+) -> AdministratorCredentials | None:
+    """
+    Create the administrator with a default key and an admin key, unless there is one.
+
+    The keys are in `credentials.json` before the rows are committed. Whenever the process dies,
+    either the file opens the account, or there is no account yet and the next start writes the
+    file anew.
+
+    Returns:
+        The new credentials, to be shown once; None if this was not the first start.
+    """
+    account = _account(AccountKind.USER, admin_username, now=now, is_admin=True)
+    default = _default_key(account, now=now)
+    admin = _key(
+        account, label="admin-key", kind=KeyKind.ADMIN, permissions=KeyPermissions(), now=now
+    )
+    credentials = AdministratorCredentials(
+        username=account.username, api_key=default.secret, admin_api_key=admin.secret
+    )
+    async with database.transaction() as connection:
+        if any(existing.is_admin for existing in await rows.accounts(connection)):
+            return None
+        await rows.add_account(connection, account)
+        for new in (default, admin):
+            await rows.add_key(connection, new.key, digest=key_digest(new.secret))
+        await asyncio.to_thread(_write_credentials, home / CREDENTIALS_FILE, credentials)
+    directory.put_account(account)
+    for new in (default, admin):
+        directory.put_key(new.key, digest=key_digest(new.secret))
+    return credentials
+
+
+def _account(
+    kind: AccountKind,
+    username: str,
+    *,
+    now: datetime,
+    email: str = "",
+    fullname: str = "",
+    is_admin: bool = False,
+) -> Account:
+    return Account(
+        account_id=str(uuid.uuid4()),
+        kind=kind,
+        username=check_account_name(username),
+        email=email,
+        fullname=fullname or username,
+        is_admin=is_admin,
+        created_at=now,
+    )
+
+
+def _default_key(account: Account, *, now: datetime) -> NewKey:
+    return _key(
+        account,
+        label=DEFAULT_KEY_LABEL,
+        kind=KeyKind.STANDARD,
+        permissions=DEFAULT_KEY_PERMISSIONS,
+        now=now,
+    )
+
+
+def _implied_permissions(label: str, kind: KeyKind) -> KeyPermissions:
+    if label == DEFAULT_KEY_LABEL and kind is KeyKind.STANDARD:
+        return DEFAULT_KEY_PERMISSIONS
+    return KeyPermissions(allow_algo_management=kind is KeyKind.MANAGEMENT)
+
+
+def _key(
+    account: Account, *, label: str, kind: KeyKind, permissions: KeyPermissions, now: datetime
+) -> NewKey:
+    key = ApiKey(
+        key_id=str(uuid.uuid4()),
+        account_id=account.account_id,
+        label=label,
+        kind=kind,
+        permissions=permissions,
+        created_at=now,
+    )
+    random_part = "".join(secrets.choice(_BASE62) for _ in range(_SECRET_RANDOM_CHARS))
+    return NewKey(key=key, secret="sim" + random_part)
+
+
+def _write_credentials(path: Path, credentials: AdministratorCredentials) -> None:
+    # Written beside its place and renamed: a reader sees all of it or nothing. Both the file and
+    # its directory reach the disk before the account does.
+    half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(asdict(credentials), file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    half.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

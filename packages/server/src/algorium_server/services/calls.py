@@ -1,0 +1,371 @@
+"""
+Calling algorithms: resolve, allow, admit, run.
+
+A call is admitted before its body is read, so that refused callers cost nothing. A warm call
+touches no database: whatever it needs is in the directory.
+
+Source: wire specification, "Calling algorithms"; runtime design, "Scheduling".
+"""
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from algorium.wire.refs import AlgorithmRef
+from algorium_server.domain import access
+from algorium_server.domain.algorithms import NetworkAccess
+from algorium_server.domain.calls import (
+    CallFailure,
+    CallInput,
+    CallOptions,
+    CallOutcome,
+    CallSuccess,
+    ContentType,
+    Output,
+)
+from algorium_server.domain.errors import (
+    AlgorithmNotFound,
+    NotAuthorized,
+    TooManyRequests,
+    Unavailable,
+)
+from algorium_server.domain.identity import ActingAlgorithm, Principal
+from algorium_server.domain.jobs import Job, NotDelivered
+from algorium_server.domain.limits import (
+    CALL_OUTPUT_BYTES_MAX,
+    CALLS_IN_FLIGHT_PER_ACCOUNT_MAX,
+    CHILD_CALLS_PER_TREE_MAX,
+)
+from algorium_server.engine import outcomes
+from algorium_server.engine.program import Program
+from algorium_server.engine.slots import Flight
+from algorium_server.services.directory import Directory, Resolved
+
+JOB_KIND: Final = "call"
+
+
+class Engine(Protocol):
+    """What runs calls: `engine.local` on this machine."""
+
+    async def call(self, program: Program, flight: Flight, call_input: CallInput) -> CallOutcome:
+        """Run one call to its outcome."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCall:
+    """
+    An admitted call. Whoever opened it closes it, whatever happens in between.
+
+    Attributes:
+        request_id: `req-` and a UUID.
+        caller: Who called; also who is billed.
+        runs_as: As whom the algorithm acts; differs from *caller* under sudo.
+        tree_id: Request id of the root call.
+        is_root: No algorithm made this call.
+        deadline_at: Monotonic seconds.
+        sees_stdout: The caller may see what the algorithm printed.
+        sees_stacktrace: The caller may see the algorithm's source, and so its stack traces.
+    """
+
+    request_id: str
+    caller: Principal
+    runs_as: Principal
+    resolved: Resolved
+    options: CallOptions
+    tree_id: str
+    is_root: bool
+    deadline_at: float
+    sees_stdout: bool
+    sees_stacktrace: bool
+
+
+class _VoidPayload(msgspec.Struct, frozen=True):
+    """A void call at rest, until a worker runs it."""
+
+    account_id: str
+    build_id: str
+    version_id: str
+    request_id: str
+    timeout_s: float
+    is_sudo: bool
+    content_type: str
+    body: bytes
+
+
+class CallService:
+    """
+    Use cases of calling.
+
+    Args:
+        directory: Keys, algorithms and versions, in memory.
+        engine: Runs the calls.
+        builds_dir: Where checked-out trees of builds lie, by build id.
+        environments_dir: Where environments lie, by key.
+        end_session: Ends the session data of a call tree.
+        enqueue: Stores a job durably and wakes the worker.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        engine: Engine,
+        builds_dir: Path,
+        environments_dir: Path,
+        end_session: Callable[[str], Awaitable[None]],
+        enqueue: Callable[[Job], Awaitable[None]],
+    ) -> None:
+        self._directory = directory
+        self._engine = engine
+        self._builds_dir = builds_dir
+        self._environments_dir = environments_dir
+        self._end_session = end_session
+        self._enqueue = enqueue
+        self._in_flight: Counter[str] = Counter()
+        self._children: Counter[str] = Counter()
+        self._programs: dict[str, Program] = {}
+
+    def open(
+        self,
+        principal: Principal,
+        ref: AlgorithmRef,
+        options: CallOptions,
+        *,
+        web_origin: str | None = None,
+    ) -> OpenCall:
+        """
+        Admit a call, before its input is read.
+
+        Args:
+            principal: Who calls.
+            ref: What is called.
+            options: How.
+            web_origin: Host of the calling page for calls from browsers, else None.
+
+        Raises:
+            AlgorithmNotFound: No such algorithm or version for this caller.
+            NotAuthorized: The key or the calling algorithm may not make this call.
+            TooManyRequests: The account or the call tree has too many calls open.
+            Unavailable: The version needs something that this server cannot give.
+        """
+        is_sudo = options.is_sudo and principal.account.is_admin and principal.acting is None
+        resolved = self._directory.resolve(ref, principal, is_sudo=is_sudo)
+        if resolved is None:
+            raise AlgorithmNotFound(f"algorithm {ref.uri} not found")
+        algorithm, owner = resolved.algorithm, resolved.owner
+        verdict = access.may_call(principal, owner=owner.username, algorithm=algorithm)
+        if isinstance(verdict, access.Allowed) and web_origin is not None:
+            verdict = access.may_call_from_web(principal, origin_host=web_origin)
+        if isinstance(verdict, access.Refused):
+            raise NotAuthorized(detail=verdict.reason)
+        _check_network(resolved)
+        account_id = principal.account.account_id
+        if self._in_flight[account_id] >= CALLS_IN_FLIGHT_PER_ACCOUNT_MAX:
+            raise TooManyRequests(
+                "Too many requests: concurrent session limit reached",
+                hint=f"At most {CALLS_IN_FLIGHT_PER_ACCOUNT_MAX} calls of one account may run.",
+            )
+        request_id = f"req-{uuid.uuid4()}"
+        deadline_at = time.monotonic() + options.timeout_s
+        acting = principal.acting
+        tree_id, is_root = request_id, True
+        if acting is not None and acting.tree_id:
+            if self._children[acting.tree_id] >= CHILD_CALLS_PER_TREE_MAX:
+                raise TooManyRequests(
+                    f"Too many requests: one call may have {CHILD_CALLS_PER_TREE_MAX} calls of "
+                    "other algorithms open"
+                )
+            tree_id, is_root = acting.tree_id, False
+            deadline_at = min(deadline_at, acting.deadline_at)
+            self._children[tree_id] += 1
+        self._in_flight[account_id] += 1
+        is_owner_like = is_sudo or access.is_owner_like(principal, algorithm.owner_id)
+        return OpenCall(
+            request_id=request_id,
+            caller=principal,
+            runs_as=self._directory.principal_of(owner) if is_sudo else principal,
+            resolved=resolved,
+            options=options,
+            tree_id=tree_id,
+            is_root=is_root,
+            deadline_at=deadline_at,
+            sees_stdout=is_owner_like,
+            sees_stacktrace=is_sudo or access.may_see_source(principal, algorithm),
+        )
+
+    async def close(self, call: OpenCall) -> None:
+        """Give back what `open` took; the root call also ends its session data."""
+        _give_back(self._in_flight, call.caller.account.account_id)
+        if call.is_root:
+            self._children.pop(call.tree_id, None)
+            await self._end_session(call.tree_id)
+        else:
+            _give_back(self._children, call.tree_id)
+
+    async def run(
+        self,
+        call: OpenCall,
+        call_input: CallInput,
+        *,
+        on_delivery: Callable[[], None] | None = None,
+    ) -> CallOutcome:
+        """
+        Run an admitted call and return what its caller may see of the outcome.
+
+        Args:
+            call: What `open` returned.
+            call_input: Its input, checked.
+            on_delivery: Told right before the input goes to a slot.
+
+        Raises:
+            TooManyRequests: The algorithm's queue is full.
+            Unavailable: No slot can be started.
+        """
+        acting = call.caller.acting
+        depth = acting.depth + 1 if acting is not None else 1
+        resolved = call.resolved
+        flight = Flight(
+            account_id=call.runs_as.account.account_id,
+            inside=replace(
+                call.runs_as,
+                key=None,
+                acting=ActingAlgorithm(
+                    algorithm_id=resolved.algorithm.algorithm_id,
+                    owner_id=resolved.algorithm.owner_id,
+                    tree_id=call.tree_id,
+                    deadline_at=call.deadline_at,
+                    depth=depth,
+                    is_pipeline_enabled=resolved.is_pipeline_enabled,
+                ),
+            ),
+            deadline_at=call.deadline_at,
+            is_nested=not call.is_root,
+            on_delivery=on_delivery,
+        )
+        outcome = await self._engine.call(self._program(resolved), flight, call_input)
+        return _visible(outcome, call)
+
+    async def accept(self, call: OpenCall, call_input: CallInput, *, now: datetime) -> None:
+        """Store an admitted void call durably; a worker runs it after this."""
+        resolved = call.resolved
+        payload = _VoidPayload(
+            account_id=call.caller.account.account_id,
+            build_id=resolved.build.build_id,
+            version_id=resolved.version.version_id if resolved.version else "",
+            request_id=call.request_id,
+            timeout_s=call.options.timeout_s,
+            is_sudo=call.runs_as is not call.caller,
+            content_type=call_input.content_type.value,
+            body=call_input.body,
+        )
+        await self._enqueue(
+            Job.new(
+                call.request_id,
+                JOB_KIND,
+                account_id=payload.account_id,
+                payload=msgspec.msgpack.encode(payload),
+                now=now,
+            )
+        )
+
+    async def run_job(self, job: Job) -> None:
+        """
+        Run a stored void call; its output is discarded.
+
+        Raises:
+            RuntimeError: The call failed; the text is kept with the job.
+            NotDelivered: No slot has seen the call; it may be tried again.
+        """
+        payload = msgspec.msgpack.decode(job.payload, type=_VoidPayload)
+        account = self._directory.account(payload.account_id)
+        if account is None:
+            raise RuntimeError("the calling account no longer exists")
+        principal = Principal(account=account, roles=self._directory.roles_of(account.account_id))
+        resolved = self._directory.resolved_build(payload.build_id, version_id=payload.version_id)
+        if resolved is None:
+            raise RuntimeError("the algorithm no longer exists")
+        call = OpenCall(
+            request_id=payload.request_id,
+            caller=principal,
+            runs_as=(
+                self._directory.principal_of(resolved.owner) if payload.is_sudo else principal
+            ),
+            resolved=resolved,
+            options=CallOptions(timeout_s=payload.timeout_s, output=Output.VOID),
+            tree_id=payload.request_id,
+            is_root=True,
+            deadline_at=time.monotonic() + payload.timeout_s,
+            sees_stdout=True,
+            sees_stacktrace=True,
+        )
+        delivery = asyncio.Event()
+        try:
+            outcome = await self.run(
+                call,
+                CallInput(content_type=ContentType(payload.content_type), body=payload.body),
+                on_delivery=delivery.set,
+            )
+        except (TooManyRequests, Unavailable, asyncio.CancelledError) as error:
+            if delivery.is_set():
+                raise
+            raise NotDelivered(str(error) or "the server is stopping") from error
+        finally:
+            self._children.pop(call.tree_id, None)
+            await self._end_session(call.tree_id)
+        if isinstance(outcome, CallFailure):
+            raise RuntimeError(f"{outcome.error_type}: {outcome.message}")
+
+    def _program(self, resolved: Resolved) -> Program:
+        build = resolved.build
+        program = self._programs.get(build.build_id)
+        if program is None:
+            source_dir = self._builds_dir / build.build_id
+            program = self._programs[build.build_id] = Program(
+                key=build.build_id,
+                source_dir=source_dir,
+                source_bytes=_tree_bytes(source_dir),
+                environment_dir=self._environments_dir / build.environment,
+                entry=build.entry,
+            )
+        return program
+
+
+def _visible(outcome: CallOutcome, call: OpenCall) -> CallOutcome:
+    """Enforce the output limit, and take out what this caller may not see."""
+    if isinstance(outcome, CallSuccess):
+        size = len(outcome.body)
+        if outcome.content_type is ContentType.BINARY and call.options.output is not Output.RAW:
+            size = (size + 2) // 3 * 4
+        if size > CALL_OUTPUT_BYTES_MAX:
+            outcome = outcomes.too_large(outcome.timings, outcome.stdout)
+    stdout = outcome.stdout if call.sees_stdout and call.options.wants_stdout else ""
+    if isinstance(outcome, CallFailure):
+        stacktrace = outcome.stacktrace if call.sees_stacktrace else ""
+        return replace(outcome, stdout=stdout, stacktrace=stacktrace)
+    return outcome if outcome.stdout == stdout else replace(outcome, stdout=stdout)
+
+
+def _check_network(resolved: Resolved) -> None:
+    if resolved.network_access is NetworkAccess.FULL:
+        raise Unavailable(
+            "This version asks for network_access=full, which this server cannot give safely yet",
+            hint="Publish a version with network_access=isolated.",
+        )
+
+
+def _give_back(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]
+
+
+def _tree_bytes(root: Path) -> int:
+    return sum(path.lstat().st_size for path in root.rglob("*") if path.is_file())

@@ -1,0 +1,315 @@
+"""
+The directory: everything that a warm call has to look up, in memory.
+
+Keys, accounts, roles, algorithms, versions and what of a build is needed to run it are read once
+at the start. Whoever writes rows puts the same values here after the commit; readers then see
+them at once. A write replaces whole maps and drops what was derived from the old ones, so a
+reader between two of its own steps never meets a half-made change, and nothing here awaits.
+
+Two things are derived and kept: the principal of a key, and what a reference resolves to.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from algorium.wire.refs import AlgorithmRef
+from algorium_server.domain.access import is_owner_like
+from algorium_server.domain.algorithms import (
+    Algorithm,
+    Build,
+    BuildStatus,
+    NetworkAccess,
+    Version,
+)
+from algorium_server.domain.identity import Account, ApiKey, Principal, Role
+from algorium_server.domain.versions import SpecKind, VersionSpec, resolve
+from algorium_server.store import accounts as account_rows
+from algorium_server.store import algorithms as algorithm_rows
+from algorium_server.store.database import Database
+
+_RESOLVED_MAX: Final = 10_000
+"""Resolved references kept. Callers choose how they write a version, so the number is bounded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """
+    What a reference means for a caller.
+
+    Attributes:
+        version: The published version; None if the reference named a commit.
+        build: What runs, without its log and its lock.
+    """
+
+    algorithm: Algorithm
+    owner: Account
+    version: Version | None
+    build: Build
+
+    @property
+    def network_access(self) -> NetworkAccess:
+        """What it may reach: frozen with a version, the present setting for a commit."""
+        return (self.version or self.algorithm.settings).network_access
+
+    @property
+    def is_pipeline_enabled(self) -> bool:
+        """Whether it may call other algorithms."""
+        return (self.version or self.algorithm.settings).is_pipeline_enabled
+
+
+def key_digest(secret: str) -> str:
+    """Return the hexadecimal SHA-256 by which a key is kept and found."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Directory:
+    """
+    Accounts, keys, algorithms, builds and versions in memory.
+
+    Attributes:
+        generation: Grows with every change of accounts, keys or roles; whoever keeps principals
+            compares it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.generation = 0
+        self._accounts: dict[str, Account] = {}
+        self._accounts_by_name: dict[str, Account] = {}
+        self._keys: dict[str, ApiKey] = {}
+        self._roles: dict[str, dict[str, Role]] = {}
+        self._algorithms: dict[str, Algorithm] = {}
+        self._algorithms_by_name: dict[tuple[str, str], Algorithm] = {}
+        self._builds: dict[str, Build] = {}
+        self._newest_builds: dict[tuple[str, str], Build] = {}
+        self._versions: dict[str, tuple[Version, ...]] = {}
+        self._principals: dict[str, Principal] = {}
+        self._resolved: dict[tuple[str, str, bool], Resolved] = {}
+
+    async def load(self) -> None:
+        """Read everything anew from the store."""
+        async with self._database.reading() as connection:
+            accounts = await account_rows.accounts(connection)
+            keys = await account_rows.keys(connection)
+            memberships = await account_rows.memberships(connection)
+            algorithms = await algorithm_rows.algorithms(connection)
+            builds = await algorithm_rows.builds(connection)
+            versions = await algorithm_rows.versions(connection)
+        self._accounts = {account.account_id: account for account in accounts}
+        self._accounts_by_name = {account.username.lower(): account for account in accounts}
+        self._keys = {digest: key for key, digest in keys}
+        self._roles = {}
+        for organization_id, user_id, role in memberships:
+            self._roles.setdefault(user_id, {})[organization_id] = role
+        self._algorithms = {algorithm.algorithm_id: algorithm for algorithm in algorithms}
+        self._builds = {build.build_id: _lean(build) for build in builds}
+        self._versions = _grouped(versions)
+        self._index_algorithms()
+        self._index_builds()
+        self._forget(principals=True)
+
+    # Reading
+
+    def principal_of_key(self, secret: str) -> Principal | None:
+        """Return who shows *secret*, None if nobody does."""
+        digest = key_digest(secret)
+        principal = self._principals.get(digest)
+        return principal if principal is not None else self._make_principal(digest)
+
+    def account(self, account_id: str) -> Account | None:
+        """Return an account by its id."""
+        return self._accounts.get(account_id)
+
+    def account_named(self, name: str) -> Account | None:
+        """Return a user or organization by its name, in any case."""
+        return self._accounts_by_name.get(name.lower())
+
+    def accounts(self) -> tuple[Account, ...]:
+        """Return all accounts, in no particular order."""
+        return tuple(self._accounts.values())
+
+    def roles_of(self, account_id: str) -> dict[str, Role]:
+        """Return the account's role in each organization, by organization id."""
+        return dict(self._roles.get(account_id, {}))
+
+    def principal_of(self, account: Account) -> Principal:
+        """Return *account* as a principal without a key: all its rights, unrestricted."""
+        return Principal(account=account, roles=self.roles_of(account.account_id))
+
+    def algorithm(self, ref: AlgorithmRef) -> Algorithm | None:
+        """Return the algorithm that *ref* names, whatever its version; names in any case."""
+        if ref.algorithm_id:
+            return self._algorithms.get(ref.algorithm_id)
+        return self._algorithms_by_name.get((ref.owner.lower(), ref.name.lower()))
+
+    def algorithm_by_id(self, algorithm_id: str) -> Algorithm | None:
+        """Return an algorithm by its id."""
+        return self._algorithms.get(algorithm_id)
+
+    def owner_name(self, algorithm: Algorithm) -> str:
+        """Return the username of the algorithm's owner."""
+        return self._accounts[algorithm.owner_id].username
+
+    def versions_of(self, algorithm_id: str) -> tuple[Version, ...]:
+        """Return the published versions of an algorithm, in no particular order."""
+        return self._versions.get(algorithm_id, ())
+
+    def build(self, build_id: str) -> Build | None:
+        """Return a build without its log and its lock; those are in the store only."""
+        return self._builds.get(build_id)
+
+    def newest_build_of_commit(self, algorithm_id: str, sha: str) -> Build | None:
+        """Return the newest *successful* build of a commit, without its log and its lock."""
+        return self._newest_builds.get((algorithm_id, sha))
+
+    def resolve(
+        self, ref: AlgorithmRef, principal: Principal, *, is_sudo: bool = False
+    ) -> Resolved | None:
+        """
+        Find what *ref* means for *principal*; None looks the same for "hidden" and "absent".
+
+        Whether the principal may call it is not decided here, nor whether it may use sudo.
+
+        Args:
+            ref: Which algorithm and version.
+            principal: Who asks.
+            is_sudo: See what the owner sees.
+
+        Source: wire specification, "Version resolution".
+        """
+        algorithm = self.algorithm(ref)
+        if algorithm is None:
+            return None
+        sees_all = is_sudo or is_owner_like(principal, algorithm.owner_id)
+        cache_key = (algorithm.algorithm_id, ref.version, sees_all)
+        found = self._resolved.get(cache_key)
+        if found is None:
+            found = self._resolve_anew(algorithm, ref.version, is_owner_like=sees_all)
+            if found is not None:  # what is not there is not kept: strangers choose those texts
+                if len(self._resolved) >= _RESOLVED_MAX:
+                    self._resolved.clear()
+                self._resolved[cache_key] = found
+        return found
+
+    def resolved_build(self, build_id: str, *, version_id: str) -> Resolved | None:
+        """Find again what was resolved before, such as the target of a stored call."""
+        build = self._builds.get(build_id)
+        algorithm = self._algorithms.get(build.algorithm_id) if build is not None else None
+        owner = self._accounts.get(algorithm.owner_id) if algorithm is not None else None
+        if build is None or algorithm is None or owner is None:
+            return None
+        versions = self.versions_of(algorithm.algorithm_id)
+        version = next((v for v in versions if v.version_id == version_id), None)
+        return Resolved(algorithm=algorithm, owner=owner, version=version, build=build)
+
+    # Writing: after the rows are committed
+
+    def put_account(self, account: Account) -> None:
+        """Take in a new or changed account."""
+        self._accounts = {**self._accounts, account.account_id: account}
+        self._accounts_by_name = {a.username.lower(): a for a in self._accounts.values()}
+        self._index_algorithms()
+        self._forget(principals=True)
+
+    def put_key(self, key: ApiKey, *, digest: str) -> None:
+        """Take in a new or changed key."""
+        others = {d: k for d, k in self._keys.items() if k.key_id != key.key_id}
+        self._keys = {**others, digest: key}
+        self._forget(principals=True)
+
+    def put_membership(self, *, organization_id: str, user_id: str, role: Role | None) -> None:
+        """Take in a user's role in an organization; None ends the membership."""
+        mine = {o: r for o, r in self.roles_of(user_id).items() if o != organization_id}
+        if role is not None:
+            mine[organization_id] = role
+        self._roles = {**self._roles, user_id: mine}
+        self._forget(principals=True)
+
+    def put_algorithm(self, algorithm: Algorithm) -> None:
+        """Take in a new or changed algorithm."""
+        self._algorithms = {**self._algorithms, algorithm.algorithm_id: algorithm}
+        self._index_algorithms()
+        self._forget()
+
+    def put_build(self, build: Build) -> None:
+        """Take in a new or finished build."""
+        self._builds = {**self._builds, build.build_id: _lean(build)}
+        self._index_builds()
+        self._forget()
+
+    def put_version(self, version: Version) -> None:
+        """Take in a newly published version."""
+        others = [
+            v for v in self.versions_of(version.algorithm_id) if v.version_id != version.version_id
+        ]
+        self._versions = {**self._versions, version.algorithm_id: (*others, version)}
+        self._forget()
+
+    def _make_principal(self, digest: str) -> Principal | None:
+        key = self._keys.get(digest)
+        account = self._accounts.get(key.account_id) if key is not None else None
+        if account is None:
+            return None
+        principal = Principal(account=account, key=key, roles=self.roles_of(account.account_id))
+        self._principals[digest] = principal
+        return principal
+
+    def _resolve_anew(
+        self, algorithm: Algorithm, version_text: str, *, is_owner_like: bool
+    ) -> Resolved | None:
+        spec = VersionSpec.parse(version_text)
+        owner = self._accounts.get(algorithm.owner_id)
+        if spec is None or owner is None:
+            return None
+        version = None
+        if spec.kind is SpecKind.COMMIT:
+            build = (
+                self.newest_build_of_commit(algorithm.algorithm_id, spec.text)
+                if is_owner_like
+                else None
+            )
+        else:
+            published = self.versions_of(algorithm.algorithm_id)
+            version = resolve(spec, published, is_owner_like=is_owner_like)
+            build = self._builds.get(version.build_id) if version is not None else None
+        if build is None:
+            return None
+        return Resolved(algorithm=algorithm, owner=owner, version=version, build=build)
+
+    def _index_algorithms(self) -> None:
+        self._algorithms_by_name = {
+            (owner.username.lower(), algorithm.name.lower()): algorithm
+            for algorithm in self._algorithms.values()
+            if (owner := self._accounts.get(algorithm.owner_id)) is not None
+        }
+
+    def _index_builds(self) -> None:
+        newest: dict[tuple[str, str], Build] = {}
+        for build in sorted(self._builds.values(), key=_finished_at):
+            if build.status is BuildStatus.SUCCEEDED:
+                newest[build.algorithm_id, build.commit_sha] = build
+        self._newest_builds = newest
+
+    def _forget(self, *, principals: bool = False) -> None:
+        self._resolved.clear()
+        if principals:
+            self._principals.clear()
+            self.generation += 1
+
+
+def _lean(build: Build) -> Build:
+    return replace(build, log="", lock="")
+
+
+def _finished_at(build: Build) -> tuple[datetime, str]:
+    return build.finished_at or build.started_at, build.build_id
+
+
+def _grouped(versions: Iterable[Version]) -> dict[str, tuple[Version, ...]]:
+    groups: dict[str, list[Version]] = {}
+    for version in versions:
+        groups.setdefault(version.algorithm_id, []).append(version)
+    return {algorithm_id: tuple(group) for algorithm_id, group in groups.items()}

@@ -1,0 +1,357 @@
+"""
+From an idea to something that others can call: create, commit, build, publish.
+
+A build ends in the store before anybody may run it, and a version is added in the same
+transaction that checked the rules, so two publishers cannot both win.
+
+Source: wire specification, "Create, read, update, delete", "Builds", "Versions and publishing".
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from algorium.wire.refs import AlgorithmRef
+from algorium_server.build.builder import Builder
+from algorium_server.build.repositories import Repositories, Signature
+from algorium_server.domain.algorithms import (
+    Algorithm,
+    AlgorithmSettings,
+    Build,
+    BuildStatus,
+    Callability,
+    Version,
+    check_algorithm_name,
+)
+from algorium_server.domain.errors import (
+    AlgorithmNameTaken,
+    AlgoriumError,
+    AlreadyExists,
+    InvalidInput,
+)
+from algorium_server.domain.identity import Account
+from algorium_server.domain.publication import check_publishable, newest_successful, next_version
+from algorium_server.services.accounts import ensure_organization
+from algorium_server.services.catalog import (
+    DemoAlgorithm,
+    DemoVersion,
+    read_catalog,
+    read_project,
+)
+from algorium_server.services.directory import Directory
+from algorium_server.store import algorithms as rows
+from algorium_server.store.database import Database
+
+_LOG_LINES_SHOWN: Final = 20
+
+
+class Publishing:
+    """
+    Use cases of authors. Whether *author* may do what they ask is decided by the caller.
+
+    Args:
+        database: Where rows are.
+        directory: Told of everything new.
+        builder: Builds commits.
+        repositories: Where source is.
+        clock: Says what time it is.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        directory: Directory,
+        builder: Builder,
+        repositories: Repositories,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._directory = directory
+        self._builder = builder
+        self._repositories = repositories
+        self._clock = clock
+
+    async def recover(self) -> None:
+        """
+        Tidy up after a server that did not stop by itself: once, before the first build.
+
+        Builds that were under way have failed, and what they left on the disk is removed.
+        """
+        async with self._database.transaction() as connection:
+            builds = await rows.builds(connection)
+            for build in builds:
+                if build.status is BuildStatus.IN_PROGRESS:
+                    interrupted = self._failed(
+                        build, "Build failed: the server stopped meanwhile\n"
+                    )
+                    await rows.finish_build(connection, interrupted)
+                    self._directory.put_build(interrupted)
+        await self._builder.sweep([b.build_id for b in builds if b.status is BuildStatus.SUCCEEDED])
+
+    async def create_algorithm(
+        self,
+        *,
+        owner: Account,
+        name: str,
+        label: str = "",
+        summary: str = "",
+        tagline: str = "",
+        settings: AlgorithmSettings | None = None,
+    ) -> Algorithm:
+        """
+        Create an algorithm with an empty repository.
+
+        Raises:
+            InvalidInput: It cannot be called so.
+            AlgorithmNameTaken: The owner has one of that name, in whatever case.
+        """
+        algorithm = Algorithm(
+            algorithm_id=str(uuid.uuid4()),
+            owner_id=owner.account_id,
+            name=check_algorithm_name(name),
+            label=label or name,
+            summary=summary,
+            tagline=tagline,
+            settings=settings or AlgorithmSettings(),
+            created_at=self._clock(),
+        )
+        # The repository first: without a row it is garbage, the other way round it is missing.
+        await self._repositories.create(algorithm.owner_id, algorithm.algorithm_id)
+        try:
+            async with self._database.transaction() as connection:
+                await rows.add_algorithm(connection, algorithm)
+        except AlreadyExists as error:
+            await self._repositories.remove(algorithm.owner_id, algorithm.algorithm_id)
+            raise AlgorithmNameTaken(
+                f"{owner.username} has an algorithm called {name} already"
+            ) from error
+        self._directory.put_algorithm(algorithm)
+        return algorithm
+
+    async def commit_files(
+        self,
+        algorithm: Algorithm,
+        files: Mapping[str, bytes],
+        *,
+        author: Account,
+        message: str,
+    ) -> str:
+        """
+        Make *files* the whole source of an algorithm.
+
+        Returns:
+            The commit; the newest one if nothing changed.
+
+        Raises:
+            InvalidInput: A path or a size is not acceptable.
+        """
+        return await self._repositories.commit(
+            algorithm.owner_id,
+            algorithm.algorithm_id,
+            files,
+            author=Signature(
+                name=author.fullname or author.username, email=author.email, at=self._clock()
+            ),
+            message=message,
+        )
+
+    async def build_commit(
+        self,
+        algorithm: Algorithm,
+        commit_sha: str = "",
+        *,
+        on_step: Callable[[str], None] | None = None,
+    ) -> Build:
+        """
+        Build a commit; the same commit again is a new build.
+
+        Args:
+            algorithm: What to build.
+            commit_sha: Which commit; the newest one if empty.
+            on_step: Told what is being done, in a few words.
+
+        Returns:
+            The build with its log, succeeded or failed.
+
+        Raises:
+            InvalidInput: There is no commit yet.
+            Unavailable: This host offers no confinement.
+        """
+        if not commit_sha:
+            head = await self._repositories.head(algorithm.owner_id, algorithm.algorithm_id)
+            if head is None:
+                raise InvalidInput(f"{algorithm.name} has no source yet: commit some first")
+            commit_sha = head
+        build = Build(
+            build_id=str(uuid.uuid4()),
+            algorithm_id=algorithm.algorithm_id,
+            commit_sha=commit_sha,
+            status=BuildStatus.IN_PROGRESS,
+            started_at=self._clock(),
+        )
+        async with self._database.transaction() as connection:
+            await rows.add_build(connection, build)
+        self._directory.put_build(build)
+        try:
+            built = await self._builder.build(build, algorithm=algorithm, on_step=on_step)
+        except BaseException as error:
+            # Nobody may find it "in progress" for ever, also not if this call was cancelled.
+            reason = error.message if isinstance(error, AlgoriumError) else "it was interrupted"
+            await asyncio.shield(self._finish(self._failed(build, f"Build failed: {reason}\n")))
+            raise
+        return await self._finish(replace(built, finished_at=self._clock()))
+
+    async def publish(
+        self,
+        algorithm: Algorithm,
+        *,
+        build: Build | None = None,
+        callability: Callability | None = None,
+        version_type: str = "",
+        semantic_version: str = "",
+        release_notes: str = "",
+        sample_input: str = "",
+        sample_output: str = "",
+    ) -> Version:
+        """
+        Publish a successful build under a version that will never change.
+
+        Args:
+            algorithm: Its present settings become the version's.
+            build: Which build; the newest successful one if not given.
+            callability: Who may call it; as the version before if not given, at first `private`.
+            version_type: See `domain.publication.next_version`.
+            semantic_version: See `domain.publication.next_version`.
+            release_notes: For the callers.
+            sample_input: An input as JSON or text, for documentation.
+            sample_output: What it gives.
+
+        Raises:
+            VersionAlreadyPublished: The build is published, or there is no successful one.
+            InvalidInput: A rule of versions is broken, or the build failed.
+        """
+        async with self._database.transaction() as connection:
+            published = await rows.versions(connection, algorithm_id=algorithm.algorithm_id)
+            if build is None:
+                builds = await rows.builds(connection, algorithm_id=algorithm.algorithm_id)
+                build = newest_successful(builds)
+            check_publishable(algorithm, build, published)
+            if callability is None:
+                callability = published[-1].callability if published else Callability.PRIVATE
+            version = Version(
+                version_id=str(uuid.uuid4()),
+                algorithm_id=algorithm.algorithm_id,
+                build_id=build.build_id,
+                semantic_version=next_version(
+                    published,
+                    callability=callability,
+                    version_type=version_type,
+                    semantic_version=semantic_version,
+                ),
+                commit_sha=build.commit_sha,
+                callability=callability,
+                network_access=algorithm.settings.network_access,
+                is_pipeline_enabled=algorithm.settings.is_pipeline_enabled,
+                release_notes=release_notes,
+                sample_input=sample_input,
+                sample_output=sample_output,
+                published_at=self._clock(),
+            )
+            await rows.add_version(connection, version)
+        self._directory.put_version(version)
+        return version
+
+    async def publish_demo(
+        self, examples_dir: Path, *, owner: Account, on_progress: Callable[[str], None]
+    ) -> tuple[str, ...]:
+        """
+        Publish what of the demo is not published yet.
+
+        An algorithm that cannot be built is told and left out; the next call tries again.
+
+        Args:
+            examples_dir: Holds the catalog and the projects.
+            owner: Becomes the owner of the organizations that own the algorithms, and commits.
+            on_progress: Gets lines to show.
+
+        Returns:
+            References that could not be published.
+
+        Raises:
+            InvalidInput: The catalog is not readable.
+            Unavailable: This host offers no confinement.
+        """
+        failed = []
+        for entry in await asyncio.to_thread(read_catalog, examples_dir):
+            algorithm = await self._demo_algorithm(entry, owner)
+            for version in entry.versions:
+                ref = f"{entry.owner}/{entry.name}/{version.semantic_version}"
+                versions = self._directory.versions_of(algorithm.algorithm_id)
+                if version.semantic_version in {v.semantic_version for v in versions}:
+                    continue
+                if not await self._publish_demo_version(
+                    algorithm, version, owner, ref, on_progress
+                ):
+                    failed.append(ref)
+                    break  # a later version first would make this one unpublishable
+        return tuple(failed)
+
+    async def _demo_algorithm(self, entry: DemoAlgorithm, owner: Account) -> Algorithm:
+        existing = self._directory.algorithm(AlgorithmRef(owner=entry.owner, name=entry.name))
+        if existing is not None:
+            return existing
+        organization = await ensure_organization(
+            self._database, self._directory, name=entry.owner, owner=owner, now=self._clock()
+        )
+        return await self.create_algorithm(
+            owner=organization,
+            name=entry.name,
+            summary=entry.summary,
+            tagline=entry.tagline,
+            settings=entry.settings,
+        )
+
+    async def _publish_demo_version(
+        self,
+        algorithm: Algorithm,
+        version: DemoVersion,
+        author: Account,
+        ref: str,
+        on_progress: Callable[[str], None],
+    ) -> bool:
+        files = await asyncio.to_thread(read_project, version.source)
+        message = f"Version {version.semantic_version}\n\n{version.release_notes}\n"
+        commit_sha = await self.commit_files(algorithm, files, author=author, message=message)
+        build = await self.build_commit(
+            algorithm, commit_sha, on_step=lambda step: on_progress(f"{ref}: {step}")
+        )
+        if build.status is not BuildStatus.SUCCEEDED:
+            on_progress(f"{ref}: not published")
+            for line in build.log.splitlines()[-_LOG_LINES_SHOWN:]:
+                on_progress(f"    {line}")
+            return False
+        await self.publish(
+            algorithm,
+            build=build,
+            callability=Callability.PUBLIC,
+            semantic_version=str(version.semantic_version),
+            release_notes=version.release_notes,
+            sample_input=version.sample_input,
+            sample_output=version.sample_output,
+        )
+        on_progress(f"{ref}: published")
+        return True
+
+    def _failed(self, build: Build, log: str) -> Build:
+        return replace(build, status=BuildStatus.FAILED, log=log, finished_at=self._clock())
+
+    async def _finish(self, build: Build) -> Build:
+        async with self._database.transaction() as connection:
+            await rows.finish_build(connection, build)
+        self._directory.put_build(build)
+        return build

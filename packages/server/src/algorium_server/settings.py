@@ -1,0 +1,166 @@
+"""
+The table of options: every one once, with its name, type, default and help.
+
+`serve` offers each as `--name` and reads it from `ALGORIUM_NAME`; nothing else reads the
+environment. `app` reads the values and hands plain ones on.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from algorium_server.domain.errors import InvalidInput, Unavailable
+from algorium_server.domain.identity import check_account_name
+
+ENVIRONMENT_PREFIX: Final = "ALGORIUM_"
+LOCAL_STORAGE: Final = "local"
+
+_CHECKOUT: Final = Path(__file__).resolve().parents[4]
+
+
+class Option(NamedTuple):
+    """
+    One row of the table.
+
+    Attributes:
+        name: Field of `Settings`.
+        flag: Spelling on the command line.
+        variable: Environment variable.
+        type: Python type of the value.
+        default: Value when nothing is given.
+        default_text: The default as a reader would write it; empty if it is empty.
+        help: A sentence or two.
+    """
+
+    name: str
+    flag: str
+    variable: str
+    type: Any
+    default: Any
+    default_text: str
+    help: str
+
+    @property
+    def kind(self) -> str:
+        """The type in words, for people: `full | reduced`, `number`, `yes or no`, ..."""
+        if get_origin(self.type) is Literal:
+            return " | ".join(get_args(self.type))
+        words = {bool: "yes or no", int: "integer", float: "number", Path: "path", str: "text"}
+        return words[self.type]
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an operator decides, valid from birth."""
+
+    # Paths say how their default is shown: where it lies differs between machines.
+    home: Path = field(
+        default=Path("~/.algorium"),
+        metadata={
+            "help": "Directory that holds everything: database, files, sources, keys.",
+            "shown": "~/.algorium",
+        },
+    )
+    host: str = _option("127.0.0.1", "Address to listen on.")
+    port: int = _option(8080, "Port to listen on; 0 picks a free one.")
+    public_url: str = _option(
+        "", "Address under which clients reach the server, if it is not the one it listens on."
+    )
+    demo: bool = _option(False, "Build and publish the demo algorithms on the first start.")
+    examples_dir: Path = field(
+        default=_CHECKOUT / "examples",
+        metadata={
+            "help": "Directory of the projects that --demo publishes.",
+            "shown": "examples/ of the checkout",
+        },
+    )
+    admin_username: str = _option("admin", "Name of the administrator made on the first start.")
+    database: str = _option(
+        "", "Database URL. Empty: the SQLite file algorium.db in the home directory."
+    )
+    storage: str = _option(
+        LOCAL_STORAGE, "Where the bytes of files are kept; only the home directory (local) so far."
+    )
+    engine: Literal["local", "ray"] = _option(
+        "local", "What runs algorithms: processes on this machine. A Ray cluster comes later."
+    )
+    sandbox: Literal["auto", "full", "reduced"] = _option(
+        "auto", "Level of isolation to insist on; auto takes the strongest this host offers."
+    )
+    unsafe_no_sandbox: bool = _option(
+        False, "Run algorithms with no sandbox at all: their code can do whatever the server can."
+    )
+    slots_max: int = _option(64, "Warm algorithm processes to keep at the same time, at most.")
+    shutdown_grace_s: float = _option(
+        10.0, "Seconds that calls in flight may take to finish when the server is told to stop."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _option(
+        "info", "Least important lines to log."
+    )
+    log_format: Literal["auto", "json", "logfmt", "console"] = _option(
+        "auto", "Shape of log lines; auto is console on a terminal and logfmt elsewhere."
+    )
+
+    def __post_init__(self) -> None:
+        """
+        Check what the types do not say.
+
+        Raises:
+            InvalidInput: A value that is never right.
+            Unavailable: A value that this version cannot serve.
+        """
+        for name in ("home", "examples_dir"):
+            object.__setattr__(self, name, getattr(self, name).expanduser().absolute())
+        if not 0 <= self.port <= 65535:
+            raise InvalidInput(f"--port must be between 0 and 65535, not {self.port}")
+        if self.slots_max < 1:
+            raise InvalidInput(f"--slots-max must be at least 1, not {self.slots_max}")
+        if not 0 <= self.shutdown_grace_s < float("inf"):
+            raise InvalidInput("--shutdown-grace-s must be a number of seconds, 0 or more")
+        check_account_name(self.admin_username)
+        if self.public_url and not self.public_url.startswith(("http://", "https://")):
+            raise InvalidInput("--public-url must begin with http:// or https://")
+        if self.unsafe_no_sandbox and self.sandbox != "auto":
+            raise InvalidInput("--unsafe-no-sandbox contradicts --sandbox: give one of them")
+        if self.storage != LOCAL_STORAGE:
+            raise Unavailable(
+                f"--storage {self.storage} is not available yet: this version keeps files in "
+                "the home directory only (--storage local)"
+            )
+        if self.engine == "ray":
+            raise Unavailable(
+                "--engine ray is not available yet: this version runs algorithms on this machine "
+                "only (--engine local)"
+            )
+
+    @property
+    def sandbox_wanted(self) -> Literal["auto", "full", "reduced", "none"]:
+        """The level to ask the sandbox host for: `auto`, `full`, `reduced` or `none`."""
+        return "none" if self.unsafe_no_sandbox else self.sandbox
+
+    @classmethod
+    def table(cls) -> tuple[Option, ...]:
+        """Return every option, in the order of the fields."""
+        return tuple(_rows(cls))
+
+
+def _rows(cls: type[Settings]) -> Iterable[Option]:
+    types = get_type_hints(cls)
+    for row in fields(cls):
+        shown = str(row.default)
+        if isinstance(row.default, bool):
+            shown = "yes" if row.default else "no"
+        yield Option(
+            name=row.name,
+            flag="--" + row.name.replace("_", "-"),
+            variable=ENVIRONMENT_PREFIX + row.name.upper(),
+            type=types[row.name],
+            default=row.default,
+            default_text=row.metadata.get("shown", shown),
+            help=row.metadata["help"],
+        )

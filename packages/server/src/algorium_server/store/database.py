@@ -1,0 +1,172 @@
+"""
+The database: opened once, then transactions.
+
+`transaction()` may write, `reading()` may not, on both databases. Functions of the sibling modules
+take the connection that these yield. Errors of the driver that mean "not now" (no connection, disk
+full) leave here as `Unavailable`; all others are mistakes of ours and pass.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from algorium_server.domain.errors import InvalidInput, Unavailable
+from algorium_server.store import migrations
+from algorium_server.store.engines import (
+    is_postgresql,
+    postgresql_engine,
+    shown_url,
+    sqlite_engines,
+    sqlite_path,
+    sqlite_url,
+)
+
+__all__ = ["AsyncConnection", "Database", "sqlite_url"]
+"""`AsyncConnection` is SQLAlchemy's, for the annotations of those above who know only the store."""
+
+
+class Database:
+    """
+    SQLite or PostgreSQL, with the newest schema.
+
+    Bound to the event loop it was opened in.
+
+    Attributes:
+        is_exclusive: No other server process works on it (SQLite: it lies in our home).
+    """
+
+    def __init__(self, *, writer: AsyncEngine, reader: AsyncEngine, is_exclusive: bool) -> None:
+        self.is_exclusive = is_exclusive
+        self._writer = writer
+        self._reader = reader
+        self._turn = _Turn() if is_exclusive else None
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """
+        Connect, and bring the schema up to date.
+
+        Args:
+            url: `sqlite:////path/to/file.db` (see `sqlite_url`), or `postgresql://` and
+                `postgres://` as libpq knows them.
+
+        Raises:
+            InvalidInput: The URL is neither.
+            Unavailable: It cannot be reached, or a newer Algorium has written it.
+        """
+        path = sqlite_path(url)
+        if path is not None:
+            writer, reader = sqlite_engines(path)
+            database = cls(writer=writer, reader=reader, is_exclusive=True)
+        elif is_postgresql(url):
+            engine = postgresql_engine(url)
+            read_only = engine.execution_options(postgresql_readonly=True)
+            database = cls(writer=engine, reader=read_only, is_exclusive=False)
+        else:
+            raise InvalidInput(
+                f"{shown_url(url)!r} is not a database URL: use sqlite:////path or postgresql://"
+            )
+        try:
+            await database._bring_up_to_date()
+        except DBAPIError as error:
+            await database.close()
+            raise Unavailable(
+                f"cannot use {shown_url(url)} as the database: {error.orig}"
+            ) from error
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """
+        Open a transaction that writes: committed at the end, rolled back by an exception.
+
+        On SQLite writers take turns in the order they came; keep the block short, and never open
+        one inside another.
+
+        Raises:
+            Unavailable: The database does not answer or cannot write; nothing was changed, unless
+                the connection broke during the commit.
+        """
+        async with self._turn or nullcontext(), _translated(), self._writer.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """
+        Open a connection that can only read; on SQLite it sees one moment throughout.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        async with _translated(), self._reader.connect() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        """Close all connections; open transactions must have ended."""
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    async def _bring_up_to_date(self) -> None:
+        async with self._reader.connect() as connection:
+            is_current = await connection.run_sync(migrations.is_current)
+        if not is_current:
+            async with self._writer.begin() as connection:
+                await connection.run_sync(migrations.upgrade)
+
+
+class _Turn:
+    """
+    The right to write, granted in the order of asking.
+
+    SQLite itself lets waiting writers poll, which starves the unlucky ones.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._holder: asyncio.Task[object] | None = None
+
+    async def __aenter__(self) -> None:
+        if self._holder is not None and self._holder is asyncio.current_task():
+            raise RuntimeError("a transaction inside a transaction would wait for itself")
+        await self._lock.acquire()
+        self._holder = asyncio.current_task()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._holder = None
+        self._lock.release()
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except (InterfaceError, OperationalError, PoolTimeout) as error:
+        raise Unavailable(
+            "the database does not answer or cannot write now; try again", detail=str(error)
+        ) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable(
+                "the connection to the database broke; try again", detail=str(error)
+            ) from error
+        raise

@@ -1,0 +1,108 @@
+"""
+Logs: structured lines on standard error, in one shape for our code and for libraries.
+
+Standard output belongs to the contract (`ready http://HOST:PORT`), so nothing is logged there.
+What is logged never holds a secret: members with telling names are hidden, and anything that
+looks like an API key is cut from texts.
+
+Hot path: what is logged for every call is logged at level *debug*. Below the configured level a
+log method only returns, so at the default *info* a call pays one or two microseconds for its line;
+with `--log-level debug` it is formatted and written.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Final, TextIO
+
+import structlog
+
+FORMATS: Final = ("auto", "json", "logfmt", "console")
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+_HIDDEN: Final = "[hidden]"
+_SECRET_NAMES: Final = frozenset(
+    {"admin_api_key", "api_key", "authorization", "cookie", "key", "password", "secret", "token"}
+)
+_API_KEY: Final = re.compile(r"\bsim[0-9A-Za-z]{25}\b")
+
+
+def configure(level: str, format: str, *, file: TextIO | None = None) -> None:  # noqa: A002
+    """
+    Set up logging for the process; the last call counts.
+
+    Args:
+        level: One of `LEVELS`.
+        format: One of `FORMATS`; *auto* is *console* on a terminal, else *logfmt*.
+        file: Where lines go, standard error if not given.
+    """
+    stream = file or sys.stderr
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    # Twice: tracebacks become text in between, and they may quote what must not be seen.
+    ending: list[structlog.typing.Processor] = [
+        hide_secrets,
+        structlog.processors.format_exc_info,
+        hide_secrets,
+        _renderer(format, stream),
+    ]
+    structlog.configure(
+        processors=[*shared, *ending],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        # Loggers are module constants; each would otherwise be assembled anew for every line.
+        cache_logger_on_first_use=file is None,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_name_module, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    # Libraries are chatty below warnings; the operator who asks for debug gets all of it.
+    root.setLevel(number if level == "debug" else max(number, logging.WARNING))
+
+
+def logger(name: str) -> structlog.typing.FilteringBoundLogger:
+    """Return the logger of a module; it may be made before `configure` and used after it."""
+    bound: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name)
+    return bound
+
+
+def hide_secrets(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> Mapping[str, Any]:
+    """Hide what must not be in a log; a last step before a line is written."""
+    for name, value in event.items():
+        if name.lower() in _SECRET_NAMES:
+            event[name] = _HIDDEN
+        elif isinstance(value, str) and "sim" in value:
+            event[name] = _API_KEY.sub(_HIDDEN, value)
+    return event
+
+
+def _name_module(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> Mapping[str, Any]:
+    event["module"] = event["_record"].name
+    return event
+
+
+def _renderer(format: str, stream: TextIO) -> structlog.typing.Processor:  # noqa: A002
+    chosen = ("console" if stream.isatty() else "logfmt") if format == "auto" else format
+    match chosen:
+        case "console":
+            plain = structlog.dev.plain_traceback  # the pretty one shows local variables
+            return structlog.dev.ConsoleRenderer(exception_formatter=plain)
+        case "json":
+            return structlog.processors.JSONRenderer()
+        case _:
+            order = ["timestamp", "level", "event"]
+            return structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True)

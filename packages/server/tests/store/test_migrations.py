@@ -1,0 +1,169 @@
+"""Migrations make exactly the schema, once, and refuse what they do not know."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from algorium_server.domain.errors import Unavailable
+from algorium_server.store import migrations
+from algorium_server.store.database import Database, sqlite_url
+from algorium_server.store.engines import postgresql_engine, sqlite_engines, sqlite_path
+from algorium_server.store.schema import metadata
+
+
+async def on_writer(url: str, function):
+    path = sqlite_path(url)
+    engines = sqlite_engines(path) if path else (postgresql_engine(url),)
+    try:
+        async with engines[0].begin() as connection:
+            return await connection.run_sync(function)
+    finally:
+        for engine in engines:
+            await engine.dispose()
+
+
+async def open_and_close(url: str) -> None:
+    async with await Database.open(url):
+        pass
+
+
+def described(connection: Connection) -> dict[str, object]:
+    """Everything an inspector sees; `compare_metadata` does not look at all of it."""
+    inspector = inspect(connection)
+    tables = sorted(set(inspector.get_table_names()) - {"alembic_version"})
+    facts = {
+        table: (
+            [
+                (column["name"], repr(column["type"]), column["nullable"], column["default"])
+                for column in inspector.get_columns(table)
+            ],
+            inspector.get_pk_constraint(table),
+            sorted(inspector.get_foreign_keys(table), key=str),
+            sorted(inspector.get_unique_constraints(table), key=str),
+            sorted(map(readable, inspector.get_indexes(table))),
+        )
+        for table in tables
+    }
+    return {name: repr(fact) for name, fact in facts.items()}
+
+
+def readable(index: dict[str, object]) -> str:
+    options = {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+    return repr(index | {"dialect_options": options})
+
+
+def test_migrations_leave_nothing_to_migrate(empty_database_url: str):
+    def differences(connection: Connection):
+        options = {"compare_type": True, "compare_server_default": True}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+
+    asyncio.run(open_and_close(empty_database_url))
+
+    assert asyncio.run(on_writer(empty_database_url, differences)) == []
+
+
+def test_migrations_make_what_the_metadata_make(empty_database_url: str):
+    def both(connection: Connection):
+        metadata.create_all(connection)
+        wanted = described(connection)
+        metadata.drop_all(connection)
+        migrations.upgrade(connection)
+        return wanted, described(connection)
+
+    wanted, migrated = asyncio.run(on_writer(empty_database_url, both))
+
+    assert set(wanted) == set(metadata.tables)
+    assert migrated == wanted
+
+
+def test_the_newest_revision_is_the_one_written_down():
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("path_separator", "os")
+
+    assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
+
+
+def test_opening_again_changes_nothing(empty_database_url: str):
+    async def opened_twice():
+        await open_and_close(empty_database_url)
+        await open_and_close(empty_database_url)
+        return await on_writer(empty_database_url, migrations.stored_revision)
+
+    assert asyncio.run(opened_twice()) == migrations.HEAD
+
+
+def test_servers_that_start_together_agree(empty_database_url: str):
+    async def together():
+        await asyncio.gather(*(open_and_close(empty_database_url) for _ in range(4)))
+        return await on_writer(empty_database_url, migrations.stored_revision)
+
+    assert asyncio.run(together()) == migrations.HEAD
+
+
+def test_a_newer_database_is_refused_and_left_alone(database_url: str):
+    def pretend(connection: Connection) -> None:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    async def scenario():
+        await on_writer(database_url, pretend)
+        with pytest.raises(Unavailable, match=r"newer Algorium.*9999.*restore a backup"):
+            await Database.open(database_url)
+        return await on_writer(database_url, migrations.stored_revision)
+
+    assert asyncio.run(scenario()) == "9999"
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(empty_database_url: str):
+    def obstruct(connection: Connection) -> None:
+        # The last table of the first migration cannot be made.
+        connection.execute(text("CREATE TABLE versions (obstacle INTEGER)"))
+
+    async def scenario():
+        await on_writer(empty_database_url, obstruct)
+        with pytest.raises(Unavailable, match="versions"):
+            await Database.open(empty_database_url)
+        return await on_writer(
+            empty_database_url, lambda connection: inspect(connection).get_table_names()
+        )
+
+    assert asyncio.run(scenario()) == ["versions"]
+
+
+@pytest.mark.slow
+def test_a_database_that_is_up_to_date_opens_without_alembic(sqlite_file: Path):
+    program = (
+        "import asyncio, sys\n"
+        "from algorium_server.store.database import Database\n"
+        "async def main():\n"
+        "    async with await Database.open(sys.argv[1]): pass\n"
+        "asyncio.run(main())\n"
+        "print('alembic' in sys.modules, 'asyncpg' in sys.modules)\n"
+    )
+
+    said = subprocess.run(
+        [sys.executable, "-c", program, sqlite_url(sqlite_file)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert said == "False False\n"
+
+
+def test_sqlite_keeps_names_and_settings_as_plain_text(sqlite_file: Path):
+    with sqlite3.connect(sqlite_file) as connection:
+        types = dict(connection.execute("SELECT name, type FROM pragma_table_info('api_keys')"))
+    connection.close()
+
+    assert types["permissions"] == "TEXT"
+    assert types["key_id"] == "VARCHAR(36)"

@@ -1,0 +1,117 @@
+"""A real server on a real port, as a user would start it, for tests of the whole product."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+
+ALGORIUM = Path(sys.executable).with_name("algorium")
+START_TIMEOUT_S = 600
+STOP_TIMEOUT_S = 60
+
+
+class RunningServer:
+    """
+    `algorium serve` as a child process.
+
+    Attributes:
+        api: Base address, without a trailing slash.
+        key: The administrator's default key.
+    """
+
+    def __init__(self, home: Path, *options: str, env: dict[str, str] | None = None) -> None:
+        self.home = home
+        self.options = options
+        self.env = env or {}
+        self.process: subprocess.Popen[str] | None = None
+        self.lines: list[str] = []
+        self.api = ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start and wait for the `ready` line."""
+        self.lines = []
+        self.process = subprocess.Popen(
+            [str(ALGORIUM), "serve", "--home", str(self.home), "--port", "0", *self.options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **self.env},
+        )
+        ready = threading.Event()
+        threading.Thread(target=self._read, args=(self.process, ready), daemon=True).start()
+        if not ready.wait(START_TIMEOUT_S) or not self.api:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError("the server did not start:\n" + "\n".join(self.lines[-60:]))
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """Send SIGKILL to the server's own process only, as the kernel would."""
+        return self._end(signal.SIGKILL)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """What the first start wrote."""
+        found: dict[str, str] = json.loads((self.home / "credentials.json").read_text())
+        return found
+
+    @property
+    def key(self) -> str:
+        """The administrator's default key."""
+        return self.credentials["api_key"]
+
+    def call(self, ref: str, value: Any = None, **options: Any) -> httpx2.Response:
+        """Post JSON to an algorithm."""
+        return httpx2.post(
+            f"{self.api}/v1/algo/{ref}",
+            content=json.dumps(value),
+            headers={"Authorization": f"Simple {self.key}", "Content-Type": "application/json"},
+            params=options,
+            timeout=120,
+        )
+
+    def _end(self, signum: int) -> int:
+        process = self.process
+        if process is None:
+            return 0
+        if process.poll() is None:
+            process.send_signal(signum)
+        try:
+            return process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError("the server did not stop:\n" + "\n".join(self.lines)) from None
+
+    def _read(self, process: "subprocess.Popen[str]", ready: threading.Event) -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                self.lines.append(line.rstrip("\n"))
+                if line.startswith("ready "):
+                    self.api = line.split()[1]
+                    ready.set()
+        ready.set()
