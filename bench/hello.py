@@ -130,7 +130,7 @@ def _server(scratch: Path) -> Iterator[tuple[str, str]]:
     """Start a server whose only demo algorithm is `demo/Hello`."""
     home = scratch / "home"
     command = [str(Path(sys.executable).with_name("algorium")), "serve", "--home", str(home)]
-    demo = ["--demo", "--demo-only", "demo/Hello", "--port", "0"]
+    demo = ["--demo", "--examples-dir", str(_only_hello(scratch)), "--port", "0"]
     process = subprocess.Popen([*command, *demo], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -145,6 +145,16 @@ def _server(scratch: Path) -> Iterator[tuple[str, str]]:
     finally:
         process.terminate()
         process.wait()
+
+
+def _only_hello(scratch: Path) -> Path:
+    """Copy the examples with a catalog cut after its first algorithm, `demo/Hello`."""
+    examples = scratch / "examples"
+    shutil.copytree(ROOT / "examples" / "demo", examples / "demo")
+    catalog = (ROOT / "examples" / "catalog.toml").read_text(encoding="utf-8")
+    _, first, *_ = catalog.split("[[algorithm]]")
+    (examples / "catalog.toml").write_text(f"[[algorithm]]{first}", encoding="utf-8")
+    return examples
 
 
 def _wait_for(url: str) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import algorium
+from algorium import cli as client_cli
 from algorium.wire.codes import CODES, ERROR_TYPES
-from algorium_server import cli
+from algorium_server import cli as server_cli
 from algorium_server.api import router
 from algorium_server.domain import limits
 from algorium_server.settings import Settings
@@ -85,13 +86,14 @@ def test_every_public_name_of_the_client_is_described():
 
 
 def test_every_command_has_a_heading():
-    commands = {f"algorium {name}" for name in cli.app if not name.startswith("-")}
-
-    assert commands == {
-        heading
-        for heading in headings(DOCS / "reference/commands.md")
-        if heading.startswith("algorium ")
+    commands = {
+        f"{program.name[0]} {command}"
+        for program in (server_cli.app, client_cli.app)
+        for command in program
+        if not command.startswith("-")
     }
+
+    assert commands == set(headings(DOCS / "reference/commands.md")) - {"Commands"}
 
 
 def test_every_route_has_a_heading_and_every_heading_a_route():

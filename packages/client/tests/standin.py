@@ -30,12 +30,13 @@ class Recorded:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What happens to one request: an answer of this kind, or the connection's end."""
+    """What happens to one request: an answer of this kind, silence, or the connection's end."""
 
     status: int = 503
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"<html>a proxy's page</html>"
     drops: bool = False
+    stalls: bool = False
     claims_bytes: int | None = None
 
 
@@ -52,6 +53,7 @@ class StandIn:
         self.directories: dict[str, Directory] = {}
         self.accepts_anonymous = False
         self.connections = 0
+        self.closing = threading.Event()
         stand_in = self
 
         class Handler(_Handler):
@@ -71,6 +73,7 @@ class StandIn:
         return self.requests[-1]
 
     def close(self) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -140,7 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def _misbehave(self, fault: Fault) -> None:
-        if fault.drops:
+        if fault.stalls:
+            self.server_state.closing.wait()
+        if fault.drops or fault.stalls:
             self.close_connection = True
             return
         self.send_response(fault.status)

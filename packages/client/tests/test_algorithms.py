@@ -1,5 +1,6 @@
 import enum
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -231,6 +232,25 @@ def test_a_call_is_sent_once_whatever_happens(
 
     assert type(caught.value) is expected
     assert len(stand_in.requests) == 1
+
+
+def test_a_call_may_take_its_timeout_and_the_clients(
+    make_client: Callable[..., Any], stand_in: StandIn
+) -> None:
+    client = make_client(timeout_s=0.1)
+    stand_in.faults.extend([Fault(stalls=True)] * 3)
+    begun = time.monotonic()
+
+    with pytest.raises(algorium.ResponseTimeout):
+        client.algo("demo/Hello").timeout(0.2).pipe("x")
+    called = time.monotonic()
+    with pytest.raises(algorium.ResponseTimeout):
+        client.algo("demo/Hello").send("x")
+    with pytest.raises(algorium.ResponseTimeout):
+        client.file("data://.my/photos/a").read()
+
+    assert called - begun >= 0.3
+    assert len(stand_in.requests) == 3
 
 
 def test_errors_name_the_message_of_the_header_when_there_is_no_body(

@@ -10,6 +10,8 @@ from standin import KEY, Directory, StandIn
 
 from algorium.cli import main
 
+RUN_ALGO = "import sys; from algorium.cli import main; sys.exit(main())"
+
 
 class Cli:
     """Runs `algo` in this process, or in one of its own where standard input matters."""
@@ -25,8 +27,7 @@ class Cli:
 
     def piped(self, content: bytes, *arguments: str) -> tuple[int, bytes, str]:
         done = subprocess.run(
-            [sys.executable, "-c", "import sys; from algorium.cli import main; sys.exit(main())"]
-            + list(arguments),
+            [sys.executable, "-c", RUN_ALGO, *arguments],
             input=content,
             capture_output=True,
             check=False,
@@ -184,7 +185,7 @@ def test_ls_lists(algo: Cli, stand_in: StandIn) -> None:
     assert algo("ls", "data://.my") == (0, b"photos/\n", "")
     assert algo("ls", "data://.my/photos") == (0, b"a.txt\nb\n", "")
     assert algo("ls", "data://.my/photos/b") == (0, b"b\n", "")
-    code, out, _ = algo("ls", "-l", "data://.my/photos")
+    _, out, _ = algo("ls", "-l", "data://.my/photos")
     assert out.splitlines()[0] == b"2020-03-18 17:00:33             4  a.txt"
     _, out, _ = algo("ls", "data://.my/photos/a.txt", "--json")
     assert json.loads(out) == [
@@ -221,9 +222,8 @@ def test_help_fits_a_terminal(algo: Cli, command: str, monkeypatch: Any) -> None
 def test_a_reader_who_has_enough_is_no_error(algo: Cli, stand_in: StandIn) -> None:
     stand_in.directories["photos"] = Directory(read=[], files={"a": b"x" * 1_000_000})
     environment = {**os.environ, "ALGORITHMIA_API": stand_in.address, "ALGORITHMIA_API_KEY": KEY}
-    code = "import sys; from algorium.cli import main; sys.exit(main())"
     with subprocess.Popen(
-        [sys.executable, "-c", code, "cat", "data://.my/photos/a"],
+        [sys.executable, "-c", RUN_ALGO, "cat", "data://.my/photos/a"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,

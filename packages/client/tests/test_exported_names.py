@@ -21,7 +21,7 @@ def test_the_list_of_public_names_is_sorted_and_true() -> None:
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    tree = ast.parse(Path(algorium.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(str(algorium.__file__)).read_text(encoding="utf-8"))
     seen = {
         alias.name
         for node in ast.walk(tree)

@@ -229,12 +229,14 @@ async def _publish_demo(built: _Built, settings: Settings, state: _State) -> Non
     owner = built.directory.account_named(settings.admin_username)
     assert owner is not None, "made on the first start"
     try:
-        await built.publishing.publish_demo(settings.examples_dir, owner=owner, on_progress=_say)
+        failed = await built.publishing.publish_demo(
+            settings.examples_dir, owner=owner, on_progress=_say
+        )
     except Unavailable as error:
         state.demo = "unavailable"
         _say(f"demo algorithms are not available: {error.message}")
     else:
-        state.demo = "published"
+        state.demo = f"not published: {', '.join(failed)}" if failed else "published"
 
 
 async def _until(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:

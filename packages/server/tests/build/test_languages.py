@@ -19,7 +19,9 @@ def test_every_spelling_of_python_3_is_built(language):
     check_language(language)
 
 
-@pytest.mark.parametrize("language", ["", "python2", "python2-langpack", "java", "r36", "python33x"])
+@pytest.mark.parametrize(
+    "language", ["", "python2", "python2-langpack", "java", "r36", "python33x"]
+)
 def test_other_languages_are_refused_by_name(language):
     with pytest.raises(BuildFailed, match=repr(language)):
         check_language(language)

@@ -178,6 +178,12 @@ class Lifecycle(RuleBasedStateMachine):
             error="later",
         )
 
+    @rule(target=claims, job=claims)
+    def change_hands(self, job: Job):
+        """Make outdated fences common: released, and claimed by the next."""
+        self.release(job, 0)
+        return self.claim(None)
+
     @rule()
     def expire(self) -> None:
         late = [
@@ -269,13 +275,41 @@ def test_a_claim_in_progress_does_not_hold_up_others(owned: Database, runner: as
 
     async def scenario():
         await queue(owned, *queued)
-        async with owned.transaction() as connection:
+        async with asyncio.timeout(10), owned.transaction() as connection:
             first = await jobs.claim(connection, now=rows.NOW, lease_s=LEASE_S, worker="slow")
             second = await claim(owned)
             third = await claim(owned)
         return first.job_id, second.job_id, third
 
     assert runner.run(scenario()) == (queued[0].job_id, queued[1].job_id, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda connection, job: jobs.heartbeat(connection, job, lease_until=rows.NOW),
+        lambda connection, job: jobs.finish(connection, job, now=rows.NOW),
+        lambda connection, job: jobs.fail(connection, job, now=rows.NOW, error="mine"),
+        lambda connection, job: jobs.release(connection, job, due_at=rows.NOW),
+    ],
+    ids=["heartbeat", "finish", "fail", "release"],
+)
+def test_an_outdated_fence_changes_nothing(owned: Database, runner: asyncio.Runner, change):
+    async def scenario():
+        await queue(owned, rows.job(JANE.account_id))
+        outdated = await claim(owned)
+        async with owned.transaction() as connection:
+            await jobs.release(connection, outdated, due_at=rows.NOW)
+        current = await claim(owned)
+        async with owned.transaction() as connection:
+            is_done = await change(connection, outdated)
+        async with owned.reading() as connection:
+            return is_done, current, await jobs.job(connection, current.job_id)
+
+    is_done, current, kept = runner.run(scenario())
+
+    assert not is_done
+    assert kept == current
 
 
 def test_a_claim_that_is_not_committed_never_was(owned: Database, runner: asyncio.Runner):

@@ -10,15 +10,18 @@ Source: wire specification, "Internal git hosting".
 
 import asyncio
 import os
+import re
 import shutil
 import stat
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NoReturn
 
-from dulwich.errors import NotGitRepository
+from dulwich.file import FileLocked
 from dulwich.index import commit_tree
 from dulwich.objects import Blob, Commit, ObjectID, Tree
 from dulwich.refs import Ref
@@ -36,6 +39,7 @@ BRANCH: Final = "master"
 """Old clients push it by name."""
 _HEAD: Final = Ref(b"HEAD")
 _BRANCH_REF: Final = Ref(b"refs/heads/" + BRANCH.encode())
+_SHA: Final = re.compile(r"[0-9a-f]{40}")
 _COMMIT_TRIES_MAX: Final = 5
 _FILE_MODE: Final = 0o100644
 _PROGRAM_MODE: Final = 0o100755
@@ -78,6 +82,7 @@ class Repositories:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._committing: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def path(self, owner_id: str, algorithm_id: str) -> Path:
         """Return where a repository is, or would be."""
@@ -117,9 +122,9 @@ class Repositories:
             NotFound: There is no such repository.
             InvalidInput: A path or a size is not acceptable.
         """
-        return await asyncio.to_thread(
-            _commit, self.path(owner_id, algorithm_id), files, author, message
-        )
+        path = self.path(owner_id, algorithm_id)
+        async with self._committing[path]:
+            return await asyncio.to_thread(_commit, path, files, author, message)
 
     async def head(self, owner_id: str, algorithm_id: str) -> str | None:
         """
@@ -166,10 +171,9 @@ def _create(path: Path) -> None:
 
 
 def _open(path: Path) -> Repo:
-    try:
-        return Repo(str(path), bare=True)
-    except NotGitRepository:
-        raise NotFound("the algorithm has no source repository") from None
+    if not (path / "HEAD").exists():
+        raise NotFound("the algorithm has no source repository")
+    return Repo(str(path), bare=True)
 
 
 def _head(path: Path) -> str | None:
@@ -195,13 +199,19 @@ def _commit(path: Path, files: Mapping[str, bytes], author: Signature, message: 
                 return parent.decode()
             commit = _new_commit(tree_id, parent, author, message)
             repository.object_store.add_object(commit)
-            if parent is None:
-                has_moved = repository.refs.add_if_new(_BRANCH_REF, commit.id)
-            else:
-                has_moved = repository.refs.set_if_equals(_BRANCH_REF, parent, commit.id)
-            if has_moved:
+            if _move(repository, parent, commit.id):
                 return commit.id.decode()
     raise Unavailable("the repository is being written by others; try again")
+
+
+def _move(repository: Repo, parent: ObjectID | None, commit_id: ObjectID) -> bool:
+    """Point the branch at a new commit, unless somebody's push came first."""
+    try:
+        if parent is None:
+            return repository.refs.add_if_new(_BRANCH_REF, commit_id)
+        return repository.refs.set_if_equals(_BRANCH_REF, parent, commit_id)
+    except FileLocked:
+        return False
 
 
 def _new_commit(
@@ -262,12 +272,7 @@ class _Entry:
 
 def _check_out(path: Path, commit_sha: str, target: Path) -> Checkout:
     with _open(path) as repository:
-        try:
-            commit = repository[ObjectID(commit_sha.encode())]
-        except (KeyError, ValueError):
-            raise NotFound(f"there is no commit {commit_sha}") from None
-        if not isinstance(commit, Commit):
-            raise NotFound(f"{commit_sha} is not a commit")
+        commit = _commit_named(repository, commit_sha)
         target.mkdir(parents=True)
         try:
             checkout = _write_all(_entries(repository, commit.tree), target)
@@ -276,6 +281,16 @@ def _check_out(path: Path, commit_sha: str, target: Path) -> Checkout:
             raise
     os.sync()  # the database will say that this tree is complete, and must not be ahead of it
     return checkout
+
+
+def _commit_named(repository: Repo, sha: str) -> Commit:
+    found: object = None
+    if _SHA.fullmatch(sha):
+        with suppress(KeyError):
+            found = repository.object_store[ObjectID(sha.encode())]
+    if not isinstance(found, Commit):
+        raise NotFound(f"there is no commit {sha}")
+    return found
 
 
 def _write_all(entries: Iterator[_Entry], target: Path) -> Checkout:

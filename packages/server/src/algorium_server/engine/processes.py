@@ -55,6 +55,16 @@ def kill_descendants(root: int) -> None:
     send(stopped, signal.SIGKILL)
 
 
+def kill_mentioning(text: str) -> None:
+    """Kill every process in whose environment *text* stands: what lost all its parents."""
+    for name in os.listdir("/proc"):
+        with suppress(OSError):
+            if name.isdigit():
+                with open(f"/proc/{name}/environ", "rb") as file:
+                    if text.encode() in file.read():
+                        send([int(name)], signal.SIGKILL)
+
+
 def started_at(pid: int) -> int | None:
     """Return the start of *pid* in clock ticks since boot: with the pid, a name for ever."""
     try:

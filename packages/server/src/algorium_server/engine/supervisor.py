@@ -388,11 +388,17 @@ def _decoded(status: int) -> tuple[int | None, int | None]:
 
 
 def _make_scratch(state_dir: str) -> str:
-    """Make the directory of this supervisor's slots, removing those that dead ones left."""
+    """
+    Make the directory of this supervisor's slots, removing those that dead ones left.
+
+    If somebody killed a supervisor and its reapers in one stroke, programs of level reduced may
+    still run. They are known by that directory in their environment.
+    """
     for name in os.listdir(state_dir):
         prefix, _, rest = name.partition("-")
         pid, _, start = rest.partition("-")
         if prefix == "slots" and pid.isdigit() and str(processes.started_at(int(pid))) != start:
+            processes.kill_mentioning(f"{state_dir}/{name}/")
             shutil.rmtree(f"{state_dir}/{name}", ignore_errors=True)
     path = f"{state_dir}/slots-{os.getpid()}-{processes.started_at(os.getpid())}"
     os.mkdir(path, 0o711)

@@ -1,0 +1,47 @@
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from sandboxes import Stage
+
+from algorium_server.engine.host import SandboxHost
+from algorium_server.engine.sandbox import Mechanism
+
+
+class Stages:
+    """Starts a host for each mechanism when a test first asks for it."""
+
+    def __init__(self, runner: asyncio.Runner, directory: Path) -> None:
+        self._runner = runner
+        self._directory = directory
+        self.stages: dict[Mechanism, Stage] = {}
+
+    def __getitem__(self, mechanism: Mechanism) -> Stage:
+        if mechanism not in self.stages:
+            state_dir = self._directory / mechanism.value
+            host = self._runner.run(SandboxHost.start("auto", state_dir, mechanisms=[mechanism]))
+            self.stages[mechanism] = Stage(self._runner, host)
+        stage = self.stages[mechanism]
+        if stage.host.level is None:
+            pytest.skip(f"no sandbox by {mechanism.value} here. {stage.host.report.remedy}")
+        return stage
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
+    with asyncio.Runner() as runner:
+        stages = Stages(runner, tmp_path_factory.mktemp("sandboxes"))
+        yield stages
+        for stage in stages.stages.values():
+            runner.run(stage.host.close())
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, stages: Stages) -> Stage:
+    """The host of the mechanism named by the test's indirect parameter."""
+    return stages[request.param]

@@ -1,0 +1,450 @@
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from dataclasses import replace
+
+import pytest
+from sandboxes import (
+    ALL,
+    CONFINING,
+    WITH_ROOT,
+    Stage,
+    close,
+    processes_with,
+    python,
+    read_line,
+    wait_until,
+)
+
+from algorium_server.domain.errors import Unavailable
+from algorium_server.engine.host import ExitStatus, SandboxHost
+from algorium_server.engine.sandbox import Level, Mechanism, Mount
+
+everywhere = pytest.mark.parametrize("stage", ALL, indirect=True)
+confining = pytest.mark.parametrize("stage", CONFINING, indirect=True)
+with_root = pytest.mark.parametrize("stage", WITH_ROOT, indirect=True)
+
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+os.closerange(3, 10)
+print('ready')
+time.sleep(600)
+"""
+
+
+@everywhere
+def test_output_and_exit_code_come_out(stage: Stage):
+    outcome = stage.run("import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)")
+
+    assert (outcome.stdout, outcome.stderr) == ("out\n", "err\n")
+    assert (outcome.status.code, outcome.status.signal) == (3, None)
+
+
+@everywhere
+def test_a_death_by_signal_is_reported(stage: Stage):
+    outcome = stage.run("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+
+    assert (outcome.status.code, outcome.status.signal) == (None, signal.SIGSEGV)
+
+
+@everywhere
+def test_exactly_four_descriptors_are_open(stage: Stage):
+    code = "import os; print(sorted(int(fd) for fd in os.listdir('/proc/self/fd'))[:-1])"
+    listed = stage.run(python(code, has_slot_socket=True))
+    without = stage.run(python(code))
+
+    assert listed.stdout == "[0, 1, 2, 3]\n"
+    assert without.stdout == "[0, 1, 2]\n"
+
+
+@everywhere
+def test_standard_input_is_empty_and_no_terminal_is_there(stage: Stage):
+    code = """
+import os, sys
+assert sys.stdin.read() == ''
+try:
+    os.open('/dev/tty', os.O_RDWR)
+except OSError:
+    print('no terminal')
+"""
+    assert stage.run(code).stdout == "no terminal\n"
+
+
+@everywhere
+def test_the_environment_is_exactly_the_one_asked_for(stage: Stage):
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    env = json.loads(stage.run(python(code, env={"A": "1"})).stdout)
+
+    assert set(env) - {"LC_CTYPE"} == {
+        "A",
+        "HOME",
+        "LANG",
+        "LOGNAME",
+        "PATH",
+        "TMPDIR",
+        "USER",
+    }
+    assert env["A"] == "1"
+
+
+@everywhere
+def test_the_slot_socket_speaks_both_ways(stage: Stage):
+    code = "import os; os.write(3, os.read(3, 100)[::-1])"
+
+    async def talk():
+        process = await stage.host.spawn(python(code, has_slot_socket=True))
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(process.socket, b"hello")
+        answer = await loop.sock_recv(process.socket, 100)
+        await process.exited
+        close(process)
+        return answer
+
+    assert stage.runner.run(talk()) == b"olleh"
+
+
+@everywhere
+def test_the_program_reaches_the_api_through_the_listener(stage: Stage):
+    code = """
+import os, socket
+from urllib.parse import urlsplit
+api = urlsplit(os.environ['ALGORITHMIA_API'])
+with socket.create_connection((api.hostname, api.port)) as connection:
+    connection.sendall(api.path.encode() or b'/')
+    print(connection.recv(100).decode())
+"""
+
+    async def serve():
+        process = await stage.host.spawn(python(code, has_listener=True))
+        loop = asyncio.get_running_loop()
+        connection, _ = await loop.sock_accept(process.listener)
+        path = await loop.sock_recv(connection, 1000)
+        await loop.sock_sendall(connection, b"served")
+        connection.close()
+        line = await read_line(process.stdout_fd)
+        await process.exited
+        close(process)
+        return path.decode(), process.api_path_prefix, line
+
+    path, prefix, line = stage.runner.run(serve())
+
+    assert path == (prefix or "/")
+    assert (prefix == "") is (stage.host.level is Level.FULL)
+    assert line == "served"
+
+
+@everywhere
+def test_copied_sources_are_writable_and_the_originals_untouched(stage: Stage, tmp_path):
+    source = tmp_path / "source"
+    (source / "src").mkdir(parents=True)
+    (source / "src" / "a.txt").write_text("original")
+    (source / "run.sh").write_text("#!/bin/sh\necho ran\n")
+    (source / "run.sh").chmod(0o755)
+    (source / "link").symlink_to("src/a.txt")
+    code = """
+import subprocess
+print(open('link').read())
+open('src/a.txt', 'w').write('changed')
+open('new', 'w').write('new')
+print(open('link').read(), subprocess.check_output(['./run.sh'], text=True))
+"""
+    spec = python(code, copies=((str(source), "/opt/algorithm"),), cwd="/opt/algorithm")
+
+    outcome = stage.run(spec)
+
+    assert outcome.stdout.split() == ["original", "changed", "ran"], outcome.stderr
+    assert (source / "src" / "a.txt").read_text() == "original"
+    assert not (source / "new").exists()
+
+
+@confining
+def test_a_read_only_mount_can_be_read_and_not_written(stage: Stage, tmp_path):
+    (tmp_path / "file").write_text("data")
+    code = f"""
+print(open('{tmp_path}/file').read())
+for path in ('{tmp_path}/file', '{tmp_path}/new'):
+    try:
+        open(path, 'a')
+    except OSError as error:
+        print(type(error).__name__)
+"""
+    spec = python(code)
+    mount = Mount(kind="ro", source=str(tmp_path), target=str(tmp_path))
+
+    outcome = stage.run(replace(spec, mounts=(*spec.mounts, mount)))
+
+    assert outcome.stdout.split()[0] == "data", outcome.stderr
+    assert len(outcome.stdout.split()) == 3
+
+
+@everywhere
+def test_a_build_writes_where_it_may_on_the_hosts_network(stage: Stage, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code = f"""
+import socket
+socket.create_connection(('127.0.0.1', {port})).close()
+open('{tmp_path}/made', 'w').write('made')
+"""
+        spec = python(code, network="host", cwd=str(tmp_path))
+        mount = Mount(kind="rw", source=str(tmp_path), target=str(tmp_path))
+        outcome = stage.run(replace(spec, mounts=(*spec.mounts, mount)))
+
+    assert outcome.status.code == 0, outcome.stderr
+    assert (tmp_path / "made").read_text() == "made"
+
+
+@everywhere
+def test_ordinary_programs_work(stage: Stage):
+    code = """
+import os, shutil, sqlite3, socket, subprocess, tempfile, threading
+with tempfile.TemporaryDirectory() as directory:
+    path = os.path.join(directory, 'a')
+    open(path, 'w').write('x')
+    os.rename(path, path + 'b')
+    os.makedirs(path + 'c')
+    os.replace(path + 'b', path + 'c/d')
+    shutil.copy2(path + 'c/d', path)
+    sqlite3.connect(os.path.join(directory, 'db')).execute('create table t (a)')
+open(os.path.expanduser('~/note'), 'w').write('x')
+thread = threading.Thread(target=print, args=('thread',)); thread.start(); thread.join()
+print(subprocess.check_output(['/bin/echo', 'child'], text=True).strip())
+left, right = socket.socketpair(); left.send(b'x'); assert right.recv(1) == b'x'
+socket.getaddrinfo('localhost', 80)
+socket.getaddrinfo('127.0.0.1', 80)
+import asyncio; asyncio.run(asyncio.sleep(0))
+print(os.cpu_count() > 0, os.urandom(1) != b'', os.getpgid(0) > 0)
+"""
+    outcome = stage.run(code)
+
+    assert outcome.stdout.split() == ["thread", "child", "True", "True", "True"], outcome.stderr
+
+
+@with_root
+def test_several_processes_with_locks_work(stage: Stage):
+    code = """
+import multiprocessing
+if __name__ == '__main__':
+    with multiprocessing.get_context('fork').Pool(2) as pool:
+        print(pool.map(abs, [-1, -2]))
+"""
+    assert stage.run(code).stdout == "[1, 2]\n"
+
+
+@with_root
+def test_the_program_is_the_user_algo_on_a_host_of_its_own(stage: Stage):
+    code = """
+import getpass, os, pwd, socket
+print(os.getuid(), os.getgid(), pwd.getpwuid(os.getuid()).pw_name, socket.gethostname())
+print(os.path.expanduser('~'), os.getpid() < 10)
+"""
+    assert stage.run(code).stdout.split() == ["2222", "2222", "algo", "algorithm", "/home/algo", "True"]
+
+
+@everywhere
+def test_kill_lets_a_program_clean_up(stage: Stage):
+    code = """
+import signal, sys, time
+def end(*_):
+    print('cleaned'); sys.exit(7)
+signal.signal(signal.SIGTERM, end)
+print('ready'); time.sleep(600)
+"""
+
+    async def kill():
+        process = await stage.host.spawn(python(code))
+        await read_line(process.stdout_fd)
+        status = await process.kill(10)
+        line = await read_line(process.stdout_fd)
+        close(process)
+        return status, line
+
+    status, line = stage.runner.run(kill())
+
+    assert (status.code, line) == (7, "cleaned")
+
+
+@everywhere
+def test_kill_ends_what_ignores_it_and_what_ran_away(stage: Stage):
+    marker = f"marker-{os.urandom(8).hex()}"
+
+    async def kill():
+        process = await stage.host.spawn(python(f"'{marker}'\n{STUBBORN}"))
+        await read_line(process.stdout_fd)
+        assert len(processes_with(marker)) >= 2
+        began = time.monotonic()
+        status = await process.kill(0.2)
+        took_s = time.monotonic() - began
+        close(process)
+        return status, took_s
+
+    status, took_s = stage.runner.run(kill())
+
+    assert status.signal == signal.SIGKILL
+    assert took_s < 1.2
+    assert processes_with(marker) == []
+
+
+@everywhere
+def test_what_a_program_leaves_running_ends_with_it(stage: Stage):
+    marker = f"marker-{os.urandom(8).hex()}"
+    code = f"""
+'{marker}'
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for fd in (1, 2): os.dup2(os.open('/dev/null', os.O_RDWR), fd)
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+os._exit(5)
+"""
+    outcome = stage.run(code)
+
+    assert outcome.status.code == 5
+    assert processes_with(marker) == []
+
+
+@everywhere
+def test_kill_after_the_end_is_harmless(stage: Stage):
+    async def kill_twice():
+        process = await stage.host.spawn(python("pass"))
+        await process.exited
+        first = await process.kill(0)
+        second = await process.kill(1)
+        close(process)
+        return first, second
+
+    first, second = stage.runner.run(kill_twice())
+
+    assert first == second
+
+
+@everywhere
+def test_a_program_that_is_not_there_is_refused_with_the_reason(stage: Stage):
+    with pytest.raises(Unavailable) as caught:
+        stage.runner.run(stage.host.spawn(replace(python(""), argv=("/nonexistent/python",))))
+
+    assert "No such file" in caught.value.detail
+
+
+@everywhere
+def test_a_source_that_is_not_there_is_refused_and_the_next_one_starts(stage: Stage):
+    missing = python("", copies=(("/nonexistent/source", "/opt/algorithm"),))
+
+    with pytest.raises(Unavailable):
+        stage.runner.run(stage.host.spawn(missing))
+    assert stage.run("print(1)").stdout == "1\n"
+
+
+@everywhere
+def test_many_at_once(stage: Stage):
+    async def all_of_them():
+        processes = await asyncio.gather(
+            *(stage.host.spawn(python(f"print({number})")) for number in range(8))
+        )
+        lines = [await read_line(process.stdout_fd) for process in processes]
+        await asyncio.gather(*(process.exited for process in processes))
+        for process in processes:
+            close(process)
+        return lines
+
+    assert stage.runner.run(all_of_them()) == [str(number) for number in range(8)]
+
+
+@pytest.mark.parametrize("mechanism", ALL)
+def test_the_death_of_the_supervisor_ends_its_sandboxes_and_the_next_start_works(
+    stages, mechanism, tmp_path
+):
+    runner = stages[mechanism].runner
+    marker = f"marker-{os.urandom(8).hex()}"
+
+    async def survive():
+        host = await SandboxHost.start("auto", tmp_path / "state", mechanisms=[mechanism])
+        process = await host.spawn(python(f"'{marker}'\n{STUBBORN}"))
+        await read_line(process.stdout_fd)
+        os.kill(min(processes_with(str(tmp_path / "state"))), signal.SIGKILL)
+        status = await asyncio.wait_for(process.exited, 5)
+        wait_until(lambda: processes_with(marker) == [], timeout_s=5)
+        close(process)
+        again = await host.spawn(python("print('again')"))
+        line = await read_line(again.stdout_fd)
+        await again.exited
+        close(again)
+        await host.close()
+        return status, line
+
+    status, line = runner.run(survive())
+
+    assert status == ExitStatus(code=None, signal=signal.SIGKILL)
+    assert line == "again"
+
+
+def test_closing_leaves_neither_processes_nor_directories(stages, tmp_path):
+    marker = f"marker-{os.urandom(8).hex()}"
+
+    async def open_and_close():
+        host = await SandboxHost.start("none", tmp_path)
+        process = await host.spawn(python(f"'{marker}'\n{STUBBORN}"))
+        await read_line(process.stdout_fd)
+        await host.close()
+        assert process.exited.done()
+        close(process)
+
+    asyncio.run(open_and_close())
+
+    assert processes_with(marker) == []
+    assert processes_with(str(tmp_path)) == []
+    assert not list(tmp_path.glob("slots-*"))
+
+
+def test_no_sandbox_at_all_is_said_plainly(tmp_path):
+    async def start():
+        host = await SandboxHost.start("none", tmp_path)
+        await host.close()
+        return host
+
+    host = asyncio.run(start())
+
+    assert host.level is Level.NONE
+    assert host.report.unprotected == (
+        "everything: the program can do whatever the server's user can",
+    )
+    assert json.loads(json.dumps(host.report.as_dict()))["level"] == "none"
+
+
+def test_a_host_without_any_mechanism_serves_without_sandboxes(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # bubblewrap is not to be found there
+
+    async def start_and_spawn():
+        host = await SandboxHost.start(
+            "auto", tmp_path / "state", mechanisms=[Mechanism.BUBBLEWRAP]
+        )
+        assert host.level is None
+        with pytest.raises(Unavailable) as caught:
+            await host.spawn(python(""))
+        await host.close()
+        return caught.value
+
+    assert "apt-get install bubblewrap" in asyncio.run(start_and_spawn()).message
+
+
+def test_a_wanted_level_that_cannot_be_had_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(Unavailable) as caught:
+        asyncio.run(
+            SandboxHost.start("full", tmp_path / "state", mechanisms=[Mechanism.BUBBLEWRAP])
+        )
+
+    assert "apt-get install bubblewrap" in caught.value.message
