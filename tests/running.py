@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,13 +21,26 @@ class RunningServer:
     """
     `algorium serve` as a child process.
 
+    Args:
+        home: Its home directory.
+        options: Further options of `serve`.
+        prefix: A command that starts it, such as one that makes a namespace.
+        env: Further environment variables.
+
     Attributes:
         api: Base address, without a trailing slash.
         key: The administrator's default key.
     """
 
-    def __init__(self, home: Path, *options: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *options: str,
+        prefix: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.home = home
+        self.prefix = prefix
         self.options = options
         self.env = env or {}
         self.process: subprocess.Popen[str] | None = None
@@ -44,7 +58,16 @@ class RunningServer:
         """Start and wait for the `ready` line."""
         self.lines = []
         self.process = subprocess.Popen(
-            [str(ALGORIUM), "serve", "--home", str(self.home), "--port", "0", *self.options],
+            [
+                *self.prefix,
+                str(ALGORIUM),
+                "serve",
+                "--home",
+                str(self.home),
+                "--port",
+                "0",
+                *self.options,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -92,6 +115,9 @@ class RunningServer:
             params=options,
             timeout=120,
         )
+
+    def _command(self) -> list[str]:
+        return [str(ALGORIUM), "serve", "--home", str(self.home), "--port", "0"]
 
     def _end(self, signum: int) -> int:
         process = self.process

@@ -5,7 +5,7 @@ import shutil
 import sys
 
 import Algorithmia
-from Algorithmia.acl import ReadAcl
+from Algorithmia.acl import AclType, ReadAcl
 from Algorithmia.errors import AlgorithmException
 
 photo, picture, key, api = sys.argv[1:]
@@ -49,9 +49,9 @@ else:
 directory = client.dir("data://.my/official_pictures")
 if not directory.exists():
     directory.create(ReadAcl.public)
-assert directory.get_permissions().read_acl == ReadAcl.public
+assert directory.get_permissions().read_acl == AclType.public
 assert directory.update_permissions(ReadAcl.private)
-assert directory.get_permissions().read_acl == ReadAcl.private
+assert directory.get_permissions().read_acl == AclType.private
 
 image = client.file("data://.my/official_pictures/friends.jpg")
 image.putFile(photo)

@@ -139,12 +139,8 @@ async def running_site(
         directory = Directory(database)
         await directory.load()
         blobs, clock = BlobStore(blobs_dir), Clock()
-        data = DataService(
-            database, blobs, directory, file_bytes_max=file_bytes_max, clock=clock
-        )
-        site = Site(
-            database, directory, blobs, data, clock, blobs_dir, accounts, hello, secret
-        )
+        data = DataService(database, blobs, directory, file_bytes_max=file_bytes_max, clock=clock)
+        site = Site(database, directory, blobs, data, clock, blobs_dir, accounts, hello, secret)
         try:
             if serves:
                 async with _served(site):

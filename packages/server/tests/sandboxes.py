@@ -53,7 +53,9 @@ class Stage:
 
     def run(self, spec: SandboxSpec | str, *, timeout_s: float = 20.0) -> Outcome:
         """Run a program to its end."""
-        return self.runner.run(self._run(python(spec) if isinstance(spec, str) else spec, timeout_s))
+        return self.runner.run(
+            self._run(python(spec) if isinstance(spec, str) else spec, timeout_s)
+        )
 
     async def _run(self, spec: SandboxSpec, timeout_s: float) -> Outcome:
         process = await self.host.spawn(spec)

@@ -15,15 +15,11 @@ DETECTOR = dlib.get_frontal_face_detector()
 
 
 def apply(input):
-    if isinstance(input, dict) and "images" in input:
-        given = input["images"]
-        upsample, threshold = _options(input)
-    else:
+    if not isinstance(input, dict) or "images" not in input:
         raise InputError('expected an object with the member images: [{"url": ..., "output": ...}]')
-    images = _images(given)
-    return {
-        "images": [_detect(url, output, upsample, threshold) for url, output in images],
-    }
+    upsample, threshold = _options(input)
+    images = _images(input["images"])
+    return {"images": [_detect(url, output, upsample, threshold) for url, output in images]}
 
 
 def _detect(url, output, upsample, threshold):
@@ -54,11 +50,12 @@ def _within(picture, rectangle):
 def _images(given):
     """Return pairs of url and output; everything is checked before the first picture is read."""
     pairs = []
-    for image in given if isinstance(given, list) else [given]:
-        if isinstance(image, str):
-            image = {"url": image}
+    for item in given if isinstance(given, list) else [given]:
+        image = {"url": item} if isinstance(item, str) else item
         if not isinstance(image, dict) or "url" not in image:
-            raise InputError(f'each image must be an object with the member url, not {image!r:.100}')
+            raise InputError(
+                f"each image must be an object with the member url, not {image!r:.100}"
+            )
         urls, outputs = image["url"], image.get("output")
         if not isinstance(urls, list):
             urls, outputs = [urls], [outputs]
@@ -66,7 +63,7 @@ def _images(given):
             outputs = [None] * len(urls)
         if not isinstance(outputs, list) or len(outputs) != len(urls):
             raise InputError("where url is a list, output must be a list of the same length")
-        pairs.extend(zip(urls, outputs))
+        pairs.extend(zip(urls, outputs, strict=True))
     if not 1 <= len(pairs) <= IMAGES_MAX:
         raise InputError(f"between 1 and {IMAGES_MAX} images can be searched at once")
     for url, output in pairs:

@@ -65,7 +65,7 @@ def store_with_boxes(picture, faces, uri):
     drawn.save(buffer, format_of(uri))
     try:
         Algorithmia.client().file(uri).put(buffer.getvalue())
-    except DataApiError as error:
+    except Exception as error:  # the client raises a bare one when it is refused
         raise InputError(f"cannot write {uri}: {error}") from error
 
 

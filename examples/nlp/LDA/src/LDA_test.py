@@ -28,12 +28,15 @@ def platform(monkeypatch):
             if self.command == "GET":
                 self.wfile.write(content or b"")
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815 - the server looks for this name
 
         def log_message(self, format, *args):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    except PermissionError:
+        pytest.skip("this sandbox allows no server, not even for its own tests")
     server.files = files
     server.address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("ALGORITHMIA_API", server.address)
@@ -70,7 +73,10 @@ def test_separate_subjects_become_separate_topics():
     sailing = "boat sail wind mast harbour tide anchor keel"
     topics = apply({"docsList": [cooking, sailing] * 20, "numTopics": 2})
 
-    assert {frozenset(t) for t in topics} == {frozenset(cooking.split()), frozenset(sailing.split())}
+    assert {frozenset(t) for t in topics} == {
+        frozenset(cooking.split()),
+        frozenset(sailing.split()),
+    }
     assert all(count == 20 for topic in topics for count in topic.values())
 
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import urllib.error
 import urllib.request
 
 from .errors import EntityNotFoundError, InputError, ParsingError, TooLargeError

@@ -17,7 +17,20 @@ def test_it_sleeps_and_returns_what_it_slept(given, slept):
 
 @pytest.mark.parametrize(
     "given",
-    [None, True, "soon", "nan", -1, 3000.5, 10**400, float("inf"), [1], {}, {"seconds": None}, b"1"],
+    [
+        None,
+        True,
+        "soon",
+        "nan",
+        -1,
+        3000.5,
+        10**400,
+        float("inf"),
+        [1],
+        {},
+        {"seconds": None},
+        b"1",
+    ],
 )
 def test_anything_else_is_an_input_error(given):
     with pytest.raises(InputError) as caught:

@@ -8,6 +8,7 @@ Python puts this very directory first on `sys.path` (or, with `-m`, the working 
 may stay: a file there would shadow the standard library, in our imports and in the author's.
 """
 
+import importlib.util
 import os
 import sys
 
@@ -19,11 +20,10 @@ def main() -> None:
     if __package__:  # started with -m: the package was found, only the working directory must go
         sys.path[:] = [path for path in sys.path if path not in {"", os.getcwd()}]
     else:
-        sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        del sys.path[0]
+        _load_package(os.path.dirname(os.path.abspath(__file__)))
     from algorium_runtime import runner  # noqa: PLC0415 - `sys.path` had to be mended first
 
-    if not __package__:
-        del sys.path[0]
     arguments = sys.argv[1:]
     del sys.argv[1:]  # the author's modules may read the command line; these words are not for them
     if len(arguments) == 1 and not arguments[0].startswith("-"):
@@ -32,6 +32,25 @@ def main() -> None:
         runner.check(arguments[1])
     print(USAGE, file=sys.stderr)  # noqa: T201 - a command's answer to wrong usage
     sys.exit(2)
+
+
+def _load_package(directory: str) -> None:
+    """
+    Make this directory importable as `algorium_runtime`.
+
+    Not through `sys.path`: that would have Python list the directory above, which a sandbox may
+    not show.
+    """
+    spec = importlib.util.spec_from_file_location(
+        "algorium_runtime",
+        os.path.join(directory, "__init__.py"),
+        submodule_search_locations=[directory],
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["algorium_runtime"] = package
+    spec.loader.exec_module(package)
 
 
 if __name__ == "__main__":

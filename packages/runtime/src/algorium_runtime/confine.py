@@ -113,12 +113,12 @@ class _FilterProgram(ctypes.Structure):
 def main() -> NoReturn:
     """Carry out the plan on `PLAN_FD` and become the program it names."""
     try:
-        plan = marshal.loads(_read_all(PLAN_FD))
+        plan = marshal.loads(_read_all(PLAN_FD))  # noqa: S302 - from our own supervisor
         filter_program = _read_all(FILTER_FD) if plan["has_filter"] else b""
         _keep_only(plan["has_slot_socket"])
         _become(plan, filter_program)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the program must not start
-        text = "{}: {}".format(type(error).__name__, error)
+    except BaseException as error:
+        text = f"{type(error).__name__}: {error}"
         try:
             os.write(CHANNEL_FD, ERROR_MESSAGE + text.encode("utf-8", "replace")[:_ERROR_BYTES_MAX])
         finally:
@@ -130,7 +130,7 @@ def _become(plan: dict[str, Any], filter_program: bytes) -> NoReturn:
     _limit(plan["rlimits"])
     if plan["listener"] is not None:
         port = _open_listener(plan["listener"]["port"])
-        env["ALGORITHMIA_API"] = "http://127.0.0.1:{}{}".format(port, plan["listener"]["path"])
+        env["ALGORITHMIA_API"] = f"http://127.0.0.1:{port}{plan['listener']['path']}"
         if plan["landlock"] is not None and plan["landlock"]["connect_ports"] is not None:
             plan["landlock"]["connect_ports"].append(port)
     if plan["is_confined"]:
@@ -169,8 +169,8 @@ def _limit(limits: dict[str, int]) -> None:
     for name, value in limits.items():
         kind = getattr(resource, "RLIMIT_" + name)
         hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
+        limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (limit, limit))
 
 
 def _open_listener(port: int) -> int:
@@ -300,24 +300,24 @@ def _close_seccomp(program: bytes) -> None:
 
 
 def prctl(option: int, *arguments: Any) -> None:
-    """Call prctl(2); raises OSError."""
+    """Change an attribute of this process; raises OSError where the kernel refuses."""
     padded: tuple[Any, ...] = (*arguments, 0, 0, 0, 0)[:4]
     _checked(
         _libc.prctl(
             ctypes.c_int(option),
             *(ctypes.c_ulong(each) if isinstance(each, int) else each for each in padded),
         ),
-        "prctl {}".format(option),
+        f"prctl {option}",
     )
 
 
 def _syscall(number: int, *arguments: Any) -> int:
     converted = (ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)
-    return _checked(_libc.syscall(ctypes.c_long(number), *converted), "system call %d" % number)
+    return _checked(_libc.syscall(ctypes.c_long(number), *converted), f"system call {number}")
 
 
 def _checked(result: int, what: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
-        raise OSError(number, "{}: {}".format(what, os.strerror(number)))
+        raise OSError(number, f"{what}: {os.strerror(number)}")
     return result

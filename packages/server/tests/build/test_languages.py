@@ -44,7 +44,7 @@ def test_only_the_name_is_read_from_algorithmia_conf(conf, name):
 
 @pytest.mark.parametrize("conf", [b"", b"[]", b"{'algoname': 1}", b"\xff", b"[" * 100_000])
 def test_a_conf_that_is_no_object_fails_the_build(conf):
-    with pytest.raises(BuildFailed, match="algorithmia.conf"):
+    with pytest.raises(BuildFailed, match=r"algorithmia\.conf"):
         name_in_conf(conf)
 
 

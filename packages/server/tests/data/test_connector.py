@@ -146,7 +146,7 @@ def test_a_deleted_file_is_gone(connector, runner):
 def test_a_directory_is_deleted_with_its_files_only_if_forced(connector, runner):
     for name in "abc":
         runner.run(connector.write((name,), chunks_of(b"x")))
-    with pytest.raises(InvalidInput, match="^directory not empty$"):
+    with pytest.raises(InvalidInput, match=r"^directory not empty$"):
         runner.run(connector.delete((), is_forced=False))
     assert len(runner.run(connector.page(())).files) == 3
 

@@ -221,11 +221,7 @@ def special(site):
 def test_a_special_collection_gets_its_row_with_its_first_file(site, special, runner):
     collection = connector(site, special)
     assert runner.run(collection.page(())).files == ()
-    runner.run(
-        asyncio.wait_for(
-            _write_many(site, special, ("a", "b", "c", "d")), timeout=30
-        )
-    )
+    runner.run(asyncio.wait_for(_write_many(site, special, ("a", "b", "c", "d")), timeout=30))
 
     found = runner.run(_stored(site, special))
     assert [entry.name for entry in runner.run(connector(site, found).page(())).files] == list(

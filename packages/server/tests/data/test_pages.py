@@ -25,7 +25,9 @@ def test_no_marker_means_the_first_page():
     assert name_of_marker("") == ""
 
 
-@pytest.mark.parametrize("marker", ["x", "true", "ü", "!!!!", "e30", "W10", "eyJhZnRlciI6MX0", "/w"])
+@pytest.mark.parametrize(
+    "marker", ["x", "true", "ü", "!!!!", "e30", "W10", "eyJhZnRlciI6MX0", "/w"]
+)
 def test_what_no_listing_gave_is_refused(marker):
     with pytest.raises(InvalidMarker) as caught:
         name_of_marker(marker)

@@ -246,7 +246,14 @@ import getpass, os, pwd, socket
 print(os.getuid(), os.getgid(), pwd.getpwuid(os.getuid()).pw_name, socket.gethostname())
 print(os.path.expanduser('~'), os.getpid() < 10)
 """
-    assert stage.run(code).stdout.split() == ["2222", "2222", "algo", "algorithm", "/home/algo", "True"]
+    assert stage.run(code).stdout.split() == [
+        "2222",
+        "2222",
+        "algo",
+        "algorithm",
+        "/home/algo",
+        "True",
+    ]
 
 
 @everywhere

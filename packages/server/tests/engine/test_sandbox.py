@@ -11,11 +11,9 @@ from algorium_server.engine.sandbox import (
     Mount,
     SandboxLimits,
     SandboxSpec,
-    SlotDir,
 )
 
 LIMITS = SandboxLimits(memory_bytes=1 << 28, processes=64, open_files=256, tmp_bytes=1 << 24)
-SLOT = SlotDir(path="/state/slots-1-2/3")
 LAYOUT = HostLayout(
     system_dirs=("/usr", "/lib64"),
     system_links=(("/bin", "usr/bin"), ("/lib", "usr/lib")),
@@ -38,17 +36,6 @@ SPEC = SandboxSpec(
     has_slot_socket=True,
     has_listener=True,
 )
-
-
-def confined(spec, mechanism, *, layout=LAYOUT, uid=None):
-    return sandbox.confinement(
-        spec,
-        layout,
-        mechanism=mechanism,
-        slot=None if mechanism.has_own_root else SLOT,
-        uid=uid,
-        api_path_prefix="/token",
-    )
 
 
 def test_a_spec_and_a_layout_survive_the_journey_to_the_supervisor():
@@ -106,80 +93,6 @@ def test_only_the_hosts_network_is_shared_on_demand(network, is_unshared):
         assert flag in argv
     for option, value in pairwise(argv):
         assert option != "--cap-add", value
-
-
-def test_without_a_root_of_its_own_every_path_is_moved():
-    moved = sandbox.translated(sandbox.with_defaults(SPEC), SLOT, LAYOUT)
-
-    assert moved.argv == ("/tmp/envs/e/bin/python", "-u", LAYOUT.runtime_dir, "src.Hello")
-    assert moved.cwd == f"{SLOT.path}/0"
-    assert moved.copies == (("/home/x/builds/b", f"{SLOT.path}/0"),)
-    assert moved.env["PATH"] == f"/tmp/envs/e/bin:{SLOT.home}/.local/bin:/usr/bin"
-    assert moved.env["TMPDIR"] == SLOT.tmp
-    assert moved.env["SECRET"] == "s3cret"
-
-
-def test_a_read_only_source_becomes_the_working_directory_itself():
-    mount = Mount(kind="ro", source="/home/x/builds/b", target=sandbox.ALGORITHM_DIR)
-    moved = sandbox.translated(replace(SPEC, copies=(), mounts=(mount,)), SLOT, LAYOUT)
-
-    assert moved.cwd == "/home/x/builds/b"
-
-
-def test_at_level_reduced_only_scratch_and_devices_are_writable():
-    moved = sandbox.translated(sandbox.with_defaults(SPEC), SLOT, LAYOUT)
-    landlock = confined(moved, Mechanism.LANDLOCK)["landlock"]
-
-    assert {path for path in landlock["write"] if not path.startswith("/dev/")} == {
-        SLOT.path,
-        f"{SLOT.path}/0",
-    }
-    assert "/tmp/envs/e" in landlock["read"]
-    assert "/" not in landlock["read"]
-    assert landlock["connect_ports"] == []
-
-
-def test_a_variable_cannot_make_a_directory_of_the_host_writable():
-    spec = replace(SPEC, env={"TMPDIR": "/var/lib", "HOME": "/root"})
-    landlock = confined(sandbox.translated(spec, SLOT, LAYOUT), Mechanism.LANDLOCK)["landlock"]
-
-    assert not {"/var/lib", "/root"} & set(landlock["write"])
-
-
-@pytest.mark.parametrize(
-    ("mechanism", "listener"),
-    [
-        (Mechanism.BUBBLEWRAP, {"port": sandbox.API_PORT, "path": "/token"}),
-        (Mechanism.LANDLOCK, {"port": 0, "path": "/token"}),
-        (Mechanism.PLAIN, {"port": 0, "path": "/token"}),
-    ],
-)
-def test_the_fixed_port_is_used_only_on_a_private_loopback(mechanism, listener):
-    assert confined(SPEC, mechanism)["listener"] == listener
-
-
-def test_without_rules_for_tcp_there_is_no_listener_at_level_reduced():
-    layout = replace(LAYOUT, landlock_abi=3)
-
-    assert confined(SPEC, Mechanism.LANDLOCK, layout=layout)["listener"] is None
-    assert confined(SPEC, Mechanism.LAUNCHER, layout=layout)["listener"] is not None
-
-
-def test_processes_are_counted_by_user_only_where_the_user_is_the_slots_own():
-    as_user = replace(LAYOUT, is_root=False)
-
-    assert "NPROC" not in confined(SPEC, Mechanism.BUBBLEWRAP)["rlimits"]
-    assert "NPROC" in confined(SPEC, Mechanism.BUBBLEWRAP, layout=as_user)["rlimits"]
-    assert "NPROC" not in confined(SPEC, Mechanism.LANDLOCK, layout=as_user)["rlimits"]
-    assert "NPROC" in confined(SPEC, Mechanism.LANDLOCK, uid=700_000_001)["rlimits"]
-
-
-def test_no_sandbox_means_no_fence_but_limits():
-    plan = confined(SPEC, Mechanism.PLAIN)
-
-    assert plan["landlock"] is None
-    assert not plan["has_filter"]
-    assert plan["rlimits"]["CORE"] == 0
 
 
 def test_the_level_of_each_mechanism():

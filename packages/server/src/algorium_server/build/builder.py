@@ -16,7 +16,7 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -117,15 +117,16 @@ class Builder:
         steps = _Steps(tools, on_step)
         work_dir = self._builds_dir / f"{build.build_id}{_WORK_SUFFIX}"
         tools.say(FIRST_LINE)
+        built = replace(build, status=BuildStatus.FAILED)
+        garbage = [work_dir]
         try:
             built = await self._carry_out(build, algorithm, work_dir, tools, steps)
         except (BuildFailed, NotFound) as error:
             tools.say(f"Build failed: {error}")
-            built = replace(build, status=BuildStatus.FAILED)
         finally:
-            await asyncio.to_thread(shutil.rmtree, work_dir, True)
-        if built.status is not BuildStatus.SUCCEEDED:
-            await asyncio.to_thread(shutil.rmtree, self.source_dir(build.build_id), True)
+            if built.status is not BuildStatus.SUCCEEDED:
+                garbage.append(self.source_dir(build.build_id))
+            await asyncio.to_thread(_remove, garbage)
         return replace(built, log=log.text())
 
     async def sweep(self, runnable: Collection[str]) -> None:
@@ -281,8 +282,11 @@ def _installed_runtime() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
+def _remove(directories: Iterable[Path]) -> None:
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def _sweep(builds_dir: Path, runnable: frozenset[str]) -> None:
     if builds_dir.exists():
-        for directory in builds_dir.iterdir():
-            if directory.name not in runnable:
-                shutil.rmtree(directory, ignore_errors=True)
+        _remove(d for d in list(builds_dir.iterdir()) if d.name not in runnable)

@@ -139,13 +139,10 @@ class Environments:
                     private_to=private_to,
                     is_offline=is_offline,
                     is_tentative=not private_to,
-                    wants_hashes="--hash" in text,
                     tools=tools,
                 )
                 if code == 0:
-                    options = [line for line in _lines(text) if _INDEX_OPTION.fullmatch(line)]
-                    header = [_PRIVATE + private_to] if private_to else []
-                    return "\n".join([*header, *options, output.read_text("utf-8")])
+                    return _lock(text, resolved=output.read_text("utf-8"), private_to=private_to)
         finally:
             await asyncio.to_thread(shutil.rmtree, staging, True)
         raise BuildFailed(f"the requirements in {requirements.name} cannot be resolved")
@@ -243,6 +240,20 @@ class Environments:
 
 def _read(path: Path) -> str:
     return path.read_text("utf-8", "replace") if path.exists() else ""
+
+
+def _lock(requirements: str, *, resolved: str, private_to: str) -> str:
+    """
+    Put a lock together: for whom, from where, what.
+
+    A file with hashes names everything already, as pip demands of one. It is kept as it is, so
+    that the author's hashes are those that are checked.
+    """
+    header = [_PRIVATE + private_to] if private_to else []
+    if "--hash" in requirements:
+        return "\n".join([*header, *_lines(requirements), ""])
+    options = [line for line in _lines(requirements) if _INDEX_OPTION.fullmatch(line)]
+    return "\n".join([*header, *options, resolved])
 
 
 def _lines(requirements: str) -> list[str]:

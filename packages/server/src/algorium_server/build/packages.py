@@ -72,7 +72,6 @@ class Uv:
         private_to: str,
         is_offline: bool,
         is_tentative: bool,
-        wants_hashes: bool,
         tools: Tools,
     ) -> int:
         """
@@ -85,12 +84,11 @@ class Uv:
                 empty for the shared cache and wheels only.
             is_offline: Use only what is cached.
             is_tentative: See `Tools.run`.
-            wants_hashes: Whether the lock also names the hashes of all files.
             tools: Runs it.
         """
         return await self._run(
             *("pip", "compile", "--no-header", "--no-annotate", "--python", str(self._python)),
-            *(("--generate-hashes",) if wants_hashes else ()),
+            *_builds(private_to),
             *("--output-file", str(output), str(requirements)),
             cwd=requirements.parent,
             writable=(output.parent,),
@@ -125,7 +123,7 @@ class Uv:
     ) -> int:
         """Install what the file *lock* names, and nothing else, into an environment."""
         return await self._run(
-            *("pip", "install", "--no-deps", "--link-mode", "hardlink"),
+            *("pip", "install", "--no-deps", "--link-mode", "hardlink", *_builds(private_to)),
             *("--python", str(directory / "bin" / "python"), "--requirements", str(lock)),
             cwd=directory,
             writable=(directory,),
@@ -152,8 +150,6 @@ class Uv:
         variables = {**self._variables, "UV_CACHE_DIR": str(cache_dir)}
         if is_offline:
             variables["UV_OFFLINE"] = "1"
-        if not private_to:
-            variables["UV_NO_BUILD"] = "1"
         return await tools.run(
             str(self._program),
             *arguments,
@@ -180,3 +176,8 @@ class Uv:
             for path in dict.fromkeys(paths)
             if path.startswith("/") and not path.startswith(_BASE_SYSTEM) and os.path.exists(path)
         )
+
+
+def _builds(private_to: str) -> tuple[str, ...]:
+    """Allow packages to be built from source, which runs their code, only in a private cache."""
+    return () if private_to else ("--only-binary", ":all:")

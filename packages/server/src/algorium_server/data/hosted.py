@@ -51,6 +51,10 @@ _OPEN_ATTEMPTS: Final = 10
 """A file replaced this often between looking it up and opening it is not being read today."""
 
 
+class _Overtaken(Exception):
+    """Somebody replaced a file between reading its row and deleting it."""
+
+
 class HostedFile:
     """One version of a hosted file, open for reading."""
 
@@ -166,18 +170,29 @@ class HostedCollection:
         """Delete the files stored before *before*, then the collection if nothing is left."""
         expired, after = 0, ""
         while True:
-            async with self._database.transaction() as connection:
-                current = await self._current(connection)
-                rows = await _some_files(connection, current, after=after)
-                old = [row for row in rows if row.modified_at < before]
-                await _delete_rows(connection, old)
-                if not rows and not await _some_files(connection, current):
-                    await files.delete_collection(connection, current.collection_id)
-            await self._discard([row.blob for row in old])
-            if not rows:
+            try:
+                names, blobs = await self._expire_step(after, before)
+            except _Overtaken:
+                continue
+            await self._discard(blobs)
+            expired += len(blobs)
+            if not names:
                 return expired
-            expired += len(old)
-            after = rows[-1].name
+            after = names[-1]
+
+    async def _expire_step(self, after: str, before: datetime) -> tuple[list[str], list[str]]:
+        # Returns the names that were looked at, and the blobs of those that are gone.
+        async with self._database.transaction() as connection:
+            current = await self._current(connection)
+            await files.lock_collection(connection, current.collection_id)
+            rows = await _some_files(connection, current, after=after)
+            old = [row for row in rows if row.modified_at < before]
+            blobs = await _delete_rows(connection, old)
+            if blobs != [row.blob for row in old]:
+                raise _Overtaken  # and roll back: it would have been a new version that is gone
+            if not rows and not await _some_files(connection, current):
+                await files.delete_collection(connection, current.collection_id)
+            return [row.name for row in rows], blobs
 
     async def _row(self, path: Path) -> File:
         if len(path) != 1:
@@ -262,13 +277,13 @@ class HostedCollection:
                 raise InvalidInput("directory not empty")
             is_complete = (
                 len(rows) < DELETED_PER_STEP_FILES_MAX
-                or await files.count_files(connection, current.collection_id) <= DELETED_WHOLE_FILES_MAX
+                or await files.count_files(connection, current.collection_id)
+                <= DELETED_WHOLE_FILES_MAX
             )
             if is_complete:
                 blobs = await files.delete_collection(connection, current.collection_id)
             else:
-                await _delete_rows(connection, rows)
-                blobs = [row.blob for row in rows]
+                blobs = await _delete_rows(connection, rows)
         await self._discard(blobs)
         return len(blobs) + is_complete, is_complete
 
@@ -284,13 +299,20 @@ async def _some_files(
     connection: AsyncConnection, collection: Collection, *, after: str = ""
 ) -> list[File]:
     return await files.files_of(
-        connection, collection_id=collection.collection_id, after=after, limit=DELETED_PER_STEP_FILES_MAX
+        connection,
+        collection_id=collection.collection_id,
+        after=after,
+        limit=DELETED_PER_STEP_FILES_MAX,
     )
 
 
-async def _delete_rows(connection: AsyncConnection, rows: list[File]) -> None:
-    for row in rows:
+async def _delete_rows(connection: AsyncConnection, rows: list[File]) -> list[str]:
+    # Returns what was deleted. On PostgreSQL others may have replaced or deleted some meanwhile.
+    blobs = [
         await files.delete_file(connection, collection_id=row.collection_id, name=row.name)
+        for row in rows
+    ]
+    return [blob for blob in blobs if blob is not None]
 
 
 def _entry(row: File) -> Entry:

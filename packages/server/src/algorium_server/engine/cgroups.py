@@ -26,7 +26,7 @@ from algorium_server.engine.sandbox import SandboxLimits
 _PREFIX: Final = "algorium-"
 _SERVER_GROUP: Final = "algorium-server"
 _CONTROLLERS: Final = ("memory", "pids")
-_REMOVE_S: Final = 1.0
+_REMOVE_S: Final = 5.0
 _REMOVE_POLL_S: Final = 0.005
 """The kernel tells nobody when the last killed process has left a group."""
 _OVERHEAD_PROCESSES: Final = 4
@@ -233,9 +233,9 @@ def _sweep(parent: str) -> None:
     with suppress(OSError):
         for name in os.listdir(parent):
             pid, _, start = name.removeprefix(_PREFIX).partition("-")
-            if name.startswith(_PREFIX) and pid.isdigit() and start.isdigit():
-                if processes.started_at(int(pid)) != int(start):
-                    _remove_tree(f"{parent}/{name}")
+            is_ours = name.startswith(_PREFIX) and pid.isdigit() and start.isdigit()
+            if is_ours and processes.started_at(int(pid)) != int(start):
+                _remove_tree(f"{parent}/{name}")
 
 
 def _remove_tree(directory: str) -> None:

@@ -152,11 +152,16 @@ class _NotStarted(Exception):
 async def _readable(fd: int) -> None:
     loop = asyncio.get_running_loop()
     waiting: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, lambda: waiting.done() or waiting.set_result(None))
+    loop.add_reader(fd, _wake, waiting)
     try:
         await waiting
     finally:
         loop.remove_reader(fd)
+
+
+def _wake(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 class SandboxHost:
@@ -283,7 +288,8 @@ class SandboxHost:
         assert self.report.mechanism is not None
         is_private = self.report.mechanism.has_own_root and spec.network == "isolated"
         prefix = "" if is_private or not spec.has_listener else f"/{secrets.token_urlsafe(16)}"
-        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[SandboxProcess] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
         link.send("start", id=number, spec=spec.as_dict(), api_path_prefix=prefix)
         process = await answer
         process.api_path_prefix = prefix

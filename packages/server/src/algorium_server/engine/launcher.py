@@ -47,7 +47,7 @@ _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 _SIOCSIFFLAGS: Final = 0x8914
 _IFF_UP_RUNNING: Final = 0x41
 _SPARE_FD: Final = 64
-"""Descriptors are moved above this before they are put in place, so that none overwrites another."""
+"""Descriptors are moved above this before they are put in place: none overwrites another."""
 _OOM_SCORE: Final = "500"
 """When the host itself runs out of memory, sandboxes go before the server does."""
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
@@ -71,7 +71,7 @@ class Launch:
     """
 
     mechanism: Mechanism
-    argv: Sequence[str]
+    argv: list[str]
     descriptors: Mapping[int, int]
     entrances: Sequence[str]
     steps: Sequence[Step] = ()
@@ -86,7 +86,7 @@ def start(launch: Launch) -> int:
         return pid
     try:
         _become_root_of_sandbox(launch, parent)
-    except BaseException as error:  # noqa: BLE001 - never return into the supervisor's code
+    except BaseException as error:
         _fail(error)
 
 
@@ -203,7 +203,7 @@ def _monitor(launch: Launch) -> NoReturn:
     if not init:
         try:
             _become_init(launch, steps)
-        except BaseException as error:  # noqa: BLE001 - as in start()
+        except BaseException as error:
             _fail(error)
     _close_all()
     os._exit(_wait(init))

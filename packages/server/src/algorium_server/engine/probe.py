@@ -39,7 +39,7 @@ _UNPROTECTED: Final = {
         "process ids of the host can be seen, commands and environments cannot",
         "on one TCP port number, which it cannot choose, a program can reach other machines too",
         "scratch space is limited by looking every two seconds",
-        "/tmp and /dev/shm are closed: programs must use TMPDIR; multiprocessing has no locks",
+        "the shared scratch places are closed: programs must use TMPDIR, and have no named locks",
         "setting modes, owners and times of files has no effect",
     ),
     Level.NONE: ("everything: the program can do whatever the server's user can",),

@@ -66,12 +66,17 @@ def kill_mentioning(text: str) -> None:
 
 
 def started_at(pid: int) -> int | None:
-    """Return the start of *pid* in clock ticks since boot: with the pid, a name for ever."""
+    """
+    Return the start of *pid* in clock ticks since boot: with the pid, a name for ever.
+
+    None when it is gone, or dead and only not yet collected by its parent.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
         return None
+    return None if fields[0] in {b"Z", b"X"} else int(fields[19])
 
 
 def memory_bytes(pids: Iterable[int]) -> int:

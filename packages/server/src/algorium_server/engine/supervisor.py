@@ -29,33 +29,34 @@ import selectors
 import shutil
 import signal
 import socket
-import stat
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from marshal import dumps
 from typing import Any, Final
 
 from algorium_runtime import confine
-from algorium_server.engine import cgroups, launcher, processes, sandbox, watch
-from algorium_server.engine.sandbox import HostLayout, Mechanism, SandboxSpec, SlotDir
+from algorium_server.engine import (
+    cgroups,
+    confinement,
+    launcher,
+    processes,
+    sandbox,
+    scratch,
+    watch,
+)
+from algorium_server.engine.confinement import SlotDir
+from algorium_server.engine.descriptors import Descriptors
+from algorium_server.engine.sandbox import HostLayout, Mechanism, SandboxSpec
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 """A message is one packet; arguments and environment are all that can make it large."""
-SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
-"""Of slot sockets: a frame of a megabyte passes without waiting for the other side."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _TICK_S: Final = 0.2
 _ENDING_TICK_S: Final = 0.01
 """Nobody tells when the last process leaves a control group."""
 _DISK_TICKS: Final = 10
 _SHUTDOWN_S: Final = 3.0
-_USERS_FROM: Final = 700_000_000
-_USERS_PER_SERVER: Final = 10_000
-_SERVERS: Final = 100_000
-"""Users for level reduced: one per slot, far above those that people and containers have."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,7 +84,7 @@ class Supervisor:
         self._bwrap: str = config["bwrap"]
         self._filters = dict(zip(("isolated", "host"), filters, strict=True))
         self._cgroups = cgroups.Cgroups.find() if config["uses_cgroups"] else None
-        self._scratch = _make_scratch(config["state_dir"])
+        self._scratch = scratch.make_scratch(config["state_dir"])
         self._sandboxes: dict[int, _Sandbox] = {}
         self._removers: set[int] = set()
         self._is_stopping = False
@@ -136,7 +137,7 @@ class Supervisor:
                 self._end(self._sandboxes[message["id"]], message["grace_s"])
 
     def _start(self, message: dict[str, Any]) -> None:
-        with _Descriptors() as descriptors:
+        with Descriptors() as descriptors:
             try:
                 started = self._launch(message, descriptors)
             except (OSError, ValueError) as error:
@@ -145,17 +146,18 @@ class Supervisor:
             self._sandboxes[started.id] = started
             self._send("started", descriptors.theirs, id=started.id, pid=started.root)
 
-    def _launch(self, message: dict[str, Any], descriptors: "_Descriptors") -> _Sandbox:
+    def _launch(self, message: dict[str, Any], descriptors: Descriptors) -> _Sandbox:
         number: int = message["id"]
-        spec = sandbox.with_defaults(SandboxSpec.from_dict(message["spec"]))
+        spec = confinement.with_defaults(SandboxSpec.from_dict(message["spec"]))
         steps = sandbox.root_steps(spec, self._layout)
         slot = uid = None
         if not self._mechanism.has_own_root:
             slot = SlotDir(path=f"{self._scratch}/{number}")
-            uid = self._own_user(spec, number)
-            spec = sandbox.translated(spec, slot, self._layout)
-            _make_slot(slot, spec, uid)
-        plan = sandbox.confinement(
+            if self._mechanism is Mechanism.LANDLOCK:
+                uid = scratch.own_user(spec, number, scratch=self._scratch, layout=self._layout)
+            spec = confinement.translated(spec, slot, self._layout)
+            scratch.make_slot(slot, spec, uid)
+        plan = confinement.confinement(
             spec,
             self._layout,
             mechanism=self._mechanism,
@@ -166,7 +168,7 @@ class Supervisor:
         argv = sandbox.confine_argv(self._layout, has_own_root=self._mechanism.has_own_root)
         if self._mechanism is Mechanism.BUBBLEWRAP:
             argv = sandbox.bwrap_argv(self._bwrap, spec, self._layout, command=argv)
-        group = self._cgroups and self._cgroups.create(str(number), spec.limits)
+        group = self._cgroups.create(str(number), spec.limits) if self._cgroups else None
         controllers = self._cgroups.controllers if self._cgroups else ()
         root = launcher.start(
             launcher.Launch(
@@ -195,18 +197,6 @@ class Supervisor:
                 else tuple(step.target for step in steps if step.kind == "tmpfs"),
             ),
         )
-
-    def _own_user(self, spec: SandboxSpec, number: int) -> int | None:
-        """Return a user for one slot, if we may and it can reach what the program needs."""
-        if self._mechanism is not Mechanism.LANDLOCK or os.geteuid() != 0:
-            return None
-        if any(mount.kind == "rw" for mount in spec.mounts):
-            return None  # what it writes must belong to us
-        uid = _USERS_FROM + os.getpid() % _SERVERS * _USERS_PER_SERVER + number % _USERS_PER_SERVER
-        needed = [self._scratch, self._layout.runtime_dir, spec.argv[0]]
-        needed += [mount.source for mount in spec.mounts if mount.kind == "ro"]
-        is_possible = _is_mapped(uid, "uid") and _is_mapped(uid, "gid")
-        return uid if is_possible and all(map(_is_reachable, needed)) else None
 
     def _end(self, ended: _Sandbox, grace_s: float) -> None:
         if ended.is_ending:
@@ -332,112 +322,12 @@ class Supervisor:
             self._cgroups.close()
 
 
-class _Descriptors:
-    """The descriptors of one start; all of ours are closed afterwards, whatever happened."""
-
-    def __init__(self) -> None:
-        self.theirs: list[int] = []
-        self._ours: list[int] = []
-
-    def __enter__(self) -> "_Descriptors":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for fd in (*self._ours, *self.theirs):
-            os.close(fd)
-
-    def open_for(
-        self, plan: dict[str, Any], filter_fd: int, *, has_slot_socket: bool
-    ) -> dict[int, int]:
-        """Return number inside -> descriptor; what the gateway gets is in `theirs`."""
-        inside = {confine.PLAN_FD: self._keep(_memory_file(dumps(plan)))}
-        inside[confine.FILTER_FD] = filter_fd
-        inside[confine.CHANNEL_FD] = self._pair(socket.SOCK_SEQPACKET)
-        for number in (1, 2):
-            reader, writer = os.pipe2(os.O_CLOEXEC)
-            self.theirs.append(reader)
-            inside[number] = self._keep(writer)
-        if has_slot_socket:
-            inside[confine.SLOT_FD] = self._pair(socket.SOCK_STREAM)
-        return inside
-
-    def _keep(self, fd: int) -> int:
-        self._ours.append(fd)
-        return fd
-
-    def _pair(self, kind: socket.SocketKind) -> int:
-        theirs, ours = socket.socketpair(socket.AF_UNIX, kind)
-        for end in (theirs, ours) if kind == socket.SOCK_STREAM else ():
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
-        self.theirs.append(theirs.detach())
-        return self._keep(ours.detach())
-
-
-def _memory_file(data: bytes) -> int:
-    fd = os.memfd_create("plan")
-    os.write(fd, data)
-    return fd
-
-
 def _decoded(status: int) -> tuple[int | None, int | None]:
     """Return exit code and signal; roots report a signal as 128 and its number."""
     if os.WIFSIGNALED(status):
         return None, os.WTERMSIG(status)
     code = os.WEXITSTATUS(status)
     return (None, code - 128) if 128 < code < 128 + signal.NSIG else (code, None)
-
-
-def _make_scratch(state_dir: str) -> str:
-    """
-    Make the directory of this supervisor's slots, removing those that dead ones left.
-
-    If somebody killed a supervisor and its reapers in one stroke, programs of level reduced may
-    still run. They are known by that directory in their environment.
-    """
-    for name in os.listdir(state_dir):
-        prefix, _, rest = name.partition("-")
-        pid, _, start = rest.partition("-")
-        if prefix == "slots" and pid.isdigit() and str(processes.started_at(int(pid))) != start:
-            processes.kill_mentioning(f"{state_dir}/{name}/")
-            shutil.rmtree(f"{state_dir}/{name}", ignore_errors=True)
-    path = f"{state_dir}/slots-{os.getpid()}-{processes.started_at(os.getpid())}"
-    os.mkdir(path, 0o711)
-    return path
-
-
-def _make_slot(slot: SlotDir, spec: SandboxSpec, uid: int | None) -> None:
-    made = [slot.path, slot.tmp, slot.home]
-    made += [target for _, target in spec.copies]
-    made += [mount.target for mount in spec.mounts if mount.kind == "tmpfs"]
-    for directory in made:
-        os.mkdir(directory, 0o700)
-        if uid is not None:
-            os.chown(directory, uid, uid)
-
-
-def _is_mapped(number: int, kind: str) -> bool:
-    with open(f"/proc/self/{kind}_map") as file:
-        ranges = [tuple(map(int, line.split())) for line in file]
-    return any(first <= number < first + count for first, _, count in ranges)
-
-
-def _is_reachable(path: str) -> bool:
-    """Whether a stranger may read *path*, and get there."""
-    real = os.path.realpath(path)
-    try:
-        leaf = os.stat(real).st_mode
-        wanted = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(leaf) else 0)
-        return leaf & wanted == wanted and all(
-            os.stat(parent).st_mode & stat.S_IXOTH for parent in _parents(real)
-        )
-    except OSError:
-        return False
-
-
-def _parents(path: str) -> Iterator[str]:
-    while path != "/":
-        path = os.path.dirname(path)
-        yield path
 
 
 def main() -> None:

@@ -111,19 +111,11 @@ class DataService:
             NotAuthorized: The caller may not read it.
         """
         place = _place(principal, uri, for_writing=False)
-        match place.level:
-            case Level.ROOT:
-                pass
-            case Level.OWNER:
-                self._locations.account(principal, place)
-            case Level.ALGORITHM:
-                self._locations.algorithm(principal, place)
-            case Level.COLLECTION:
-                await self._readable(principal, place)
-            case Level.FILE:
-                return await self._hosted(await self._readable(principal, place)).stat((uri.name,))
-            case Level.BELOW | Level.NOWHERE:
-                raise PathNotFound
+        self._check_names(principal, place)
+        if place.level in {Level.COLLECTION, Level.FILE}:
+            location = await self._readable(principal, place)
+            if place.level is Level.FILE:
+                return await self._hosted(location).stat((place.file,))
         return Entry(name=uri.name, is_directory=True)
 
     async def get(
@@ -143,25 +135,21 @@ class DataService:
             InvalidMarker: No listing gave this marker.
         """
         place = _place(principal, uri, for_writing=False)
-        match place.level:
-            case Level.ROOT:
-                return Listing(page=Page(folders=self._roots(principal)))
-            case Level.OWNER:
-                owner = self._locations.account(principal, place)
-                names = [c.name for c in await self._readable_of(principal, owner)]
-                return Listing(page=page_of_folders(names, marker=marker))
-            case Level.ALGORITHM:
-                self._locations.algorithm(principal, place)
-                return Listing(page=page_of_folders(("temp", "perm"), marker=marker))
-            case Level.COLLECTION:
-                location = await self._readable(principal, place)
-                page = await self._hosted(location).page((), marker=marker)
-                has_acl = wants_acl and place.space is Space.ACCOUNT
-                return Listing(page=page, acl=location.collection.acl if has_acl else None)
-            case Level.FILE:
-                return await self._hosted(await self._readable(principal, place)).open((uri.name,))
-            case Level.BELOW | Level.NOWHERE:
-                raise PathNotFound
+        self._check_names(principal, place)
+        if place.level in {Level.COLLECTION, Level.FILE}:
+            location = await self._readable(principal, place)
+            if place.level is Level.FILE:
+                return await self._hosted(location).open((place.file,))
+            page = await self._hosted(location).page((), marker=marker)
+            has_acl = wants_acl and place.space is Space.ACCOUNT
+            return Listing(page=page, acl=location.collection.acl if has_acl else None)
+        if place.level is Level.ROOT:
+            return Listing(page=Page(folders=self._roots(principal)))
+        if place.level is Level.ALGORITHM:
+            return Listing(page=page_of_folders(("perm", "temp"), marker=marker))
+        owner = self._locations.account(principal, place)
+        names = [c.name for c in await self._readable_of(principal, owner)]
+        return Listing(page=page_of_folders(names, marker=marker))
 
     async def put(
         self,
@@ -265,8 +253,7 @@ class DataService:
             PartlyDeleted: Some files are gone, others could not be deleted.
         """
         place = _place(principal, uri, for_writing=True)
-        if place.level in {Level.BELOW, Level.NOWHERE}:
-            raise PathNotFound
+        self._check_names(principal, place)
         is_collection = place.level is Level.COLLECTION and place.space is Space.ACCOUNT
         if place.is_directory and not is_collection:
             raise InvalidInput(f"{uri} cannot be deleted")
@@ -296,6 +283,16 @@ class DataService:
     async def sweep_blobs(self, now: datetime) -> int:
         """Delete blobs that no row points to and return how many: looks at every one of them."""
         return await self._upkeep.sweep_blobs(now)
+
+    def _check_names(self, principal: Principal, place: Place) -> None:
+        # What can be known to be absent without looking into the database.
+        match place.level:
+            case Level.OWNER:
+                self._locations.account(principal, place)
+            case Level.ALGORITHM:
+                self._locations.algorithm(principal, place)
+            case Level.BELOW | Level.NOWHERE:
+                raise PathNotFound
 
     async def _readable(self, principal: Principal, place: Place) -> Location:
         location = await self._locations.collection(principal, place)

@@ -1,0 +1,176 @@
+"""What a sandbox may use, and what happens when it wants more."""
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+
+import pytest
+from sandboxes import ALL, CONFINING, LIMITS, MIB, WITH_ROOT, Stage, close, python, read_line
+
+from algorium_server.engine.cgroups import Cgroups
+
+everywhere = pytest.mark.parametrize("stage", ALL, indirect=True)
+confining = pytest.mark.parametrize("stage", CONFINING, indirect=True)
+with_root = pytest.mark.parametrize("stage", WITH_ROOT, indirect=True)
+
+BOMB = """
+import os, sys, time
+print('ready', flush=True)
+while True:
+    try:
+        if os.fork() == 0:
+            continue
+    except OSError:
+        time.sleep(0.01)
+"""
+
+
+@everywhere
+def test_eating_memory_ends_the_sandbox_and_is_named(stage: Stage):
+    limits = replace(LIMITS, memory_bytes=64 * MIB)
+
+    outcome = stage.run(python("x = []\nwhile True: x.append(bytearray(1 << 20))", limits=limits))
+
+    assert outcome.status.was_oom
+    assert outcome.status.code != 0
+
+
+@everywhere
+def test_memory_is_counted_over_all_processes(stage: Stage):
+    code = """
+import os, time
+for _ in range(3):
+    if os.fork() == 0:
+        x = bytearray(40 << 20)
+        time.sleep(600)
+time.sleep(600)
+"""
+    outcome = stage.run(python(code, limits=replace(LIMITS, memory_bytes=100 * MIB)))
+
+    assert outcome.status.was_oom
+
+
+@with_root
+def test_files_in_private_file_systems_count_as_memory_or_are_refused(stage: Stage):
+    code = """
+import os
+for place in ('/tmp', '/home/algo', '/dev/shm'):
+    with open(place + '/x', 'wb') as file:
+        try:
+            while True: file.write(bytes(1 << 20))
+        except OSError as error:
+            print(error.strerror)
+"""
+    limits = replace(LIMITS, memory_bytes=512 * MIB, tmp_bytes=8 * MIB)
+
+    outcome = stage.run(python(code, limits=limits))
+
+    assert set(outcome.stdout.splitlines()) <= {"No space left on device", "File too large"}
+    assert len(outcome.stdout.splitlines()) == 3
+
+
+@everywhere
+def test_one_file_cannot_exceed_the_scratch_limit(stage: Stage):
+    code = """
+import os
+with open(os.environ['TMPDIR'] + '/x', 'wb') as file:
+    try:
+        for _ in range(64): file.write(bytes(1 << 20))
+    except OSError as error:
+        print(error.strerror)
+"""
+    outcome = stage.run(python(code, limits=replace(LIMITS, tmp_bytes=8 * MIB)))
+
+    assert outcome.stdout.strip() in {"No space left on device", "File too large"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", CONFINING[2:], indirect=True)
+def test_filling_the_scratch_directory_with_many_files_ends_the_sandbox(stage: Stage):
+    code = """
+import os, time
+for number in range(32):
+    with open(os.environ['TMPDIR'] + f'/{number}', 'wb') as file: file.write(bytes(1 << 20))
+time.sleep(600)
+"""
+    outcome = stage.run(python(code, limits=replace(LIMITS, tmp_bytes=8 * MIB)))
+
+    assert outcome.status.was_disk_limit
+
+
+@everywhere
+def test_open_files_are_limited(stage: Stage):
+    code = """
+import os
+try:
+    while True: os.open('/dev/null', os.O_RDONLY)
+except OSError as error:
+    print(error.strerror)
+"""
+    outcome = stage.run(python(code, limits=replace(LIMITS, open_files=32)))
+
+    assert outcome.stdout == "Too many open files\n"
+
+
+@everywhere
+def test_a_bomb_of_processes_is_contained_and_ended_at_once(stage: Stage):
+    async def explode():
+        process = await stage.host.spawn(python(BOMB, limits=replace(LIMITS, processes=24)))
+        await read_line(process.stdout_fd)
+        await asyncio.wait({process.exited}, timeout=0.5)
+        began = time.monotonic()
+        status = await process.kill(0.1)
+        took_s = time.monotonic() - began
+        close(process)
+        return status, took_s
+
+    status, took_s = stage.runner.run(explode())
+
+    assert status.was_process_limit
+    assert took_s < 1.1
+
+
+@everywhere
+def test_other_sandboxes_run_while_a_bomb_goes_off(stage: Stage):
+    async def explode():
+        bomb = await stage.host.spawn(python(BOMB, limits=replace(LIMITS, processes=24)))
+        await read_line(bomb.stdout_fd)
+        other = await stage.host.spawn(python("print('fine')"))
+        line = await read_line(other.stdout_fd)
+        await bomb.kill(0)
+        await other.exited
+        close(bomb)
+        close(other)
+        return line
+
+    assert stage.runner.run(explode()) == "fine"
+
+
+@everywhere
+def test_no_core_is_dumped(stage: Stage, tmp_path):
+    code = "import resource; print(resource.getrlimit(resource.RLIMIT_CORE))"
+
+    assert stage.run(code).stdout == "(0, 0)\n"
+
+
+@everywhere
+def test_the_peak_of_memory_is_reported(stage: Stage):
+    outcome = stage.run("import time; x = bytearray(50 << 20); time.sleep(0.5)")
+
+    assert 50 * MIB < outcome.status.peak_memory_bytes < 200 * MIB
+
+
+def test_control_groups_of_this_process_are_removed_again():
+    groups = Cgroups.find()
+    if groups is None:
+        pytest.skip("this host lets us make no control groups")
+    group = groups.create("a", LIMITS)
+    directories = [os.path.dirname(file) for file in group.entrances]
+    assert all(os.path.isdir(directory) for directory in directories)
+    assert group.members() == []
+    assert not group.usage().was_oom
+
+    assert group.remove()
+    groups.close()
+    assert not any(os.path.exists(os.path.dirname(directory)) for directory in directories)
