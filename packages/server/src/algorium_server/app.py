@@ -16,7 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,8 +34,9 @@ from algorium_server.build.builder import Builder
 from algorium_server.build.environments import Environments
 from algorium_server.build.repositories import Repositories
 from algorium_server.data.blobs import BlobStore
-from algorium_server.domain.errors import Unavailable
+from algorium_server.domain.errors import AlgoriumError, Unavailable
 from algorium_server.domain.jobs import Job
+from algorium_server.domain.limits import BLOB_GRACE_S
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.listener import ListenerFactory
 from algorium_server.engine.local import EngineLimits, LocalEngine
@@ -130,7 +131,6 @@ async def _built(settings: Settings, state: _State) -> AsyncIterator[_Built]:
         blobs = BlobStore(home / "blobs")
         stack.callback(blobs.close)
         data = DataService(database, blobs, directory)
-        await _sweep_data(data)
 
         host = await SandboxHost.start(settings.sandbox_wanted, home / "sandboxes")
         stack.push_async_callback(host.close)
@@ -161,7 +161,9 @@ async def _built(settings: Settings, state: _State) -> AsyncIterator[_Built]:
             data=BytesFace(data, credentials),
             health=HealthFace(lambda: _readiness(state, host)),
         )
-        sweeping = asyncio.get_running_loop().create_task(_sweep(data))
+        sweeping = asyncio.get_running_loop().create_task(
+            _sweep(data, _now() - timedelta(seconds=1))
+        )
         stack.callback(sweeping.cancel)
         yield _Built(
             router=router,
@@ -211,15 +213,17 @@ def _readiness(state: _State, host: SandboxHost) -> Readiness:
     return Readiness(is_ready=state.is_ready, sandbox=host.report.as_dict(), demo=state.demo)
 
 
-async def _sweep(data: DataService) -> None:
+async def _sweep(data: DataService, started_at: datetime) -> None:
+    """Remove garbage: at first all that a crash left, since the home is ours alone; then hourly."""
+    before = started_at
     while True:
+        try:
+            await data.sweep(_now())
+            await data.sweep_blobs(before=before)
+        except AlgoriumError as error:
+            _log.warning("sweeping failed, the next try is in an hour", detail=error.message)
         await asyncio.sleep(_SWEEP_EVERY_S)
-        await _sweep_data(data)
-
-
-async def _sweep_data(data: DataService) -> None:
-    await data.sweep(_now())
-    await data.sweep_blobs(_now())
+        before = _now() - timedelta(seconds=BLOB_GRACE_S)
 
 
 # Demo

@@ -82,10 +82,10 @@ def test_blobs_without_a_row_are_swept(site, runner):
 
     put(site, runner, site.inside("jane"), "data://.algo/perm/f")
     runner.run(site.blobs.write(chunks()))
-    assert runner.run(site.data.sweep_blobs(datetime.now(UTC))) == 0
+    assert runner.run(site.data.sweep_blobs(before=datetime.now(UTC) - timedelta(hours=1))) == 0
     for path in site.blob_files():
         os.utime(path, (0, 0))
 
-    assert runner.run(site.data.sweep_blobs(datetime.now(UTC))) == 1
+    assert runner.run(site.data.sweep_blobs(before=datetime.now(UTC) - timedelta(hours=1))) == 1
     assert len(site.blob_files()) == 1
     assert names(site, runner, site.inside("jane"), "data://.algo/perm") == ["f"]

@@ -163,7 +163,12 @@ def _counts(layout: HostLayout, mechanism: Mechanism, uid: int | None) -> bool:
 def _rlimits(limits: SandboxLimits, *, counts_processes: bool) -> dict[str, int]:
     """Not AS: it breaks the JVM and torch."""
     rlimits = {"CORE": 0, "NOFILE": limits.open_files, "FSIZE": limits.tmp_bytes}
-    return {**rlimits, "NPROC": limits.processes} if counts_processes else rlimits
+    spare = limits.processes + _SPARE_PROCESSES
+    return {**rlimits, "NPROC": spare} if counts_processes else rlimits
+
+
+_SPARE_PROCESSES: Final = 16
+"""So that whoever counts exactly notices first and can say what happened."""
 
 
 def _listener(

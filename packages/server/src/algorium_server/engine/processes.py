@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 _PASSES_MAX: Final = 50
-"""A bomb that forks faster than it is stopped ends at its process limit well before that."""
+"""What forks faster than it is stopped this often ends at its process limit well before."""
 
 
 def children(pid: int) -> list[int]:
@@ -23,10 +23,12 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def descendants(pid: int) -> list[int]:
-    """Return everything below *pid*, parents before their children, without *pid* itself."""
+def descendants(pid: int, *, count_max: int | None = None) -> list[int]:
+    """Return what is below *pid*, parents before their children, without *pid* itself."""
     found = children(pid)
     for each in found:  # grows while we walk
+        if count_max is not None and len(found) > count_max:
+            break
         found += children(each)
     return found
 
@@ -42,17 +44,45 @@ def kill_descendants(root: int) -> None:
     """
     Kill everything below *root*.
 
-    Stops the tree before it kills: what is stopped cannot fork, so that the walk converges
-    even on programs that only live to multiply.
+    Stops the tree before it kills: what is stopped cannot fork. Process groups are stopped as a
+    whole, in one system call, as soon as one member is seen: a program that only lives to
+    multiply usually does so within one group, and no walk alone would ever catch up with it.
     """
     stopped: set[int] = set()
+    groups: set[int] = set()
     for _ in range(_PASSES_MAX):
-        new = set(descendants(root)) - stopped
-        if not new:
+        if not _stop_below(root, stopped, groups):
             break
-        send(new, signal.SIGSTOP)
-        stopped |= new
+    _send_groups(groups, signal.SIGKILL)
     send(stopped, signal.SIGKILL)
+
+
+def _stop_below(root: int, stopped: set[int], groups: set[int]) -> bool:
+    """Stop what is not stopped yet; returns whether there was something."""
+    found = children(root)
+    is_new = False
+    for pid in found:  # grows while we walk
+        if pid not in stopped:
+            is_new = True
+            stopped.add(pid)
+            send([pid], signal.SIGSTOP)
+            _send_groups(_group(pid) - groups, signal.SIGSTOP)
+            groups |= _group(pid)
+        found += children(pid)
+    return is_new
+
+
+def _group(pid: int) -> set[int]:
+    """Return the process group of *pid*, unless it is ours or gone."""
+    with suppress(ProcessLookupError):
+        return {os.getpgid(pid)} - {os.getpgid(0)}
+    return set()
+
+
+def _send_groups(groups: Iterable[int], number: int) -> None:
+    for group in groups:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, number)
 
 
 def kill_mentioning(text: str) -> None:

@@ -41,17 +41,18 @@ class Watched:
 
 def look(watched: Watched) -> tuple[int, Excess | None]:
     """Return the memory in use, 0 if not watched, and which limit is exceeded."""
-    tree = processes.descendants(watched.root)
-    if watched.processes and len(tree) > watched.limits.processes:
+    limit = watched.limits.processes
+    tree = processes.descendants(watched.root, count_max=limit if watched.processes else None)
+    if watched.processes and len(tree) > limit:
         return 0, "processes"
     if not watched.memory:
         return 0, None
-    limit = watched.limits.memory_bytes
+    bytes_max = watched.limits.memory_bytes
     files = _private_bytes(tree, watched.private)
     used = files + processes.memory_bytes_upper(tree)
-    if used > limit:
+    if used > bytes_max:
         used = files + processes.memory_bytes(tree)
-    return used, "memory" if used > limit else None
+    return used, "memory" if used > bytes_max else None
 
 
 def is_full(directory: str, limits: SandboxLimits) -> bool:

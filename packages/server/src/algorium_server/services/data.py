@@ -280,9 +280,14 @@ class DataService:
         """Delete temporary files older than a day and sessions of crashed processes: hourly."""
         await self._upkeep.sweep(now)
 
-    async def sweep_blobs(self, now: datetime) -> int:
-        """Delete blobs that no row points to and return how many: looks at every one of them."""
-        return await self._upkeep.sweep_blobs(now)
+    async def sweep_blobs(self, *, before: datetime) -> int:
+        """
+        Delete blobs that no row points to and return how many: looks at every one of them.
+
+        Args:
+            before: Only blobs last written before; the row of a younger one may still follow.
+        """
+        return await self._upkeep.sweep_blobs(before=before)
 
     def _check_names(self, principal: Principal, place: Place) -> None:
         # What can be known to be absent without looking into the database.

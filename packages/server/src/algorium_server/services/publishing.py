@@ -201,7 +201,9 @@ class Publishing:
             built = await self._builder.build(build, algorithm=algorithm, on_step=on_step)
         except BaseException as error:
             # Nobody may find it "in progress" for ever, also not if this call was cancelled.
-            reason = error.message if isinstance(error, AlgoriumError) else "it was interrupted"
+            reason = "it was interrupted"
+            if isinstance(error, Exception):
+                reason = error.message if isinstance(error, AlgoriumError) else "an internal error"
             await asyncio.shield(self._finish(self._failed(build, f"Build failed: {reason}\n")))
             raise
         return await self._finish(replace(built, finished_at=self._clock()))

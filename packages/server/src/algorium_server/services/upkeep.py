@@ -17,7 +17,7 @@ from algorium_server.data.blobs import BlobStore
 from algorium_server.data.hosted import HostedCollection
 from algorium_server.domain.collections import Collection, CollectionKind
 from algorium_server.domain.errors import AlgoriumError, PathNotFound
-from algorium_server.domain.limits import BLOB_GRACE_S, TEMP_COLLECTION_AGE_S
+from algorium_server.domain.limits import TEMP_COLLECTION_AGE_S
 from algorium_server.store import files
 from algorium_server.store.database import Database
 from algorium_server.telemetry import logger
@@ -78,11 +78,11 @@ class Upkeep:
             with suppress(PathNotFound):
                 await self._connector(collection).expire(before=before)
 
-    async def sweep_blobs(self, now: datetime) -> int:
-        """Delete blobs and half-written files that no row points to; return how many."""
+    async def sweep_blobs(self, *, before: datetime) -> int:
+        """Delete blobs and half-written files from *before* that no row points to; count them."""
         async with self._database.reading() as connection:
             live = {key async for key in files.blob_keys(connection)}
-        return await self._blobs.sweep(live, before=now - timedelta(seconds=BLOB_GRACE_S))
+        return await self._blobs.sweep(live, before=before)
 
     async def _remove(self, collection: Collection) -> None:
         with suppress(PathNotFound):
