@@ -8,7 +8,7 @@ Databases for the server's tests, SQLite and PostgreSQL alike.
 | `database`           | `database_url`, opened in `runner`                            |
 | `runner`             | an event loop: `runner.run(coroutine)`                        |
 | `sqlite_file`        | an SQLite file with the newest schema                         |
-| `postgres`           | the private server; without binaries the test is skipped     |
+| `postgres`           | the private server; without binaries the test is skipped      |
 """
 
 import asyncio

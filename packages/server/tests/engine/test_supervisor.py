@@ -1,8 +1,10 @@
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,13 +43,19 @@ asyncio.run(main())
 """
 
 
-def start_gateway(mechanism: Mechanism, state_dir: Path, marker: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def running_gateway(
+    mechanism: Mechanism, state_dir: Path, marker: str
+) -> Iterator[subprocess.Popen[str]]:
     tests = Path(__file__).parents[1]
     argv = [sys.executable, "-c", GATEWAY, mechanism.value, str(state_dir), str(tests), marker]
-    gateway = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-    assert gateway.stdout is not None
-    assert gateway.stdout.readline() == "serving\n"
-    return gateway
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as gateway:
+        try:
+            assert gateway.stdout is not None
+            assert gateway.stdout.readline() == "serving\n"
+            yield gateway
+        finally:
+            gateway.kill()
 
 
 def sandboxed(marker: str, gateway: int) -> list[int]:
@@ -61,17 +69,15 @@ def groups(pid: int) -> list[Path]:
 @pytest.mark.parametrize("mechanism", ALL)
 def test_when_the_gateway_is_killed_nothing_stays(stages, mechanism, tmp_path):
     assert stages[mechanism]
+    state_dir = tmp_path / "state"
     marker = f"marker-{os.urandom(8).hex()}"
-    gateway = start_gateway(mechanism, tmp_path / "state", marker)
-    supervisor = min(set(processes_with(str(tmp_path / "state"))) - {gateway.pid})
-    assert len(sandboxed(marker, gateway.pid)) >= 6
-
-    gateway.kill()
-    gateway.communicate()
+    with running_gateway(mechanism, state_dir, marker) as gateway:
+        supervisor = min(set(processes_with(str(state_dir))) - {gateway.pid})
+        assert len(sandboxed(marker, gateway.pid)) >= 6
 
     wait_until(lambda: not processes_with(marker), timeout_s=5)
-    wait_until(lambda: not processes_with(str(tmp_path / "state")), timeout_s=5)
-    assert not list((tmp_path / "state").glob("slots-*"))
+    wait_until(lambda: not processes_with(str(state_dir)), timeout_s=5)
+    assert not list(state_dir.glob("slots-*"))
     assert not groups(supervisor)
 
 
@@ -80,21 +86,16 @@ def test_when_everything_of_ours_is_killed_the_next_start_sweeps(stages, mechani
     assert stages[mechanism]
     state_dir = tmp_path / "state"
     marker = f"marker-{os.urandom(8).hex()}"
-    gateway = start_gateway(mechanism, state_dir, marker)
-    supervisor = min(set(processes_with(str(state_dir))) - {gateway.pid})
+    with running_gateway(mechanism, state_dir, marker) as gateway:
+        supervisor = min(set(processes_with(str(state_dir))) - {gateway.pid})
+        # the gateway, the supervisor and its forks: all of them mention the directory
+        for pid in processes_with(str(state_dir)):
+            os.kill(pid, signal.SIGKILL)
 
-    # the gateway, the supervisor and its forks: all of them mention the directory
-    for pid in processes_with(str(state_dir)):
-        os.kill(pid, signal.SIGKILL)
-    gateway.communicate()
-    next_gateway = start_gateway(mechanism, state_dir, f"marker-{os.urandom(8).hex()}")
-    try:
+    with running_gateway(mechanism, state_dir, f"marker-{os.urandom(8).hex()}"):
         wait_until(lambda: not processes_with(marker), timeout_s=5)
         assert not groups(supervisor)
         assert len(list(state_dir.glob("slots-*"))) == 1
-    finally:
-        next_gateway.kill()
-        next_gateway.communicate()
     wait_until(lambda: not processes_with(str(state_dir)), timeout_s=5)
 
 
