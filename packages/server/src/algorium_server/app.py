@@ -35,7 +35,6 @@ from algorium_server.build.environments import Environments
 from algorium_server.build.repositories import Repositories
 from algorium_server.data.blobs import BlobStore
 from algorium_server.domain.errors import AlgoriumError, Unavailable
-from algorium_server.domain.jobs import Job
 from algorium_server.domain.limits import BLOB_GRACE_S
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.listener import ListenerFactory
@@ -50,7 +49,6 @@ from algorium_server.services.data import DataService
 from algorium_server.services.directory import Directory
 from algorium_server.services.publishing import Publishing
 from algorium_server.settings import Settings
-from algorium_server.store import jobs as job_rows
 from algorium_server.store.database import Database, sqlite_url
 from algorium_server.telemetry import configure, logger
 
@@ -150,7 +148,8 @@ async def _built(settings: Settings, state: _State) -> AsyncIterator[_Built]:
             builds_dir=home / "builds",
             environments_dir=home / "envs",
             end_session=data.end_session,
-            enqueue=lambda job: _enqueue(database, worker, job),
+            database=database,
+            wake=lambda: worker.wake(),  # noqa: PLW0108 - the worker is made of these calls
         )
         worker = JobWorker(database, {JOB_KIND: calls.run_job}, concurrency=_VOID_CALLS_AT_ONCE)
         await worker.start()
@@ -192,12 +191,6 @@ async def _publishing(
     )
     await publishing.recover()
     return publishing
-
-
-async def _enqueue(database: Database, worker: JobWorker, job: Job) -> None:
-    async with database.transaction() as connection:
-        await job_rows.enqueue(connection, job)
-    worker.wake()
 
 
 class _Later:
@@ -278,6 +271,7 @@ async def _http(app: AsgiApp, listening: socket.socket, settings: Settings) -> A
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_s)),

@@ -8,6 +8,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -55,6 +56,9 @@ from algorium_server.services.calls import CallService, OpenCall
 
 _PREFIX: Final = b"/v1/algo"
 _WEB_PREFIX: Final = b"/v1/web/algo"
+
+_PATHS_CACHED_MAX: Final = 4096
+"""Callers use few references many times; what names no algorithm is not kept."""
 
 _INPUT_TYPES: Final = {
     b"application/json": ContentType.JSON,
@@ -143,6 +147,7 @@ class CallFace:
         )
 
 
+@lru_cache(maxsize=_PATHS_CACHED_MAX)
 def parse_path(raw_path: bytes) -> AlgorithmRef:
     """
     Read the reference from a request's undecoded path.
@@ -236,15 +241,18 @@ def render(outcome: CallOutcome, call: OpenCall) -> tuple[int, str, bytes]:
 def _envelope(outcome: CallSuccess, call: OpenCall) -> bytes:
     """Splice the checked result into the envelope; `metadata` comes first, old clients compare."""
     timings = outcome.timings
-    metadata: dict[str, object] = {
-        "content_type": outcome.content_type.value,
-        "duration": _duration(timings.run_s),
-    }
+    metadata = b'"content_type":"%s","duration":%s' % (
+        outcome.content_type.value.encode(),
+        _duration(timings.run_s),
+    )
     if call.options.wants_stdout and call.sees_stdout:
-        metadata["stdout"] = outcome.stdout
+        metadata += b',"stdout":%s' % encode_json(outcome.stdout)
     if call.options.wants_timing:
-        total = timings.queue_s + timings.load_s + timings.run_s
-        metadata["timing"] = {"running": _duration(timings.run_s), "total": _duration(total)}
+        total_s = timings.queue_s + timings.load_s + timings.run_s
+        metadata += b',"timing":{"running":%s,"total":%s}' % (
+            _duration(timings.run_s),
+            _duration(total_s),
+        )
     match outcome.content_type:
         case ContentType.JSON:
             result = outcome.body
@@ -254,14 +262,14 @@ def _envelope(outcome: CallSuccess, call: OpenCall) -> bytes:
             result = encode_json(outcome.body)
         case ContentType.VOID:
             result = b"null"
-    return b"".join((b'{"metadata":', encode_json(metadata), b',"result":', result, b"}"))
+    return b"".join((b'{"metadata":{', metadata, b'},"result":', result, b"}"))
 
 
 def _render_failure(outcome: CallFailure, call: OpenCall) -> tuple[int, str, bytes]:
     error: dict[str, object] = {"message": outcome.message, "error_type": outcome.error_type}
     if outcome.stacktrace:
         error["stacktrace"] = error["stack_trace"] = outcome.stacktrace
-    metadata: dict[str, object] = {"duration": _duration(outcome.timings.run_s)}
+    metadata: dict[str, object] = {"duration": float(_duration(outcome.timings.run_s))}
     if outcome.stdout:
         metadata["stdout"] = outcome.stdout
     body = encode_json({"error": error, "metadata": metadata, "result": None})
@@ -277,9 +285,9 @@ def _failure_status(outcome: CallFailure, call: OpenCall) -> int:
     return {"TimeoutError": 504, "OutOfMemoryError": 500}.get(outcome.error_type, 400)
 
 
-def _duration(seconds: float) -> float:
-    """Positive with microseconds: an old client asserts that a duration is above zero."""
-    return max(round(seconds, 6), 0.000001)
+def _duration(seconds: float) -> bytes:
+    """Write a duration as JSON, above zero: an old client asserts that it is."""
+    return b"%.6f" % max(seconds, 0.000001)
 
 
 def _origin_host(scope: Scope) -> str:

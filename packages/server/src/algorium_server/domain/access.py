@@ -9,6 +9,7 @@ Source: wire specification, "Roles and rights", "API keys", "Special names and w
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from algorium_server.domain.algorithms import Algorithm, SourceVisibility
 from algorium_server.domain.collections import Collection, CollectionKind, ReadAcl
@@ -173,11 +174,15 @@ def _may_use_special(principal: Principal, collection: Collection) -> Verdict:
 
 
 def _acl_matches(entry: str, owner: str, name: str) -> bool:
+    pattern = _parse_acl_entry(entry)
+    if pattern is None:
+        return False
+    wanted_owner, wanted_name = pattern
+    return wanted_owner in {"", owner.lower()} and wanted_name in {"", name.lower()}
+
+
+@lru_cache(maxsize=4096)
+def _parse_acl_entry(entry: str) -> tuple[str, str] | None:
+    """Return owner and name of a pattern in lower case, empty for "any"; None if it is none."""
     match = _ACL_ENTRY.fullmatch(entry)
-    if match is None:
-        return False
-    if match[1] is None:
-        return True
-    if match[1].lower() != owner.lower():
-        return False
-    return match[2] is None or match[2].lower() == name.lower()
+    return ((match[1] or "").lower(), (match[2] or "").lower()) if match else None

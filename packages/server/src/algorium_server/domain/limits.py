@@ -21,6 +21,8 @@ CALLS_IN_FLIGHT_PER_ACCOUNT_MAX: Final = 80
 """What the old service promised; beyond it callers hear "too many" at once."""
 CHILD_CALLS_PER_TREE_MAX: Final = 24
 """Calls that one root call may have open below itself, in parallel or nested."""
+VOID_CALLS_WAITING_PER_ACCOUNT_MAX: Final = 1000
+"""Accepted void calls are kept with their inputs: one account must not fill the database."""
 CALL_KILL_GRACE_S: Final = 2.0
 """Between SIGTERM and SIGKILL for a call past its deadline."""
 

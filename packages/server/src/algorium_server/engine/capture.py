@@ -12,6 +12,7 @@ Source: runtime design, "Output capture".
 
 import asyncio
 import os
+import select
 from collections import deque
 from typing import Final
 
@@ -100,8 +101,10 @@ class Capture:
         self._fds: dict[int, int] = {stdout_fd: STDOUT, stderr_fd: STDERR}
         self._log = CallLog()
         self.slot_log = self._log
+        self._ready = select.poll()
         for fd, stream in self._fds.items():
             self._loop.add_reader(fd, self._on_readable, fd, stream)
+            self._ready.register(fd, select.POLLIN)
 
     def begin(self) -> None:
         """Open the log of a call; what is still in the pipes is not the call's."""
@@ -115,11 +118,11 @@ class Capture:
         return log.text()
 
     def drain(self) -> None:
-        """Read both pipes until they are empty."""
-        for fd, stream in tuple(self._fds.items()):
-            budget = _DRAIN_BYTES_MAX
-            while budget > 0 and (count := self._read(fd, stream)):
-                budget -= count
+        """Read both pipes until they are empty; costs one system call when they are already."""
+        budget = _DRAIN_BYTES_MAX
+        while budget > 0 and (ready := self._ready.poll(0)):
+            for fd, _ in ready:
+                budget -= self._read(fd, self._fds[fd])
 
     def close(self) -> None:
         """Stop reading; idempotent."""
@@ -145,4 +148,5 @@ class Capture:
     def _forget(self, fd: int) -> None:
         if self._fds.pop(fd, None) is not None:
             self._loop.remove_reader(fd)
+            self._ready.unregister(fd)
             os.close(fd)

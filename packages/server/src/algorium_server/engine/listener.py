@@ -53,6 +53,7 @@ class ListenerFactory:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             limit_concurrency=_CONNECTIONS_MAX,
             timeout_keep_alive=60,
         )

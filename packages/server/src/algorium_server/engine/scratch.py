@@ -7,7 +7,7 @@ Standard library only: part of the supervisor.
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Final
 
 from algorium_server.engine import processes
@@ -54,11 +54,11 @@ def own_user(spec: SandboxSpec, number: int, *, scratch: str, layout: HostLayout
     if os.geteuid() != 0 or any(mount.kind == "rw" for mount in spec.mounts):
         return None  # what the program writes into a mount must belong to us
     uid = _USERS_FROM + os.getpid() % _SERVERS * _USERS_PER_SERVER + number % _USERS_PER_SERVER
-    needed = [scratch, layout.runtime_dir, spec.argv[0]]
+    needed = [layout.runtime_dir, spec.argv[0]]
     needed += [mount.source for mount in spec.mounts if mount.kind == "ro"]
     needed += [source for source, _ in spec.copies]
-    is_possible = _is_mapped(uid, "uid") and _is_mapped(uid, "gid")
-    return uid if is_possible and all(map(_is_reachable, needed)) else None
+    is_possible = _is_mapped(uid, "uid") and _is_mapped(uid, "gid") and _is_enterable(scratch)
+    return uid if is_possible and all(map(_is_readable, needed)) else None
 
 
 def _is_mapped(number: int, kind: str) -> bool:
@@ -67,20 +67,18 @@ def _is_mapped(number: int, kind: str) -> bool:
     return any(first <= number < first + count for first, _, count in ranges)
 
 
-def _is_reachable(path: str) -> bool:
+def _is_readable(path: str) -> bool:
     """Whether a stranger may read *path*, and get there."""
-    real = os.path.realpath(path)
     try:
-        leaf = os.stat(real).st_mode
-        wanted = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(leaf) else 0)
-        return leaf & wanted == wanted and all(
-            os.stat(parent).st_mode & stat.S_IXOTH for parent in _parents(real)
-        )
+        mode = os.stat(path).st_mode
+        wanted = stat.S_IROTH | (stat.S_IXOTH if stat.S_ISDIR(mode) else 0)
+        return mode & wanted == wanted and _is_enterable(os.path.dirname(os.path.realpath(path)))
     except OSError:
         return False
 
 
-def _parents(path: str) -> Iterator[str]:
-    while path != "/":
-        path = os.path.dirname(path)
-        yield path
+def _is_enterable(directory: str) -> bool:
+    """Whether a stranger may pass through *directory* and all above it."""
+    real = os.path.realpath(directory)
+    parents = [real, *map(str, PurePath(real).parents)]
+    return all(os.stat(each).st_mode & stat.S_IXOTH for each in parents)

@@ -10,12 +10,13 @@ Source: runtime design, "Slot protocol", "Failures".
 
 import asyncio
 import itertools
-import json
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from algorium_runtime import frames
 from algorium_server.domain.calls import CallInput
@@ -33,6 +34,7 @@ _SCRATCH_BYTES: Final = 2 * SLOT_HEADER_BYTES_MAX
 _SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
 _SPLIT_WRITE_BYTES: Final = 65_536
 """Below it head and body are joined for one write; above it joining costs more than a write."""
+_header = msgspec.json.Decoder(dict[str, Any])
 _EXIT_WAIT_S: Final = 2.0
 """How long the exit status may trail the end of the slot's socket."""
 
@@ -165,12 +167,9 @@ class FrameReceiver(asyncio.BufferedProtocol):
 
 def _parse_header(data: bytearray) -> dict[str, Any]:
     try:
-        header = json.loads(data)
-    except ValueError as error:
-        raise frames.ProtocolError("a header is not JSON") from error
-    if not isinstance(header, dict):
-        raise frames.ProtocolError("a header is not an object")
-    return header
+        return _header.decode(data)
+    except msgspec.DecodeError as error:
+        raise frames.ProtocolError("a header is not a JSON object") from error
 
 
 class Slot:
@@ -236,16 +235,16 @@ class Slot:
         From the first byte on the call counts as delivered: it is never sent again.
         """
         self._expected_id = next(self._ids)
-        header = {
-            "id": self._expected_id,
-            "content_type": call_input.content_type.value,
-            "remaining_ms": int(remaining_s * 1000),
-        }
         self.capture.begin()
         answer = self._next_frame()
         transport = self._transport
         if transport is not None and self._end is None:
-            head = frames.encode_head(frames.CALL, header, len(call_input.body))
+            head = frames.encode_call_head(
+                self._expected_id,
+                call_input.content_type.value,
+                max(int(remaining_s * 1000), 0),
+                len(call_input.body),
+            )
             if len(call_input.body) < _SPLIT_WRITE_BYTES:
                 transport.write(head + call_input.body)
             else:

@@ -10,7 +10,6 @@ Source: wire specification, "Calling algorithms"; runtime design, "Scheduling".
 import asyncio
 import time
 import uuid
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -43,11 +42,14 @@ from algorium_server.domain.limits import (
     CALL_OUTPUT_BYTES_MAX,
     CALLS_IN_FLIGHT_PER_ACCOUNT_MAX,
     CHILD_CALLS_PER_TREE_MAX,
+    VOID_CALLS_WAITING_PER_ACCOUNT_MAX,
 )
 from algorium_server.engine import outcomes
 from algorium_server.engine.program import Program
 from algorium_server.engine.slots import Flight
 from algorium_server.services.directory import Directory, Resolved
+from algorium_server.store import jobs as job_rows
+from algorium_server.store.database import Database
 
 JOB_KIND: Final = "call"
 
@@ -110,7 +112,8 @@ class CallService:
         builds_dir: Where checked-out trees of builds lie, by build id.
         environments_dir: Where environments lie, by key.
         end_session: Ends the session data of a call tree.
-        enqueue: Stores a job durably and wakes the worker.
+        database: Keeps void calls until they have run.
+        wake: Tells the worker that a void call is waiting.
     """
 
     def __init__(
@@ -121,16 +124,18 @@ class CallService:
         builds_dir: Path,
         environments_dir: Path,
         end_session: Callable[[str], Awaitable[None]],
-        enqueue: Callable[[Job], Awaitable[None]],
+        database: Database,
+        wake: Callable[[], None],
     ) -> None:
         self._directory = directory
         self._engine = engine
         self._builds_dir = builds_dir
         self._environments_dir = environments_dir
         self._end_session = end_session
-        self._enqueue = enqueue
-        self._in_flight: Counter[str] = Counter()
-        self._children: Counter[str] = Counter()
+        self._database = database
+        self._wake = wake
+        self._in_flight: dict[str, int] = {}
+        self._children: dict[str, int] = {}
         self._programs: dict[str, Program] = {}
 
     def open(
@@ -168,7 +173,8 @@ class CallService:
             raise NotAuthorized(detail=verdict.reason)
         _check_network(resolved)
         account_id = principal.account.account_id
-        if self._in_flight[account_id] >= CALLS_IN_FLIGHT_PER_ACCOUNT_MAX:
+        in_flight = self._in_flight.get(account_id, 0)
+        if in_flight >= CALLS_IN_FLIGHT_PER_ACCOUNT_MAX:
             raise TooManyRequests(
                 "Too many requests: concurrent session limit reached",
                 hint=f"At most {CALLS_IN_FLIGHT_PER_ACCOUNT_MAX} calls of one account may run.",
@@ -178,15 +184,16 @@ class CallService:
         acting = principal.acting
         tree_id, is_root = request_id, True
         if acting is not None and acting.tree_id:
-            if self._children[acting.tree_id] >= CHILD_CALLS_PER_TREE_MAX:
+            children = self._children.get(acting.tree_id, 0)
+            if children >= CHILD_CALLS_PER_TREE_MAX:
                 raise TooManyRequests(
                     f"Too many requests: one call may have {CHILD_CALLS_PER_TREE_MAX} calls of "
                     "other algorithms open"
                 )
             tree_id, is_root = acting.tree_id, False
             deadline_at = min(deadline_at, acting.deadline_at)
-            self._children[tree_id] += 1
-        self._in_flight[account_id] += 1
+            self._children[tree_id] = children + 1
+        self._in_flight[account_id] = in_flight + 1
         is_owner_like = is_sudo or access.is_owner_like(principal, algorithm.owner_id)
         return OpenCall(
             request_id=request_id,
@@ -234,9 +241,9 @@ class CallService:
         resolved = call.resolved
         flight = Flight(
             account_id=call.runs_as.account.account_id,
-            inside=replace(
-                call.runs_as,
-                key=None,
+            inside=Principal(
+                account=call.runs_as.account,
+                roles=call.runs_as.roles,
                 acting=ActingAlgorithm(
                     algorithm_id=resolved.algorithm.algorithm_id,
                     owner_id=resolved.algorithm.owner_id,
@@ -254,7 +261,12 @@ class CallService:
         return _visible(outcome, call)
 
     async def accept(self, call: OpenCall, call_input: CallInput, *, now: datetime) -> None:
-        """Store an admitted void call durably; a worker runs it after this."""
+        """
+        Store an admitted void call durably; a worker runs it after this.
+
+        Raises:
+            TooManyRequests: The account has too many void calls waiting.
+        """
         resolved = call.resolved
         payload = _VoidPayload(
             account_id=call.caller.account.account_id,
@@ -266,15 +278,19 @@ class CallService:
             content_type=call_input.content_type.value,
             body=call_input.body,
         )
-        await self._enqueue(
-            Job.new(
-                call.request_id,
-                JOB_KIND,
-                account_id=payload.account_id,
-                payload=msgspec.msgpack.encode(payload),
-                now=now,
-            )
+        job = Job.new(
+            call.request_id,
+            JOB_KIND,
+            account_id=payload.account_id,
+            payload=msgspec.msgpack.encode(payload),
+            now=now,
         )
+        async with self._database.transaction() as connection:
+            waiting = await job_rows.count_unfinished(connection, account_id=job.account_id)
+            if waiting >= VOID_CALLS_WAITING_PER_ACCOUNT_MAX:
+                raise TooManyRequests(f"Too many requests: {waiting} void calls are waiting to run")
+            await job_rows.enqueue(connection, job)
+        self._wake()
 
     async def run_job(self, job: Job) -> None:
         """
@@ -361,10 +377,12 @@ def _check_network(resolved: Resolved) -> None:
         )
 
 
-def _give_back(counter: Counter[str], key: str) -> None:
-    counter[key] -= 1
-    if counter[key] <= 0:
-        del counter[key]
+def _give_back(counts: dict[str, int], key: str) -> None:
+    left = counts.get(key, 0) - 1
+    if left > 0:
+        counts[key] = left
+    else:
+        counts.pop(key, None)
 
 
 def _tree_bytes(root: Path) -> int:
