@@ -140,7 +140,7 @@ def _become(plan: dict[str, Any], filter_program: bytes) -> NoReturn:
         _copy_tree(source, target)
     os.chdir(plan["cwd"])
     if plan["is_confined"]:
-        _drop_capabilities()
+        drop_capabilities()
     if plan["landlock"] is not None:
         _close_landlock(**plan["landlock"])
     for number in (_SIGPIPE, _SIGXFSZ):
@@ -230,7 +230,8 @@ def drop_bounding_set() -> None:
     _libc.prctl(_PR_SET_SECUREBITS, _SECUREBITS_LOCKED, 0, 0, 0)
 
 
-def _drop_capabilities() -> None:
+def drop_capabilities() -> None:
+    """Give up all privileges, for this process and whatever it starts."""
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")

@@ -1,5 +1,6 @@
 import asyncio
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,9 +34,11 @@ class Stages:
 
 
 @pytest.fixture(scope="session")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
-    with asyncio.Runner() as runner:
-        stages = Stages(runner, tmp_path_factory.mktemp("sandboxes"))
+def stages() -> Iterator[Stages]:
+    # not below pytest's own directory, which is closed to the users of slots
+    with tempfile.TemporaryDirectory() as directory, asyncio.Runner() as runner:
+        Path(directory).chmod(0o755)
+        stages = Stages(runner, Path(directory))
         yield stages
         for stage in stages.stages.values():
             runner.run(stage.host.close())

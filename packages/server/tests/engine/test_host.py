@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sandboxes import (
@@ -255,6 +256,19 @@ print(os.path.expanduser('~'), os.getpid() < 10)
     ]
 
 
+@pytest.mark.parametrize("stage", CONFINING[2:], indirect=True)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give slots users of their own")
+def test_at_level_reduced_every_slot_has_a_user_of_its_own_if_possible(stage: Stage):
+    spec = replace(python(""), argv=("/usr/bin/id", "-u"), mounts=())
+    users = [int(stage.run(spec).stdout) for _ in range(2)]
+
+    if Path("/proc/self/uid_map").read_text().split()[2] == "1":
+        assert users == [0, 0]  # a namespace without other users
+    else:
+        assert users[0] != users[1]
+        assert 0 not in users
+
+
 @everywhere
 def test_kill_lets_a_program_clean_up(stage: Stage):
     code = """
@@ -412,6 +426,23 @@ def test_closing_leaves_neither_processes_nor_directories(stages, tmp_path):
     assert processes_with(marker) == []
     assert processes_with(str(tmp_path)) == []
     assert not list(tmp_path.glob("slots-*"))
+
+
+def test_a_closed_host_starts_nothing(tmp_path):
+    async def close_and_spawn():
+        host = await SandboxHost.start("none", tmp_path)
+        await host.close()
+        with pytest.raises(Unavailable):
+            await host.spawn(python(""))
+
+    asyncio.run(close_and_spawn())
+
+
+@everywhere
+def test_an_environment_beyond_all_measure_is_refused_and_the_next_one_starts(stage: Stage):
+    with pytest.raises(Unavailable):
+        stage.runner.run(stage.host.spawn(python("", env={"A": "x" * (4 << 20)})))
+    assert stage.run("print(1)").stdout == "1\n"
 
 
 def test_no_sandbox_at_all_is_said_plainly(tmp_path):

@@ -88,6 +88,13 @@ class Group:
             _write(f"{self._directories['pids']}/pids.max", "0")
         processes.send(self.members(), signal.SIGKILL)
 
+    def has_lost_one(self) -> bool:
+        """Whether memory ran out and one process was killed for it, but not the others."""
+        memory = self._directories.get("memory")
+        if self._version == 2 or not memory:
+            return False  # version 2 kills them together
+        return _counter(_read(f"{memory}/memory.oom_control"), "oom_kill") > 0
+
     def usage(self) -> Usage:
         """Read the counters."""
         memory, pids = self._directories.get("memory"), self._directories.get("pids")

@@ -36,6 +36,7 @@ START_TIMEOUT_S: Final = 15.0
 """From the request until the program runs; usually some hundredths, more while a disk is busy."""
 _TRIAL_TIMEOUT_S: Final = 15.0
 _STDERR_BYTES_MAX: Final = 4096
+_CHANNEL_BYTES_MAX: Final = 8192
 _MIB: Final = 1024 * 1024
 _TRIAL: Final = SandboxSpec(
     argv=("/usr/bin/true",),
@@ -89,9 +90,10 @@ class SandboxProcess:
         self, pid: int, descriptors: Sequence[int], *, link: SupervisorLink, number: int
     ) -> None:
         self.pid = pid
-        self._channel, self.stdout_fd, self.stderr_fd = descriptors[:3]
         for fd in descriptors:
             os.set_blocking(fd, False)
+        self._channel = socket.socket(fileno=descriptors[0])
+        self.stdout_fd, self.stderr_fd = descriptors[1:3]
         self.socket = socket.socket(fileno=descriptors[3]) if len(descriptors) > 3 else None
         self.listener: socket.socket | None = None
         self.api_path_prefix = ""
@@ -111,13 +113,14 @@ class SandboxProcess:
 
     async def _confined(self) -> None:
         """Wait for the channel's end: the program runs, or why not."""
-        channel = socket.socket(fileno=self._channel)
         is_ready, error = False, ""
-        with channel:
+        with self._channel:
             while True:
-                await _readable(channel.fileno())
+                await _readable(self._channel.fileno())
                 try:
-                    data, descriptors, _, _ = socket.recv_fds(channel, 8192, 1)
+                    data, descriptors, _, _ = socket.recv_fds(
+                        self._channel, _CHANNEL_BYTES_MAX, 1, flags=socket.MSG_CMSG_CLOEXEC
+                    )
                 except ConnectionError:
                     break
                 if not data:
@@ -138,7 +141,7 @@ class SandboxProcess:
         return "the sandbox ended before the program started"
 
     def _close(self) -> None:
-        for each in (self.socket, self.listener):
+        for each in (self._channel, self.socket, self.listener):
             if each is not None:
                 each.close()
         os.close(self.stdout_fd)
@@ -178,6 +181,8 @@ class SandboxHost:
         self._state_dir = state_dir
         self._layout: HostLayout | None = None
         self._link: SupervisorLink | None = None
+        self._filters: tuple[bytes, bytes] = (b"", b"")
+        self._is_closed = False
         self._starting = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[SandboxProcess]] = {}
@@ -224,6 +229,8 @@ class SandboxHost:
         Raises:
             Unavailable: No sandbox can be made here, or this one could not.
         """
+        if self._is_closed:
+            raise Unavailable("the server is shutting down")
         if self.level is None:
             raise Unavailable(f"no sandbox is possible on this host. {self.report.remedy}")
         try:
@@ -233,8 +240,13 @@ class SandboxHost:
 
     async def close(self) -> None:
         """Kill all sandboxes and end the supervisor; returns when both are gone."""
+        self._is_closed = True
+        await self._close_link()
+
+    async def _close_link(self) -> None:
         if self._link is not None:
             await self._link.close()
+            self._link = None
 
     async def _choose(self, mechanisms: Sequence[Mechanism]) -> list[Missing]:
         """Take the first mechanism of which a trial succeeds."""
@@ -277,8 +289,7 @@ class SandboxHost:
             reason = str(error)
         except Unavailable as error:
             reason = error.message
-        await self.close()
-        self._link = None
+        await self._close_link()
         self.report = replace(self.report, level=None, mechanism=None)
         return probe.explain(mechanism, reason)
 
@@ -289,8 +300,8 @@ class SandboxHost:
         is_private = self.report.mechanism.has_own_root and spec.network == "isolated"
         prefix = "" if is_private or not spec.has_listener else f"/{secrets.token_urlsafe(16)}"
         answer: asyncio.Future[SandboxProcess] = asyncio.get_running_loop().create_future()
-        self._asked[number] = answer
         link.send("start", id=number, spec=spec.as_dict(), api_path_prefix=prefix)
+        self._asked[number] = answer
         process = await answer
         process.api_path_prefix = prefix
         try:

@@ -35,6 +35,7 @@ from algorium_server.engine import processes
 from algorium_server.engine.sandbox import UID, Mechanism, Step
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _NEW_CGROUP, _NEW_UTS, _NEW_IPC, _NEW_USER = 0x02000000, 0x04000000, 0x08000000, 0x10000000
 _NEW_PID, _NEW_NET, _NEW_MOUNT = 0x20000000, 0x40000000, 0x00020000
@@ -150,6 +151,11 @@ def _close_all() -> None:
     os.closerange(0, confine.CHANNEL_FD + 1)
 
 
+def _hide_memory() -> None:
+    """Our forks hold a copy of the supervisor's memory: nobody with our number may look into it."""
+    confine.prctl(_PR_SET_DUMPABLE, 0)
+
+
 def _exit_code(status: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
@@ -167,6 +173,7 @@ def _wait(main: int) -> int:
 
 def _reap(launch: Launch) -> NoReturn:
     confine.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _hide_memory()
     main = os.fork()
     if not main:
         os.setsid()
@@ -199,12 +206,14 @@ def _monitor(launch: Launch) -> NoReturn:
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{UID} {uid} 1")
     _write("/proc/self/gid_map", f"{UID} {gid} 1")
+    _hide_memory()
     init = os.fork()
     if not init:
         try:
             _become_init(launch, steps)
         except BaseException as error:
             _fail(error)
+    confine.drop_capabilities()
     _close_all()
     os._exit(_wait(init))
 
@@ -221,6 +230,7 @@ def _become_init(launch: Launch, steps: Sequence[tuple[Step, str]]) -> NoReturn:
         os.setsid()
         confine.drop_bounding_set()
         _exec_confine(launch)
+    confine.drop_capabilities()
     _close_all()
     os._exit(_wait(main))
 

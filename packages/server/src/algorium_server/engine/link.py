@@ -44,6 +44,8 @@ class SupervisorLink:
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._outgoing: list[bytes] = []
+        # the kernel doubles what it is asked for, and needs some of it itself
+        self._bytes_max = control.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
         self._loop.add_reader(control.fileno(), self._receive)
 
     @classmethod
@@ -85,8 +87,16 @@ class SupervisorLink:
         return link
 
     def send(self, op: str, **fields: Any) -> None:
-        """Send a message, now or as soon as the supervisor reads again."""
-        self._outgoing.append(json.dumps({"op": op, **fields}).encode())
+        """
+        Send a message, now or as soon as the supervisor reads again.
+
+        Raises:
+            Unavailable: It is too large for one packet.
+        """
+        data = json.dumps({"op": op, **fields}).encode()
+        if len(data) > self._bytes_max:
+            raise Unavailable("the program's arguments and environment are too large")
+        self._outgoing.append(data)
         self._flush()
 
     async def close(self) -> None:
@@ -114,7 +124,10 @@ class SupervisorLink:
         while not self.is_lost:
             try:
                 data, descriptors, _, _ = socket.recv_fds(
-                    self._control, MESSAGE_BYTES_MAX, _DESCRIPTORS_MAX
+                    self._control,
+                    MESSAGE_BYTES_MAX,
+                    _DESCRIPTORS_MAX,
+                    flags=socket.MSG_CMSG_CLOEXEC,
                 )
             except BlockingIOError:
                 return

@@ -206,7 +206,8 @@ class Supervisor:
             return
         # not to the root: our own processes have no reason to leave early
         processes.send(processes.descendants(ended.root), signal.SIGTERM)
-        ended.kill_at = time.monotonic() + grace_s
+        kill_at = time.monotonic() + grace_s
+        ended.kill_at = kill_at if ended.kill_at is None else min(kill_at, ended.kill_at)
 
     def _destroy(self, ended: _Sandbox) -> None:
         ended.is_ending = True
@@ -263,7 +264,7 @@ class Supervisor:
             each.peak_bytes = max(each.peak_bytes, used)
         if each.slot and self._ticks % _DISK_TICKS == 0 and not each.excess:
             each.excess = "disk" if watch.is_full(each.slot.path, each.watched.limits) else None
-        if each.excess or (each.group and each.group.usage().was_oom):
+        if each.excess or (each.group and each.group.has_lost_one()):
             self._destroy(each)  # half a tree is of no use to anybody
 
     def _finish(self, each: _Sandbox) -> None:
@@ -337,7 +338,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the gateway decides when it is over
     confine.prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    data, filters, _, _ = socket.recv_fds(control, MESSAGE_BYTES_MAX, 2)
+    data, filters, _, _ = socket.recv_fds(
+        control, MESSAGE_BYTES_MAX, 2, flags=socket.MSG_CMSG_CLOEXEC
+    )
     if data:
         Supervisor(control, json.loads(data), filters).run()
 
