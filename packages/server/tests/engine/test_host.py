@@ -50,7 +50,7 @@ def test_output_and_exit_code_come_out(stage: Stage):
 
 @everywhere
 def test_a_death_by_signal_is_reported(stage: Stage):
-    outcome = stage.run("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    outcome = stage.run("import ctypes; ctypes.string_at(0)")
 
     assert (outcome.status.code, outcome.status.signal) == (None, signal.SIGSEGV)
 
@@ -124,6 +124,9 @@ with socket.create_connection((api.hostname, api.port)) as connection:
 
     async def serve():
         process = await stage.host.spawn(python(code, has_listener=True))
+        if process.listener is None:
+            close(process)
+            pytest.skip("this kernel's Landlock cannot rule TCP")
         loop = asyncio.get_running_loop()
         connection, _ = await loop.sock_accept(process.listener)
         path = await loop.sock_recv(connection, 1000)
@@ -211,7 +214,10 @@ with tempfile.TemporaryDirectory() as directory:
     open(path, 'w').write('x')
     os.rename(path, path + 'b')
     os.makedirs(path + 'c')
-    os.replace(path + 'b', path + 'c/d')
+    try:
+        os.replace(path + 'b', path + 'c/d')
+    except OSError:  # the first version of Landlock knows no moves between directories
+        shutil.move(path + 'b', path + 'c/d')
     shutil.copy2(path + 'c/d', path)
     sqlite3.connect(os.path.join(directory, 'db')).execute('create table t (a)')
 open(os.path.expanduser('~/note'), 'w').write('x')

@@ -10,7 +10,7 @@ from algorium_server.engine.scheduler import IdleSlot, PoolView
 def view(**changes: float) -> PoolView:
     values = {
         "waiting": 1,
-        "oldest_wait_s": 0.0,
+        "stalled_s": 0.0,
         "starting": 0,
         "busy": 0,
         "run_s": 0.001,
@@ -36,24 +36,22 @@ def test_long_calls_get_another_slot() -> None:
     assert scheduler.should_grow(view(waiting=1, busy=1, run_s=3.0))
 
 
-def test_an_unmeasured_long_call_gets_another_slot_once_the_wait_exceeds_a_start() -> None:
-    assert not scheduler.should_grow(view(busy=1, run_s=0.0, oldest_wait_s=0.1))
-    assert scheduler.should_grow(view(busy=1, run_s=0.0, oldest_wait_s=0.3))
+def test_an_unmeasured_long_call_gets_another_slot_once_the_queue_stalls_for_a_start() -> None:
+    assert not scheduler.should_grow(view(busy=1, run_s=0.0, stalled_s=0.1))
+    assert scheduler.should_grow(view(busy=1, run_s=0.0, stalled_s=0.3))
 
 
 @given(
     waiting=st.integers(0, 100),
     starting=st.integers(0, 10),
     busy=st.integers(0, 10),
-    oldest_wait_s=st.floats(0, 1000),
+    stalled_s=st.floats(0, 1000),
     run_s=st.floats(0, 1000),
 )
 def test_the_maximum_is_never_exceeded(
-    waiting: int, starting: int, busy: int, oldest_wait_s: float, run_s: float
+    waiting: int, starting: int, busy: int, stalled_s: float, run_s: float
 ) -> None:
-    seen = view(
-        waiting=waiting, starting=starting, busy=busy, oldest_wait_s=oldest_wait_s, run_s=run_s
-    )
+    seen = view(waiting=waiting, starting=starting, busy=busy, stalled_s=stalled_s, run_s=run_s)
 
     assert not (scheduler.should_grow(seen) and starting + busy >= seen.slots_max)
     assert not (scheduler.should_grow(seen) and waiting <= starting)

@@ -80,6 +80,7 @@ class _Pool:
         self.waiting: deque[_Waiter] = deque()
         self.run_s = 0.0
         self.start_s = _START_GUESS_S
+        self.moved_at = 0.0
         self.failed_at: deque[float] = deque(maxlen=scheduler.FAILURES_BEFORE_PAUSE)
         self.last_failure: CallOutcome | None = None
 
@@ -142,16 +143,15 @@ class LocalEngine:
         """
         arrived = time.monotonic()
         pool = self._pool(program, flight)
-        if pool.idle and not pool.waiting:
-            slot = pool.idle.pop()
-        else:
-            try:
-                slot = await self._wait_for_slot(pool, flight, arrived)
-            except TimeoutError:
-                return outcomes.timed_out(Timings(queue_s=_since(arrived), load_s=0.0, run_s=0.0))
-            except _LoadFailed as failed:
-                return failed.outcome
-        pool.busy.add(slot)
+        try:
+            slot = await self._take(pool, flight, arrived)
+            while slot.is_dead:  # it died before the call's first byte: another one may serve
+                self._release(pool, slot)
+                slot = await self._take(pool, flight, arrived)
+        except TimeoutError:
+            return outcomes.timed_out(Timings(queue_s=_since(arrived), load_s=0.0, run_s=0.0))
+        except _LoadFailed as failed:
+            return failed.outcome
         try:
             return await self._run(pool, slot, flight, call_input, queue_s=_since(arrived))
         finally:
@@ -206,18 +206,20 @@ class LocalEngine:
             return outcomes.violated(str(error), timings)
 
     def _release(self, pool: _Pool, slot: Slot) -> None:
-        pool.busy.discard(slot)
+        """Pass a slot on: to whoever waits longest, else to the idle ones; a dead one is buried."""
         if slot.is_dead:
+            pool.busy.discard(slot)
             self._retire(pool, slot)
-        else:
-            self._hand_out(pool, slot)
-
-    def _hand_out(self, pool: _Pool, slot: Slot) -> None:
+            return
         while pool.waiting:
             waiter = pool.waiting.popleft()
             if not waiter.future.done():
+                # Busy from now on, not only when the waiter wakes: the pool must not look empty.
+                pool.busy.add(slot)
+                pool.moved_at = time.monotonic()
                 waiter.future.set_result(slot)
                 return
+        pool.busy.discard(slot)
         slot.idle_since = time.monotonic()
         pool.idle.append(slot)
 
@@ -239,7 +241,11 @@ class LocalEngine:
             pool = self._pools[key] = _Pool(program)
         return pool
 
-    async def _wait_for_slot(self, pool: _Pool, flight: Flight, arrived: float) -> Slot:
+    async def _take(self, pool: _Pool, flight: Flight, arrived: float) -> Slot:
+        if pool.idle and not pool.waiting:
+            slot = pool.idle.pop()
+            pool.busy.add(slot)
+            return slot
         if self._is_closing:
             raise Unavailable("The server is shutting down.")
         if len(pool.waiting) >= QUEUE_CALLS_MAX:
@@ -254,7 +260,7 @@ class LocalEngine:
                 return await future
         except BaseException:
             if future.done() and not future.cancelled() and future.exception() is None:
-                self._hand_out(pool, future.result())
+                self._release(pool, future.result())
             raise
 
     def _grow(self, pool: _Pool) -> None:
@@ -265,7 +271,7 @@ class LocalEngine:
         head = pool.waiting[0]
         view = scheduler.PoolView(
             waiting=len(pool.waiting),
-            oldest_wait_s=now - head.since,
+            stalled_s=now - max(head.since, pool.moved_at),
             starting=pool.starting,
             busy=len(pool.busy),
             run_s=pool.run_s,
@@ -318,7 +324,7 @@ class LocalEngine:
         else:
             pool.start_s = scheduler.blend(pool.start_s, _since(began))
             pool.starting -= 1
-            self._hand_out(pool, slot)
+            self._release(pool, slot)
             self._grow(pool)
 
     def _fail_waiting(self, pool: _Pool, error: Exception) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from algorium_server.engine.sandbox import (
+    LANDLOCK_ABI_WITH_RENAMES,
     LANDLOCK_ABI_WITH_SCOPES,
     LANDLOCK_ABI_WITH_TCP,
     HostLayout,
@@ -41,9 +42,17 @@ _UNPROTECTED: Final = {
         "scratch space is limited by looking every two seconds",
         "the shared scratch places are closed: programs must use TMPDIR, and have no named locks",
         "setting modes, owners and times of files has no effect",
+        "programs cannot open sockets with a path, nor read /proc of their child processes",
     ),
     Level.NONE: ("everything: the program can do whatever the server's user can",),
 }
+
+_NEEDED_VERSIONS: Final = {
+    LANDLOCK_ABI_WITH_RENAMES: "files cannot be moved between directories, only copied",
+    LANDLOCK_ABI_WITH_TCP: "programs have no network at all, so no platform API either",
+    LANDLOCK_ABI_WITH_SCOPES: "programs cannot send signals",
+}
+"""What an older Landlock costs at level reduced: what it cannot rule is refused altogether."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +74,7 @@ class HostReport:
         mechanism: How it is reached.
         fences: What holds foreign code back.
         limits: Who keeps the limits of memory and processes.
-        unprotected: What this level leaves open, in plain sentences.
+        unprotected: What this level leaves open or takes away, in plain sentences.
         missing: What would help.
     """
 
@@ -168,10 +177,10 @@ def report(
     if not cgroups:
         absent.append(NO_CGROUPS)
     unprotected = list(_UNPROTECTED[mechanism.level])
-    if mechanism is Mechanism.LANDLOCK and layout.landlock_abi < LANDLOCK_ABI_WITH_TCP:
-        unprotected.append("TCP cannot be ruled, so programs have no network and no platform API")
-    if mechanism is Mechanism.LANDLOCK and layout.landlock_abi < LANDLOCK_ABI_WITH_SCOPES:
-        unprotected.append("signals cannot be ruled, so programs cannot send any")
+    if mechanism is Mechanism.LANDLOCK:
+        unprotected += (
+            text for version, text in _NEEDED_VERSIONS.items() if layout.landlock_abi < version
+        )
     return HostReport(
         level=mechanism.level,
         mechanism=mechanism,

@@ -24,7 +24,7 @@ class PoolView:
 
     Attributes:
         waiting: Calls in the queue.
-        oldest_wait_s: How long the queue's head has waited.
+        stalled_s: How long the queue has not moved; a slot that is busy for long is why.
         starting: Slots that are starting or loading.
         busy: Slots with a call in flight.
         run_s: Estimate of a call's run time.
@@ -33,7 +33,7 @@ class PoolView:
     """
 
     waiting: int
-    oldest_wait_s: float
+    stalled_s: float
     starting: int
     busy: int
     run_s: float
@@ -46,7 +46,8 @@ def should_grow(view: PoolView) -> bool:
     Decide whether to start another slot now.
 
     The first slot starts at once. Further ones start when the queue would take longer to clear
-    than a new slot takes to start: short calls are served sooner by the slots that exist.
+    than a new slot takes to start, or has not moved for that long: short calls are served sooner
+    by the slots that exist, and a queue that moves says nothing about slots being too few.
     """
     slots = view.starting + view.busy
     if view.waiting <= view.starting or slots >= view.slots_max:
@@ -54,7 +55,7 @@ def should_grow(view: PoolView) -> bool:
     if slots == 0:
         return True
     expected_s = view.run_s * (view.waiting - view.starting) / max(view.busy, 1)
-    return max(expected_s, view.oldest_wait_s) > view.start_s
+    return max(expected_s, view.stalled_s) > view.start_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
