@@ -33,7 +33,7 @@ class Stages:
         return stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stages() -> Iterator[Stages]:
     # not below pytest's own directory, which is closed to the users of slots
     with tempfile.TemporaryDirectory() as directory, asyncio.Runner() as runner:
