@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from algorium_runtime import confine
 from algorium_server.engine import confinement, sandbox
 from algorium_server.engine.confinement import SlotDir
 from algorium_server.engine.sandbox import (
@@ -113,6 +114,11 @@ def test_processes_are_counted_by_user_only_where_the_user_is_the_slots_own():
     assert "NPROC" in confined(SPEC, Mechanism.BUBBLEWRAP, layout=as_user)["rlimits"]
     assert "NPROC" not in confined(SPEC, Mechanism.LANDLOCK, layout=as_user)["rlimits"]
     assert "NPROC" in confined(SPEC, Mechanism.LANDLOCK, uid=700_000_001)["rlimits"]
+
+
+def test_both_sides_agree_on_what_landlock_can_do():
+    assert sandbox.LANDLOCK_ABI_WITH_TCP == confine.ABI_WITH_TCP
+    assert sandbox.LANDLOCK_ABI_WITH_SCOPES == confine.ABI_WITH_SCOPES
 
 
 def test_no_sandbox_means_no_fence_but_limits():

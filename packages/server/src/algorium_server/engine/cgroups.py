@@ -169,6 +169,12 @@ class Cgroups:
                     raise OSError(f"cannot set {file}")
         return Group(self.version, directories)
 
+    def discard(self, name: str) -> None:
+        """Remove the group of a sandbox that did not come to life."""
+        for directory in dict.fromkeys(self._directories.values()):
+            with suppress(OSError):
+                os.rmdir(f"{directory}/{name}")
+
     def close(self) -> None:
         """Remove the group of this supervisor, with whatever is left in it."""
         for directory in dict.fromkeys(self._directories.values()):

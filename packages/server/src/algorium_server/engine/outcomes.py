@@ -21,6 +21,7 @@ from algorium_server.domain.calls import (
     ContentType,
     Timings,
 )
+from algorium_server.domain.limits import SLOT_PROCESSES_MAX, SLOT_TMP_BYTES
 from algorium_server.engine.host import ExitStatus
 from algorium_server.engine.slots import SlotEnded
 
@@ -67,7 +68,7 @@ def of_end(end: SlotEnded, timings: Timings, stdout: str) -> CallFailure:
             stdout=stdout,
         )
     return CallFailure(
-        message=f"exited with code {_exit_code(status)}",
+        message=f"exited with code {_exit_code(status)}{_exit_reason(status)}",
         error_type="SystemExit",
         timings=timings,
         stdout=stdout,
@@ -163,6 +164,15 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         return ""
     return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _exit_reason(status: ExitStatus | None) -> str:
+    """Name the limit that ended the process, if one did; else the bare old text stands."""
+    if status is not None and status.was_process_limit:
+        return f": it had more than {SLOT_PROCESSES_MAX} processes"
+    if status is not None and status.was_disk_limit:
+        return f": it stored more than {SLOT_TMP_BYTES} bytes of temporary files"
+    return ""
 
 
 def _exit_code(status: ExitStatus | None) -> int:

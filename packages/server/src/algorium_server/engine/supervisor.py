@@ -141,6 +141,7 @@ class Supervisor:
             try:
                 started = self._launch(message, descriptors)
             except (OSError, ValueError) as error:
+                self._discard(message["id"])
                 self._send("refused", id=message["id"], message=f"{error}")
                 return
             self._sandboxes[started.id] = started
@@ -197,6 +198,11 @@ class Supervisor:
                 else tuple(step.target for step in steps if step.kind == "tmpfs"),
             ),
         )
+
+    def _discard(self, number: int) -> None:
+        shutil.rmtree(f"{self._scratch}/{number}", ignore_errors=True)
+        if self._cgroups:
+            self._cgroups.discard(str(number))
 
     def _end(self, ended: _Sandbox, grace_s: float) -> None:
         if ended.is_ending:
