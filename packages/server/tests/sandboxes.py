@@ -1,4 +1,4 @@
-"""Real sandboxes for tests: one host per mechanism and test module, programs given as Python text."""
+"""Real sandboxes for tests: a host per mechanism and test module, programs given as Python text."""
 
 import asyncio
 import os

@@ -90,4 +90,4 @@ def test_the_end_of_a_slot_has_a_type(end: SlotEnded, error_type: str) -> None:
 def test_a_limit_that_ended_the_process_is_named() -> None:
     end = SlotEnded(ExitStatus(code=None, signal=9, was_process_limit=True))
 
-    assert outcomes.of_end(end, TIMINGS, "").message.endswith("more than 256 processes")
+    assert outcomes.of_end(end, TIMINGS, "").message.endswith("limit of 256 processes")

@@ -169,7 +169,7 @@ def _text(value: object) -> str:
 def _exit_reason(status: ExitStatus | None) -> str:
     """Name the limit that ended the process, if one did; else the bare old text stands."""
     if status is not None and status.was_process_limit:
-        return f": it had more than {SLOT_PROCESSES_MAX} processes"
+        return f": it reached its limit of {SLOT_PROCESSES_MAX} processes"
     if status is not None and status.was_disk_limit:
         return f": it stored more than {SLOT_TMP_BYTES} bytes of temporary files"
     return ""
