@@ -1,19 +1,62 @@
-"""Fixtures of the tests of the whole product: one demo server for all of them."""
+"""
+Fixtures of the tests of the whole product; each is made once, and tests must leave it usable.
 
+| fixture      | what                                                                         |
+|--------------|------------------------------------------------------------------------------|
+| `server`     | a server with those demo algorithms that need no packages: no network needed  |
+| `registry`   | nothing; skips where no package registry can be reached                      |
+| `whole_demo` | a server with all demo algorithms, as the guide needs them                    |
+"""
+
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
+import uv
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from projects import without_requirements
 from running import RunningServer
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Start a server with the demo algorithms once; tests must leave it usable."""
-    home = tmp_path_factory.mktemp("server") / "home"
-    with RunningServer(home, "--demo") as running:
+    place = tmp_path_factory.mktemp("server")
+    examples = without_requirements(EXAMPLES, place / "examples")
+    with RunningServer(place / "home", "--demo", "--examples-dir", str(examples)) as running:
+        assert published(running) == "published", "\n".join(running.lines)
         yield running
+
+
+@pytest.fixture(scope="session")
+def registry() -> None:
+    # Without the cache: a package that lies there says nothing about the next one.
+    command = [uv.find_uv_bin(), "pip", "compile", "--quiet", "--no-cache", "-"]
+    try:
+        asked = subprocess.run(
+            command, input="algorithmia==2.0.5", capture_output=True, text=True, timeout=60
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip("no package registry answers within a minute")
+    if asked.returncode != 0:
+        pytest.skip(f"no package registry can be reached: {asked.stderr.strip()[-300:]}")
+
+
+@pytest.fixture(scope="session")
+def whole_demo(registry: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    home = tmp_path_factory.mktemp("whole_demo") / "home"
+    with RunningServer(home, "--demo") as running:
+        assert published(running) == "published", "\n".join(running.lines)
+        yield running
+
+
+def published(running: RunningServer) -> str:
+    """Return how far the demo algorithms are."""
+    found: str = httpx2.get(f"{running.api}/readyz").json()["demo"]
+    return found

@@ -1,6 +1,8 @@
-"""Algorithm projects made on the spot, and a catalog from which a server publishes them."""
+"""Algorithm projects, and catalogs from which a server publishes them."""
 
 import json
+import shutil
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,3 +51,31 @@ def write_examples(place: Path, sources: Mapping[str, str], requirements: str = 
         )
     (place / "catalog.toml").write_text("".join(entries), encoding="utf-8")
     return place
+
+
+def without_requirements(examples: Path, place: Path) -> Path:
+    """
+    Copy the examples whose projects need no packages, with a catalog of them.
+
+    Args:
+        examples: Projects and their catalog.
+        place: Directory to make.
+
+    Returns:
+        *place*, for `--examples-dir`.
+    """
+    shutil.copytree(examples, place)
+    head, *entries = (examples / "catalog.toml").read_text(encoding="utf-8").split("[[algorithm]]")
+    kept = [f"[[algorithm]]{entry}" for entry in entries if not _needs_packages(entry, examples)]
+    (place / "catalog.toml").write_text("".join((head, *kept)), encoding="utf-8")
+    return place
+
+
+def _needs_packages(entry: str, examples: Path) -> bool:
+    versions = tomllib.loads(f"[[algorithm]]{entry}")["algorithm"][0]["version"]
+    lines = [
+        line
+        for version in versions
+        for line in (examples / version["source"] / "requirements.txt").read_text().splitlines()
+    ]
+    return any(line.strip() and not line.startswith("#") for line in lines)

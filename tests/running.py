@@ -13,7 +13,8 @@ from typing import Any, Self
 import httpx2
 
 ALGORIUM = Path(sys.executable).with_name("algorium")
-START_TIMEOUT_S = 600
+START_TIMEOUT_S = 240
+"""Below pytest's own timeout: what the server said so far is then shown, not lost."""
 STOP_TIMEOUT_S = 60
 
 
@@ -26,10 +27,11 @@ class RunningServer:
         options: Further options of `serve`.
         prefix: A command that starts it, such as one that makes a namespace.
         env: Further environment variables.
+        port: Where to listen; 0 picks a free port.
 
     Attributes:
-        api: Base address, without a trailing slash.
-        key: The administrator's default key.
+        api: Base address, without a trailing slash; known from the `ready` line on.
+        lines: What it has said so far, on standard output and standard error.
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class RunningServer:
         *options: str,
         prefix: Sequence[str] = (),
         env: dict[str, str] | None = None,
+        port: int = 0,
     ) -> None:
         self.home = home
         self.prefix = prefix
         self.options = options
         self.env = env or {}
+        self.port = port
         self.process: subprocess.Popen[str] | None = None
         self.lines: list[str] = []
         self.api = ""
@@ -56,18 +60,17 @@ class RunningServer:
 
     def start(self) -> None:
         """Start and wait for the `ready` line."""
+        ready = self.launch()
+        if not ready.wait(START_TIMEOUT_S) or not self.api:
+            self.kill()
+            raise AssertionError("the server did not start:\n" + "\n".join(self.lines[-60:]))
+
+    def launch(self) -> threading.Event:
+        """Start; the event is set by the `ready` line, or by the end of the process."""
         self.lines = []
+        self.api = ""
         self.process = subprocess.Popen(
-            [
-                *self.prefix,
-                str(ALGORIUM),
-                "serve",
-                "--home",
-                str(self.home),
-                "--port",
-                "0",
-                *self.options,
-            ],
+            self.command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -76,10 +79,7 @@ class RunningServer:
         )
         ready = threading.Event()
         threading.Thread(target=self._read, args=(self.process, ready), daemon=True).start()
-        if not ready.wait(START_TIMEOUT_S) or not self.api:
-            self.process.kill()
-            self.process.wait()
-            raise AssertionError("the server did not start:\n" + "\n".join(self.lines[-60:]))
+        return ready
 
     def stop(self) -> int:
         """Send SIGTERM and return the exit status."""
@@ -88,6 +88,12 @@ class RunningServer:
     def kill(self) -> int:
         """Send SIGKILL to the server's own process only, as the kernel would."""
         return self._end(signal.SIGKILL)
+
+    @property
+    def command(self) -> list[str]:
+        """The command line that starts it."""
+        serve = [str(ALGORIUM), "serve", "--home", str(self.home), "--port", str(self.port)]
+        return [*self.prefix, *serve, *self.options]
 
     @property
     def pid(self) -> int:
@@ -115,9 +121,6 @@ class RunningServer:
             params=options,
             timeout=120,
         )
-
-    def _command(self) -> list[str]:
-        return [str(ALGORIUM), "serve", "--home", str(self.home), "--port", "0"]
 
     def _end(self, signum: int) -> int:
         process = self.process

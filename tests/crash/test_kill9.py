@@ -1,17 +1,17 @@
 """`kill -9` of the server in the middle of uploads and calls, again and again, on one home."""
 
 import hashlib
-import os
 import random
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 import pytest
+from processes import processes_with
 from projects import write_examples
 from running import RunningServer
+from waiting import wait_until
 
 ROUNDS = 4
 PROCESS_END_S = 10
@@ -111,7 +111,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_left_behind(
             thread.join(timeout=60)
 
         assert not [wrong for caller in callers for wrong in caller.wrong]
-        wait_until(lambda: not processes_of(home), timeout_s=PROCESS_END_S)
+        wait_until(lambda: not processes_with(str(home)), timeout_s=PROCESS_END_S)
         for uploader in uploaders:
             for name, digests in uploader.tried.items():
                 possible[name] = digests | (
@@ -124,7 +124,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_left_behind(
         after = server.call("crash/Called", "after")
         assert after.json()["result"] == "after", after.text
     assert server.stop() == 0
-    assert not processes_of(home)
+    assert not processes_with(str(home))
     assert not list((home / "blobs" / "incoming").glob("*"))
 
 
@@ -144,27 +144,3 @@ def check_files(
             assert digest in possible[name]
             promised[name] = digest  # an upload may have been committed without its answer
             possible[name] = {digest}
-
-
-def processes_of(home: Path) -> list[int]:
-    """List the processes whose command line or environment names *home*."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
-        try:
-            told = Path(f"/proc/{entry}/cmdline").read_bytes()
-            told += Path(f"/proc/{entry}/environ").read_bytes()
-        except OSError:
-            continue
-        if str(home).encode() in told:
-            found.append(int(entry))
-    return found
-
-
-def wait_until(condition: Callable[[], object], *, timeout_s: float) -> None:
-    """Wait for a condition, up to a deadline."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come about"
-        time.sleep(0.05)

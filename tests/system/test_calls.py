@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -147,8 +148,46 @@ class TestOutput:
     def test_an_unknown_output_is_refused(self, http: httpx2.Client) -> None:
         assert post(http, f"{HELLO}?output=maybe", b"x").json()["error"]["code"] == 6001
 
-    def test_the_request_id_is_in_a_header(self, http: httpx2.Client) -> None:
-        assert post(http, HELLO, b"x").headers["x-request-id"].startswith("req-")
+
+class TestRequestIds:
+    @pytest.mark.parametrize(
+        ("path", "body", "kind", "status"),
+        [
+            (HELLO, b"x", "text/plain", 200),
+            (SLEEP, b'"nonsense"', "application/json", 200),
+            (f"{SLEEP}?output=raw", b'"nonsense"', "application/json", 400),
+            (f"{HELLO}?timeout=soon", b"x", "text/plain", 400),
+            (HELLO, b"{", "application/json", 400),
+            (HELLO, b"x", "application/xml", 415),
+            (HELLO, b"x" * (10 * 1024 * 1024 + 1), "text/plain", 413),
+            ("/v1/algo/util/WhoopsWrongAlgo", b"x", "text/plain", 404),
+            ("/v1/web/algo/demo/Hello", b"x", "text/plain", 403),
+        ],
+    )
+    def test_every_answer_names_its_request(
+        self, http: httpx2.Client, path: str, body: bytes, kind: str, status: int
+    ) -> None:
+        answers = [post(http, path, body, kind) for _ in range(2)]
+
+        ids = [answer.headers["x-request-id"] for answer in answers]
+        assert [answer.status_code for answer in answers] == [status] * 2
+        assert all(re.fullmatch(r"req-[0-9a-f-]{36}", request_id) for request_id in ids)
+        assert ids[0] != ids[1]
+
+    def test_a_refusal_of_the_caller_names_it_too(self, server: RunningServer) -> None:
+        nobody = httpx2.post(server.api + HELLO, content=b"x")
+        other_verb = httpx2.get(
+            server.api + HELLO, headers={"Authorization": f"Simple {server.key}"}
+        )
+
+        assert (nobody.status_code, other_verb.status_code) == (401, 405)
+        assert nobody.headers["x-request-id"].startswith("req-")
+        assert other_verb.headers["x-request-id"].startswith("req-")
+
+    def test_a_void_call_tells_the_same_id_twice(self, http: httpx2.Client) -> None:
+        answer = post(http, f"{HELLO}?output=void", b"x")
+
+        assert answer.headers["x-request-id"] == answer.json()["request_id"]
 
 
 class TestPaths:
@@ -291,15 +330,6 @@ class TestDeadlines:
 
 
 class TestConcurrency:
-    def test_sleeping_calls_run_side_by_side(self, http: httpx2.Client) -> None:
-        def nap(_: int) -> httpx2.Response:
-            return post(http, SLEEP, b"1", "application/json")
-
-        with ThreadPoolExecutor(8) as threads:
-            answers = list(threads.map(nap, range(8)))
-
-        assert all("error" not in answer.json() for answer in answers)
-
     def test_the_eighty_first_call_of_an_account_is_refused(self, http: httpx2.Client) -> None:
         def nap(_: int) -> httpx2.Response:
             return post(http, f"{SLEEP}?timeout=20", b"2", "application/json")

@@ -1,17 +1,24 @@
 """Algorithms that misbehave get the right typed error in time, and the next call works."""
 
+import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from processes import processes_with
 from projects import write_examples
 from running import RunningServer
+from waiting import wait_until
 
 TIMEOUT_S = 5
 SLACK_S = 3
+
+SECRET = f"secret-{uuid.uuid4()}"
+"""In the environment of the server, where it is nobody else's business."""
 
 SOURCES = {
     "Loop": """
@@ -72,6 +79,20 @@ def apply(input):
     with open(input, "rb") as file:
         return file.read(100).decode("latin-1")
 """,
+    "ReadEnvironments": """
+import glob
+def apply(input):
+    if input == "well":
+        return "well"
+    told = []
+    for path in glob.glob("/proc/[0-9]*/environ"):
+        try:
+            with open(path, "rb") as file:
+                told.append(file.read().decode("latin-1"))
+        except OSError:
+            pass
+    return "".join(told)
+""",
     "LeaveSecret": """
 def apply(input):
     if input == "well":
@@ -127,15 +148,18 @@ def apply(input):
     return value
 """,
     "Daemon": """
-import os, time
+import os, sys
 def apply(input):
     if input == "well":
         return "well"
+    if input == "exit":
+        os._exit(7)
+    while input == "loop":
+        pass
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            while True:
-                time.sleep(1)
+            os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(600)", input])
         os._exit(0)
     return "left a daemon"
 """,
@@ -177,13 +201,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
     place = tmp_path_factory.mktemp("hostile")
     sources = {f"bad/{name}": source for name, source in SOURCES.items()}
     examples = write_examples(place / "examples", sources)
-    with RunningServer(
-        place / "home", "--demo", "--examples-dir", str(examples), *OPTIONS
-    ) as running:
+    options = ("--demo", "--examples-dir", str(examples))
+    with RunningServer(place / "home", *options, env={"SECRET": SECRET}) as running:
         yield running
 
-
-OPTIONS: tuple[str, ...] = ()
 
 Misbehave = Callable[..., dict[str, Any]]
 
@@ -244,15 +265,22 @@ def test_the_root_cannot_be_written(misbehave: Misbehave) -> None:
 
 @pytest.mark.parametrize(
     "path", ["/etc/shadow", "{home}/algorium.db", "{home}/credentials.json", "{home}/lock",
-             "/proc/1/environ", "/root/.bashrc", "/sys/kernel/notes"]
+             "/root/.bashrc", "/sys/kernel/notes"]
 )  # fmt: skip
 def test_what_is_not_its_own_cannot_be_read(
     hostile: RunningServer, misbehave: Misbehave, path: str
 ) -> None:
-    answer = misbehave("Read", path.format(home=hostile.home))
+    error = misbehave("Read", path.format(home=hostile.home))["error"]
 
-    assert answer.get("result") in (None, ""), answer
-    assert path.startswith("/proc") or answer["error"]["error_type"] == "AlgorithmError"
+    assert error["error_type"] == "AlgorithmError"
+    assert re.search("No such file|Permission denied", error["message"])
+
+
+def test_no_process_in_sight_tells_the_servers_secrets(misbehave: Misbehave) -> None:
+    told = misbehave("ReadEnvironments")["result"]
+
+    assert "PATH=" in told, "it sees at least its own"
+    assert SECRET not in told
 
 
 def test_another_slots_scratch_cannot_be_read(misbehave: Misbehave) -> None:
@@ -293,8 +321,18 @@ def test_imitating_the_protocol_convinces_nobody(misbehave: Misbehave) -> None:
     assert answer.get("result") == "truth" or answer["error"]["error_type"] == "SystemError"
 
 
-def test_a_daemon_does_not_outlive_its_slot(hostile: RunningServer, misbehave: Misbehave) -> None:
-    assert misbehave("Daemon")["result"] == "left a daemon"
+@pytest.mark.parametrize(("end", "error_type"), [("exit", "SystemExit"), ("loop", "TimeoutError")])
+def test_a_daemon_does_not_outlive_its_slot(
+    misbehave: Misbehave, end: str, error_type: str
+) -> None:
+    marker = f"daemon-{uuid.uuid4()}"
+    assert misbehave("Daemon", marker)["result"] == "left a daemon"
+    wait_until(lambda: processes_with(marker), timeout_s=10, what="the daemon runs")
+
+    ended = misbehave("Daemon", end)
+
+    assert ended["error"]["error_type"] == error_type
+    wait_until(lambda: not processes_with(marker), timeout_s=10, what="the daemon is gone")
 
 
 def test_the_host_cannot_be_reached(hostile: RunningServer, misbehave: Misbehave) -> None:

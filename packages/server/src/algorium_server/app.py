@@ -43,11 +43,12 @@ from algorium_server.engine.probe import HostReport
 from algorium_server.engine.sandbox import Level
 from algorium_server.jobs.worker import JobWorker
 from algorium_server.services import accounts
-from algorium_server.services.calls import JOB_KIND, CallService
+from algorium_server.services.calls import CallService
 from algorium_server.services.confining import SandboxedJobs
 from algorium_server.services.data import DataService
 from algorium_server.services.directory import Directory
 from algorium_server.services.publishing import Publishing
+from algorium_server.services.void_calls import JOB_KIND, VoidCalls
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database, sqlite_url
 from algorium_server.telemetry import configure, logger
@@ -148,15 +149,19 @@ async def _built(settings: Settings, state: _State) -> AsyncIterator[_Built]:
             builds_dir=home / "builds",
             environments_dir=home / "envs",
             end_session=data.end_session,
-            database=database,
-            wake=lambda: worker.wake(),  # noqa: PLW0108 - the worker is made of these calls
         )
-        worker = JobWorker(database, {JOB_KIND: calls.run_job}, concurrency=_VOID_CALLS_AT_ONCE)
+        void_calls = VoidCalls(
+            calls=calls,
+            database=database,
+            directory=directory,
+            wake=lambda: worker.wake(),  # noqa: PLW0108 - the worker runs these calls
+        )
+        worker = JobWorker(database, {JOB_KIND: void_calls.run}, concurrency=_VOID_CALLS_AT_ONCE)
         await worker.start()
         stack.push_async_callback(worker.stop, settings.shutdown_grace_s)
 
         router.app = build_router(
-            calls=CallFace(calls, credentials),
+            calls=CallFace(calls, void_calls, credentials),
             data=BytesFace(data, credentials),
             health=HealthFace(lambda: _readiness(state, host)),
         )

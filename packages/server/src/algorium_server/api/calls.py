@@ -4,12 +4,14 @@ Calls over HTTP: raw ASGI for `/v1/algo` and `/v1/web/algo`.
 Source: wire specification, "Calling algorithms"; quirks, rules 10 to 13.
 """
 
+import asyncio
+import uuid
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -20,17 +22,18 @@ from algorium_server.api.errors import header_text, send_error
 from algorium_server.api.http import (
     JSON,
     Disconnected,
-    Header,
     Receive,
     Scope,
     Send,
     boolean,
     cors_headers,
     encode_json,
+    header,
     parse_query,
     read_body,
     respond,
 )
+from algorium_server.api.protocol import CONNECTION_KEY
 from algorium_server.domain.calls import (
     CallFailure,
     CallInput,
@@ -53,9 +56,11 @@ from algorium_server.domain.errors import (
 )
 from algorium_server.domain.limits import CALL_INPUT_BYTES_MAX
 from algorium_server.services.calls import CallService, OpenCall
+from algorium_server.services.void_calls import VoidCalls
 
 _PREFIX: Final = b"/v1/algo"
 _WEB_PREFIX: Final = b"/v1/web/algo"
+_ON_DISCONNECT_HEADER: Final = b"algorium-on-disconnect"
 
 _PATHS_CACHED_MAX: Final = 4096
 """Callers use few references many times; what names no algorithm is not kept."""
@@ -76,12 +81,22 @@ _DEFAULT_OPTIONS: Final = CallOptions()
 _json = msgspec.json.Decoder(msgspec.Raw)
 
 
+class Answer(NamedTuple):
+    """An answer to a call; *message* goes into the header for readers of the status only."""
+
+    status: int
+    content_type: str
+    body: bytes
+    message: str = ""
+
+
 class CallFace:
     """
     The ASGI app of calls.
 
     Args:
-        calls: The use cases.
+        calls: Calls that are answered.
+        void_calls: Calls that are accepted only.
         credentials: Tells who asks.
         clock: Returns the present time, UTC-aware.
     """
@@ -89,11 +104,13 @@ class CallFace:
     def __init__(
         self,
         calls: CallService,
+        void_calls: VoidCalls,
         credentials: Credentials,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._calls = calls
+        self._void_calls = void_calls
         self._credentials = credentials
         self._clock = clock
 
@@ -105,46 +122,65 @@ class CallFace:
         if is_preflight:
             await respond(send, 204, headers=cors)
             return
+        request_id = f"req-{uuid.uuid4()}"
         try:
-            await self._call(scope, receive, send, is_web=is_web, headers=cors)
+            answer = await self._call(scope, receive, request_id, is_web=is_web)
         except Disconnected:
             return
         except AlgoriumError as error:
-            await send_error(scope, send, error, headers=cors)
+            await send_error(scope, send, error, request_id=request_id, headers=cors)
+            return
+        status, content_type, body, message = answer
+        if message:
+            cors = [*cors, (b"x-error-message", header_text(message))]
+        await respond(
+            send, status, body, content_type=content_type, headers=cors, request_id=request_id
+        )
 
     async def _call(
-        self, scope: Scope, receive: Receive, send: Send, *, is_web: bool, headers: list[Header]
-    ) -> None:
+        self, scope: Scope, receive: Receive, request_id: str, *, is_web: bool
+    ) -> Answer:
         principal = self._credentials.principal(scope)
         if scope["method"] != "POST":
             raise MethodNotAllowed("Method not allowed")
         ref = parse_path(scope["raw_path"])
         options = parse_options(parse_query(scope)) if scope["query_string"] else _DEFAULT_OPTIONS
-        call = self._calls.open(
-            principal, ref, options, web_origin=_origin_host(scope) if is_web else None
-        )
+        web_origin = _origin_host(scope) if is_web else None
+        call = self._calls.open(principal, ref, options, request_id, web_origin=web_origin)
         try:
             call_input = await _read_input(scope, receive)
-            request_id = call.request_id
             if options.output is Output.VOID:
-                await self._calls.accept(call, call_input, now=self._clock())
-                body = encode_json({"async": "void", "request_id": call.request_id})
-                await respond(send, 200, body, headers=headers, request_id=request_id)
-                return
-            outcome = await self._calls.run(call, call_input)
+                await self._void_calls.accept(call, call_input, now=self._clock())
+                return Answer(200, JSON, encode_json({"async": "void", "request_id": request_id}))
+            return render(await self._run(scope, call, call_input), call)
         finally:
             await self._calls.close(call)
-        status, content_type, body = render(outcome, call)
-        if status != 200 and isinstance(outcome, CallFailure):
-            headers = [*headers, (b"x-error-message", header_text(outcome.message))]
-        await respond(
-            send,
-            status,
-            body,
-            content_type=content_type,
-            headers=headers,
-            request_id=request_id,
-        )
+
+    async def _run(self, scope: Scope, call: OpenCall, call_input: CallInput) -> CallOutcome:
+        """Run the call; if its caller goes away, end it, unless the caller asked otherwise."""
+        connection = scope.get(CONNECTION_KEY)
+        if connection is None or _continues_alone(scope):
+            return await self._calls.run(call, call_input)
+        if connection.is_lost:
+            raise Disconnected
+        task = asyncio.current_task()
+        assert task is not None
+        is_lost = False
+
+        def give_up() -> None:
+            nonlocal is_lost
+            is_lost = True
+            task.cancel()
+
+        connection.on_lost = give_up
+        try:
+            return await self._calls.run(call, call_input)
+        except asyncio.CancelledError:
+            if is_lost and task.uncancel() == 0:
+                raise Disconnected from None
+            raise
+        finally:
+            connection.on_lost = None
 
 
 @lru_cache(maxsize=_PATHS_CACHED_MAX)
@@ -229,13 +265,13 @@ def _check(content_type: ContentType, body: bytes) -> None:
         raise InvalidInput(f"The text is not valid UTF-8: byte {error.start}") from None
 
 
-def render(outcome: CallOutcome, call: OpenCall) -> tuple[int, str, bytes]:
-    """Return status, content type and body for an outcome, as the caller asked for it."""
+def render(outcome: CallOutcome, call: OpenCall) -> Answer:
+    """Write an outcome as the caller asked for it."""
     if isinstance(outcome, CallFailure):
         return _render_failure(outcome, call)
     if call.options.output is Output.RAW:
-        return 200, _RAW_TYPES[outcome.content_type], outcome.body
-    return 200, JSON, _envelope(outcome, call)
+        return Answer(200, _RAW_TYPES[outcome.content_type], outcome.body)
+    return Answer(200, JSON, _envelope(outcome, call))
 
 
 def _envelope(outcome: CallSuccess, call: OpenCall) -> bytes:
@@ -265,7 +301,7 @@ def _envelope(outcome: CallSuccess, call: OpenCall) -> bytes:
     return b"".join((b'{"metadata":{', metadata, b'},"result":', result, b"}"))
 
 
-def _render_failure(outcome: CallFailure, call: OpenCall) -> tuple[int, str, bytes]:
+def _render_failure(outcome: CallFailure, call: OpenCall) -> Answer:
     error: dict[str, object] = {"message": outcome.message, "error_type": outcome.error_type}
     if outcome.stacktrace:
         error["stacktrace"] = error["stack_trace"] = outcome.stacktrace
@@ -273,7 +309,8 @@ def _render_failure(outcome: CallFailure, call: OpenCall) -> tuple[int, str, byt
     if outcome.stdout:
         metadata["stdout"] = outcome.stdout
     body = encode_json({"error": error, "metadata": metadata, "result": None})
-    return _failure_status(outcome, call), JSON, body
+    status = _failure_status(outcome, call)
+    return Answer(status, JSON, body, message=outcome.message if status != 200 else "")
 
 
 def _failure_status(outcome: CallFailure, call: OpenCall) -> int:
@@ -288,6 +325,13 @@ def _failure_status(outcome: CallFailure, call: OpenCall) -> int:
 def _duration(seconds: float) -> bytes:
     """Write a duration as JSON, above zero: an old client asserts that it is."""
     return b"%.6f" % max(seconds, 0.000001)
+
+
+def _continues_alone(scope: Scope) -> bool:
+    """Whether the caller wants the call to go on without them."""
+    if header(scope, _ON_DISCONNECT_HEADER) == b"continue":
+        return True
+    return bool(scope["query_string"]) and parse_query(scope).get("on_disconnect") == "continue"
 
 
 def _origin_host(scope: Scope) -> str:

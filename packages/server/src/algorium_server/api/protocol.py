@@ -1,5 +1,5 @@
 """
-The HTTP/1.1 connection: uvicorn's, with three corrections.
+The HTTP/1.1 connection: uvicorn's, with three corrections and an addition.
 
 - A request that is no HTTP gets a 400 as text before any application is asked; here it is the
   JSON that every other error is.
@@ -8,12 +8,15 @@ The HTTP/1.1 connection: uvicorn's, with three corrections.
 - Head and body of an answer are two writes and so two segments, on uvloop as on the standard loop;
   here they leave together. It saves the server a system call and the client a wake-up, and where
   something on the way delays acknowledgements, 40 ms per call.
+- An application can leave word what to do when the client goes away, which costs nothing while it
+  stays; waiting for uvicorn's message beside the work would cost a task per request.
 
 Source: wire specification, quirk 23.
 """
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -24,8 +27,21 @@ from algorium_server.domain.errors import InvalidRequest
 _BEYOND_ASCII: Final = re.compile(rb"[\x80-\xff]")
 
 
+CONNECTION_KEY: Final = "algorium.connection"
+"""Where the scope carries the connection, for `JsonProtocol.on_lost`."""
+
+
 class JsonProtocol(HttpToolsProtocol):
-    """Hand it to `uvicorn.Config(http=...)`."""
+    """
+    Hand it to `uvicorn.Config(http=...)`.
+
+    Attributes:
+        is_lost: The client has gone away.
+        on_lost: Called when that happens; set while somebody works on the client's request.
+    """
+
+    is_lost = False
+    on_lost: Callable[[], object] | None = None
 
     # True from the end of one request to the first byte of the next. Only there may bytes be
     # replaced: one more or less in a body, and the next request would begin in the wrong place.
@@ -44,10 +60,18 @@ class JsonProtocol(HttpToolsProtocol):
             data = line + newline + rest
         super().data_received(data)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the client is gone."""
+        super().connection_lost(exc)
+        self.is_lost = True
+        if self.on_lost is not None:
+            self.on_lost()
+
     def on_message_begin(self) -> None:
         """Note that a request begins."""
         self._is_between_requests = False
         super().on_message_begin()
+        self.scope[CONNECTION_KEY] = self  # type: ignore[typeddict-unknown-key]  # ours
 
     def on_message_complete(self) -> None:
         """Note that a request, body included, has ended."""

@@ -100,3 +100,7 @@ class RetryLater(Exception):
 
 class NotDelivered(RetryLater):
     """The work never reached what should have done it: no slot, no room in the queue, no host."""
+
+
+class JobFailed(Exception):
+    """A handler's word that the job came to its end, and that this end is a failure to note."""

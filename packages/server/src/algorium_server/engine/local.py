@@ -10,23 +10,22 @@ Source: runtime design, "Scheduling", "Failures".
 """
 
 import asyncio
-import itertools
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from algorium_runtime import frames
 from algorium_server.domain.calls import CallInput, CallOutcome, Timings
 from algorium_server.domain.errors import TooManyRequests, Unavailable
-from algorium_server.domain.limits import LOAD_TIMEOUT_S, QUEUE_CALLS_MAX, SLOT_IDLE_S
+from algorium_server.domain.limits import QUEUE_CALLS_MAX, SLOT_IDLE_S
 from algorium_server.engine import outcomes, scheduler
 from algorium_server.engine.host import SandboxHost
-from algorium_server.engine.listener import ListenerFactory, SlotListener
-from algorium_server.engine.program import Program, slot_spec
+from algorium_server.engine.listener import ListenerFactory
+from algorium_server.engine.program import Program
 from algorium_server.engine.slots import Flight, Slot, SlotEnded
+from algorium_server.engine.starting import LoadFailed, Starter
 from algorium_server.telemetry import logger
 
 _TICK_S: Final = 0.02
@@ -54,12 +53,6 @@ class EngineLimits:
     slots_max: int = 32
     slots_per_pool_max: int = 8
     idle_s: float = SLOT_IDLE_S
-
-
-class _LoadFailed(Exception):
-    def __init__(self, outcome: CallOutcome) -> None:
-        super().__init__("load failed")
-        self.outcome = outcome
 
 
 class _Waiter:
@@ -102,13 +95,11 @@ class LocalEngine:
     def __init__(
         self, host: SandboxHost, listeners: ListenerFactory, *, limits: EngineLimits
     ) -> None:
-        self._host = host
-        self._listeners = listeners
+        self._starter = Starter(host, listeners)
         self._limits = limits
         self._pools: dict[tuple[str, str], _Pool] = {}
-        self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._served: dict[Slot, SlotListener] = {}
+        self._killing: set[asyncio.Task[None]] = set()
         self._ticking = False
         self._sweeper: asyncio.Task[None] | None = None
         self._is_closing = False
@@ -126,12 +117,11 @@ class LocalEngine:
             for waiter in pool.waiting:
                 if not waiter.future.done():
                     waiter.future.set_exception(Unavailable("The server is shutting down."))
-            for slot in (*pool.idle, *pool.busy):
-                slot.kill(grace_s=0)
         for task in tuple(self._tasks):
             task.cancel()
-        kills = [s._killing for s in tuple(self._served) if s._killing]
-        await asyncio.gather(*kills, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        slots = [slot for pool in self._pools.values() for slot in (*pool.idle, *pool.busy)]
+        await asyncio.gather(*(slot.kill(grace_s=0) for slot in slots), *self._killing)
 
     async def call(self, program: Program, flight: Flight, call_input: CallInput) -> CallOutcome:
         """
@@ -150,7 +140,7 @@ class LocalEngine:
                 slot = await self._take(pool, flight, arrived)
         except TimeoutError:
             return outcomes.timed_out(Timings(queue_s=_since(arrived), load_s=0.0, run_s=0.0))
-        except _LoadFailed as failed:
+        except LoadFailed as failed:
             return failed.outcome
         try:
             return await self._run(pool, slot, flight, call_input, queue_s=_since(arrived))
@@ -173,6 +163,8 @@ class LocalEngine:
     ) -> CallOutcome:
         started = time.monotonic()
         remaining_s = flight.deadline_at - started
+        load_s = min(slot.load_s, queue_s)
+        slot.load_s, queue_s = 0.0, queue_s - load_s
         slot.flight = flight
         if flight.on_delivery is not None:
             flight.on_delivery()
@@ -184,11 +176,11 @@ class LocalEngine:
         except TimeoutError:
             slot.kill()
             return outcomes.timed_out(
-                Timings(queue_s=queue_s, load_s=0.0, run_s=_since(started)), slot.capture.end()
+                Timings(queue_s=queue_s, load_s=load_s, run_s=_since(started)), slot.capture.end()
             )
         except SlotEnded as end:
             ended = await slot.ended(end)
-            timings = Timings(queue_s=queue_s, load_s=0.0, run_s=_since(started))
+            timings = Timings(queue_s=queue_s, load_s=load_s, run_s=_since(started))
             return outcomes.of_end(ended, timings, slot.capture.end())
         except asyncio.CancelledError:
             slot.kill()
@@ -198,7 +190,7 @@ class LocalEngine:
             slot.flight = None
         run_s = _since(started)
         pool.run_s = scheduler.blend(pool.run_s, run_s) if pool.run_s else run_s
-        timings = Timings(queue_s=queue_s, load_s=0.0, run_s=run_s)
+        timings = Timings(queue_s=queue_s, load_s=load_s, run_s=run_s)
         try:
             return outcomes.of_frame(frame, timings, slot.capture.end())
         except frames.ProtocolError as error:
@@ -226,10 +218,9 @@ class LocalEngine:
     def _retire(self, pool: _Pool, slot: Slot) -> None:
         with suppress(ValueError):
             pool.idle.remove(slot)
-        listener = self._served.pop(slot, None)
-        if listener is not None:
-            listener.close()
-        self._track(slot.kill(grace_s=0))
+        killing = slot.kill(grace_s=0)
+        self._killing.add(killing)
+        killing.add_done_callback(self._killing.discard)
         self._grow(pool)
 
     # Waiting, growing
@@ -251,14 +242,17 @@ class LocalEngine:
         if len(pool.waiting) >= QUEUE_CALLS_MAX:
             raise TooManyRequests("Too many requests: the queue of this algorithm is full")
         if pool.last_failure is not None and scheduler.is_paused(pool.failed_at, now=arrived):
-            raise _LoadFailed(pool.last_failure)
+            raise LoadFailed(pool.last_failure)
         future: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        pool.waiting.append(_Waiter(future, arrived, flight))
+        waiter = _Waiter(future, arrived, flight)
+        pool.waiting.append(waiter)
         self._grow(pool)
         try:
             async with asyncio.timeout(flight.deadline_at - arrived):
                 return await future
         except BaseException:
+            with suppress(ValueError):  # handed a slot, or failed, at the same moment
+                pool.waiting.remove(waiter)
             if future.done() and not future.cancelled() and future.exception() is None:
                 self._release(pool, future.result())
             raise
@@ -307,25 +301,26 @@ class LocalEngine:
     # Starting
 
     async def _start(self, pool: _Pool, flight: Flight) -> None:
-        began = time.monotonic()
+        problem: Exception | None = None
+        slot: Slot | None = None
         try:
-            slot = await self._start_slot(pool, flight)
-        except _LoadFailed as failed:
-            pool.starting -= 1
+            slot = await self._starter.start(pool.program, flight)
+        except LoadFailed as failed:
             pool.failed_at.append(time.monotonic())
             pool.last_failure = failed.outcome
-            self._fail_waiting(pool, failed)
-        except Unavailable as error:
+            problem = failed
+        except Exception as error:  # whoever waits must hear of it, whatever it is
+            _log.warning("a slot did not start", program=pool.program.key, exc_info=error)
+            problem = error
+        finally:
             pool.starting -= 1
-            self._fail_waiting(pool, error)
-        except asyncio.CancelledError:
-            pool.starting -= 1
-            raise
-        else:
-            pool.start_s = scheduler.blend(pool.start_s, _since(began))
-            pool.starting -= 1
-            self._release(pool, slot)
-            self._grow(pool)
+        if slot is None:
+            self._fail_waiting(pool, problem or Unavailable("The slot did not start."))
+            return
+        pool.start_s = scheduler.blend(pool.start_s, slot.load_s)
+        slot.on_end = lambda ended: self._on_end(pool, ended)
+        self._release(pool, slot)
+        self._grow(pool)
 
     def _fail_waiting(self, pool: _Pool, error: Exception) -> None:
         """Without another slot to hope for, everybody who waits gets the same answer."""
@@ -335,56 +330,6 @@ class LocalEngine:
             waiter = pool.waiting.popleft()
             if not waiter.future.done():
                 waiter.future.set_exception(error)
-
-    async def _start_slot(self, pool: _Pool, flight: Flight) -> Slot:
-        began = time.monotonic()
-        process = await self._host.spawn(slot_spec(pool.program))
-        slot = Slot(process, number=next(self._numbers))
-        acting = flight.inside.acting
-        if acting is not None:
-            deadline_at = began + LOAD_TIMEOUT_S
-            loading = replace(acting, tree_id="", deadline_at=deadline_at, depth=1)
-            slot.load_principal = replace(flight.inside, acting=loading)
-        try:
-            if process.listener is not None:
-                self._served[slot] = await self._listeners.serve(
-                    process.listener, principal=slot.principal, path_prefix=process.api_path_prefix
-                )
-            await slot.connect()
-            frame = await slot.loaded(LOAD_TIMEOUT_S)
-        except TimeoutError:
-            raise self._not_loaded(pool, slot, outcomes.load_timed_out, began) from None
-        except SlotEnded as end:
-            ended = await slot.ended(end)
-            raise self._not_loaded(
-                pool, slot, lambda t, o: outcomes.of_end(ended, t, o), began
-            ) from end
-        except asyncio.CancelledError:
-            self._retire(pool, slot)
-            raise
-        if frame.type == frames.LOAD_ERROR:
-            raise self._not_loaded(pool, slot, lambda t, o: outcomes.of_frame(frame, t, o), began)
-        slot.load_principal = None
-        slot.capture.drain()
-        slot.on_end = lambda ended_slot: self._on_end(pool, ended_slot)
-        return slot
-
-    def _not_loaded(
-        self,
-        pool: _Pool,
-        slot: Slot,
-        outcome: Callable[[Timings, str], CallOutcome],
-        began: float,
-    ) -> _LoadFailed:
-        slot.capture.drain()
-        output = slot.capture.slot_log.text()
-        self._retire(pool, slot)
-        timings = Timings(queue_s=0.0, load_s=_since(began), run_s=0.0)
-        failed = _LoadFailed(outcome(timings, output))
-        _log.info(
-            "load failed", program=pool.program.key, outcome=failed.outcome.__class__.__name__
-        )
-        return failed
 
     def _on_end(self, pool: _Pool, slot: Slot) -> None:
         """An idle slot that ends by itself leaves the pool; a busy one is released by its call."""
@@ -396,23 +341,20 @@ class LocalEngine:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
-            now = time.monotonic()
-            for key, pool in tuple(self._pools.items()):
-                numbers = {
-                    slot.number
-                    for slot in scheduler.expired(
-                        (
-                            scheduler.IdleSlot(number=s.number, idle_since=s.idle_since)
-                            for s in pool.idle
-                        ),
-                        now=now,
-                        idle_s=self._limits.idle_s,
-                    )
-                }
-                for slot in [slot for slot in pool.idle if slot.number in numbers]:
-                    self._retire(pool, slot)
-                if not pool.slots and not pool.waiting and not pool.failed_at:
-                    del self._pools[key]
+            try:
+                self._sweep_once(time.monotonic())
+            except Exception as error:  # sweeping goes on, or idle slots would stay for ever
+                _log.error("sweeping slots failed; next try follows", exc_info=error)
+
+    def _sweep_once(self, now: float) -> None:
+        for key, pool in tuple(self._pools.items()):
+            idle = {slot.number: slot for slot in pool.idle}
+            seen = [scheduler.IdleSlot(number=n, idle_since=s.idle_since) for n, s in idle.items()]
+            for expired in scheduler.expired(seen, now=now, idle_s=self._limits.idle_s):
+                self._retire(pool, idle[expired.number])
+            is_paused = scheduler.is_paused(pool.failed_at, now=now)
+            if not pool.slots and not pool.waiting and not is_paused:
+                del self._pools[key]
 
     def _track(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)

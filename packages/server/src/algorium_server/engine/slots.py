@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -172,12 +172,22 @@ def _parse_header(data: bytearray) -> dict[str, Any]:
         raise frames.ProtocolError("a header is not a JSON object") from error
 
 
+class Closable(Protocol):
+    """Something that is closed once."""
+
+    def close(self) -> None:
+        """Close it; idempotent."""
+
+
 class Slot:
     """
     One warm process. Not safe for two calls at once: the pool hands it out to one at a time.
 
     Attributes:
         flight: The call in flight, None between calls.
+        load_principal: Who the algorithm acts as while it loads.
+        load_s: What starting and loading took, for the first call; 0 after it.
+        listener: The platform's API inside; closed with the slot.
         idle_since: Monotonic seconds of the end of the last call.
     """
 
@@ -187,6 +197,8 @@ class Slot:
         self.capture = Capture(process.stdout_fd, process.stderr_fd)
         self.flight: Flight | None = None
         self.load_principal: Principal | None = None
+        self.load_s = 0.0
+        self.listener: Closable | None = None
         self.idle_since = 0.0
         self.is_dead = False
         self.on_end: Callable[[Slot], None] = lambda _slot: None
@@ -259,6 +271,8 @@ class Slot:
     def kill(self, *, grace_s: float = CALL_KILL_GRACE_S) -> asyncio.Task[None]:
         """End the whole sandbox, in the background; idempotent."""
         self.is_dead = True
+        if self.listener is not None:
+            self.listener.close()
         if self._killing is None:
             self._killing = self._loop.create_task(self._kill(grace_s))
         return self._killing

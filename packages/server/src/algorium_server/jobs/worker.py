@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from algorium_server.domain.errors import AlgoriumError
-from algorium_server.domain.jobs import Job, RetryLater
+from algorium_server.domain.jobs import Job, JobFailed, RetryLater
 from algorium_server.domain.limits import (
     JOB_CANCEL_S,
     JOB_ERROR_CHARS_MAX,
@@ -215,6 +215,8 @@ class JobWorker:
                 return None
             case RetryLater() as refusal:
                 return after_not_delivered(job, refusal, now=now)
+            case JobFailed() as failed:
+                return GiveUp(reason=str(failed))
             case error:
                 _log.error("job %s (%s) failed", job.job_id, job.kind, exc_info=error)
                 return GiveUp(reason=_text_of(error))

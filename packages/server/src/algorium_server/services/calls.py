@@ -7,16 +7,11 @@ touches no database: whatever it needs is in the directory.
 Source: wire specification, "Calling algorithms"; runtime design, "Scheduling".
 """
 
-import asyncio
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
-
-import msgspec
 
 from algorium.wire.refs import AlgorithmRef
 from algorium_server.domain import access
@@ -37,21 +32,18 @@ from algorium_server.domain.errors import (
     Unavailable,
 )
 from algorium_server.domain.identity import ActingAlgorithm, Principal
-from algorium_server.domain.jobs import Job, NotDelivered
 from algorium_server.domain.limits import (
     CALL_OUTPUT_BYTES_MAX,
     CALLS_IN_FLIGHT_PER_ACCOUNT_MAX,
     CHILD_CALLS_PER_TREE_MAX,
-    VOID_CALLS_WAITING_PER_ACCOUNT_MAX,
 )
 from algorium_server.engine import outcomes
 from algorium_server.engine.program import Program
 from algorium_server.engine.slots import Flight
 from algorium_server.services.directory import Directory, Resolved
-from algorium_server.store import jobs as job_rows
-from algorium_server.store.database import Database
 
-JOB_KIND: Final = "call"
+_PROGRAMS_KEPT_MAX: Final = 10_000
+"""They are cheap to make again, and most versions are not called for days."""
 
 
 class Engine(Protocol):
@@ -72,6 +64,7 @@ class OpenCall:
         runs_as: As whom the algorithm acts; differs from *caller* under sudo.
         tree_id: Request id of the root call.
         is_root: No algorithm made this call.
+        is_counted: It takes part in the limits of open calls.
         deadline_at: Monotonic seconds.
         sees_stdout: The caller may see what the algorithm printed.
         sees_stacktrace: The caller may see the algorithm's source, and so its stack traces.
@@ -84,22 +77,10 @@ class OpenCall:
     options: CallOptions
     tree_id: str
     is_root: bool
+    is_counted: bool
     deadline_at: float
     sees_stdout: bool
     sees_stacktrace: bool
-
-
-class _VoidPayload(msgspec.Struct, frozen=True):
-    """A void call at rest, until a worker runs it."""
-
-    account_id: str
-    build_id: str
-    version_id: str
-    request_id: str
-    timeout_s: float
-    is_sudo: bool
-    content_type: str
-    body: bytes
 
 
 class CallService:
@@ -112,8 +93,6 @@ class CallService:
         builds_dir: Where checked-out trees of builds lie, by build id.
         environments_dir: Where environments lie, by key.
         end_session: Ends the session data of a call tree.
-        database: Keeps void calls until they have run.
-        wake: Tells the worker that a void call is waiting.
     """
 
     def __init__(
@@ -124,16 +103,12 @@ class CallService:
         builds_dir: Path,
         environments_dir: Path,
         end_session: Callable[[str], Awaitable[None]],
-        database: Database,
-        wake: Callable[[], None],
     ) -> None:
         self._directory = directory
         self._engine = engine
         self._builds_dir = builds_dir
         self._environments_dir = environments_dir
         self._end_session = end_session
-        self._database = database
-        self._wake = wake
         self._in_flight: dict[str, int] = {}
         self._children: dict[str, int] = {}
         self._programs: dict[str, Program] = {}
@@ -143,6 +118,7 @@ class CallService:
         principal: Principal,
         ref: AlgorithmRef,
         options: CallOptions,
+        request_id: str,
         *,
         web_origin: str | None = None,
     ) -> OpenCall:
@@ -153,6 +129,7 @@ class CallService:
             principal: Who calls.
             ref: What is called.
             options: How.
+            request_id: `req-` and a UUID, fresh.
             web_origin: Host of the calling page for calls from browsers, else None.
 
         Raises:
@@ -179,7 +156,6 @@ class CallService:
                 "Too many requests: concurrent session limit reached",
                 hint=f"At most {CALLS_IN_FLIGHT_PER_ACCOUNT_MAX} calls of one account may run.",
             )
-        request_id = f"req-{uuid.uuid4()}"
         deadline_at = time.monotonic() + options.timeout_s
         acting = principal.acting
         tree_id, is_root = request_id, True
@@ -194,23 +170,44 @@ class CallService:
             deadline_at = min(deadline_at, acting.deadline_at)
             self._children[tree_id] = children + 1
         self._in_flight[account_id] = in_flight + 1
-        is_owner_like = is_sudo or access.is_owner_like(principal, algorithm.owner_id)
-        return OpenCall(
+        return self._opened(
+            principal,
+            resolved,
+            options,
             request_id=request_id,
-            caller=principal,
-            runs_as=self._directory.principal_of(owner) if is_sudo else principal,
-            resolved=resolved,
-            options=options,
             tree_id=tree_id,
             is_root=is_root,
+            is_counted=True,
+            is_sudo=is_sudo,
             deadline_at=deadline_at,
-            sees_stdout=is_owner_like,
-            sees_stacktrace=is_sudo or access.may_see_source(principal, algorithm),
+        )
+
+    def resume(
+        self,
+        principal: Principal,
+        resolved: Resolved,
+        options: CallOptions,
+        *,
+        request_id: str,
+        is_sudo: bool,
+    ) -> OpenCall:
+        """Open a call that was admitted before: its time begins now, and it is not counted."""
+        return self._opened(
+            principal,
+            resolved,
+            options,
+            request_id=request_id,
+            tree_id=request_id,
+            is_root=True,
+            is_counted=False,
+            is_sudo=is_sudo,
+            deadline_at=time.monotonic() + options.timeout_s,
         )
 
     async def close(self, call: OpenCall) -> None:
         """Give back what `open` took; the root call also ends its session data."""
-        _give_back(self._in_flight, call.caller.account.account_id)
+        if call.is_counted:
+            _give_back(self._in_flight, call.caller.account.account_id)
         if call.is_root:
             self._children.pop(call.tree_id, None)
             await self._end_session(call.tree_id)
@@ -260,89 +257,40 @@ class CallService:
         outcome = await self._engine.call(self._program(resolved), flight, call_input)
         return _visible(outcome, call)
 
-    async def accept(self, call: OpenCall, call_input: CallInput, *, now: datetime) -> None:
-        """
-        Store an admitted void call durably; a worker runs it after this.
-
-        Raises:
-            TooManyRequests: The account has too many void calls waiting.
-        """
-        resolved = call.resolved
-        payload = _VoidPayload(
-            account_id=call.caller.account.account_id,
-            build_id=resolved.build.build_id,
-            version_id=resolved.version.version_id if resolved.version else "",
-            request_id=call.request_id,
-            timeout_s=call.options.timeout_s,
-            is_sudo=call.runs_as is not call.caller,
-            content_type=call_input.content_type.value,
-            body=call_input.body,
-        )
-        job = Job.new(
-            call.request_id,
-            JOB_KIND,
-            account_id=payload.account_id,
-            payload=msgspec.msgpack.encode(payload),
-            now=now,
-        )
-        async with self._database.transaction() as connection:
-            waiting = await job_rows.count_unfinished(connection, account_id=job.account_id)
-            if waiting >= VOID_CALLS_WAITING_PER_ACCOUNT_MAX:
-                raise TooManyRequests(f"Too many requests: {waiting} void calls are waiting to run")
-            await job_rows.enqueue(connection, job)
-        self._wake()
-
-    async def run_job(self, job: Job) -> None:
-        """
-        Run a stored void call; its output is discarded.
-
-        Raises:
-            RuntimeError: The call failed; the text is kept with the job.
-            NotDelivered: No slot has seen the call; it may be tried again.
-        """
-        payload = msgspec.msgpack.decode(job.payload, type=_VoidPayload)
-        account = self._directory.account(payload.account_id)
-        if account is None:
-            raise RuntimeError("the calling account no longer exists")
-        principal = Principal(account=account, roles=self._directory.roles_of(account.account_id))
-        resolved = self._directory.resolved_build(payload.build_id, version_id=payload.version_id)
-        if resolved is None:
-            raise RuntimeError("the algorithm no longer exists")
-        call = OpenCall(
-            request_id=payload.request_id,
+    def _opened(
+        self,
+        principal: Principal,
+        resolved: Resolved,
+        options: CallOptions,
+        *,
+        request_id: str,
+        tree_id: str,
+        is_root: bool,
+        is_counted: bool,
+        is_sudo: bool,
+        deadline_at: float,
+    ) -> OpenCall:
+        algorithm = resolved.algorithm
+        return OpenCall(
+            request_id=request_id,
             caller=principal,
-            runs_as=(
-                self._directory.principal_of(resolved.owner) if payload.is_sudo else principal
-            ),
+            runs_as=self._directory.principal_of(resolved.owner) if is_sudo else principal,
             resolved=resolved,
-            options=CallOptions(timeout_s=payload.timeout_s, output=Output.VOID),
-            tree_id=payload.request_id,
-            is_root=True,
-            deadline_at=time.monotonic() + payload.timeout_s,
-            sees_stdout=True,
-            sees_stacktrace=True,
+            options=options,
+            tree_id=tree_id,
+            is_root=is_root,
+            is_counted=is_counted,
+            deadline_at=deadline_at,
+            sees_stdout=is_sudo or access.is_owner_like(principal, algorithm.owner_id),
+            sees_stacktrace=is_sudo or access.may_see_source(principal, algorithm),
         )
-        delivery = asyncio.Event()
-        try:
-            outcome = await self.run(
-                call,
-                CallInput(content_type=ContentType(payload.content_type), body=payload.body),
-                on_delivery=delivery.set,
-            )
-        except (TooManyRequests, Unavailable, asyncio.CancelledError) as error:
-            if delivery.is_set():
-                raise
-            raise NotDelivered(str(error) or "the server is stopping") from error
-        finally:
-            self._children.pop(call.tree_id, None)
-            await self._end_session(call.tree_id)
-        if isinstance(outcome, CallFailure):
-            raise RuntimeError(f"{outcome.error_type}: {outcome.message}")
 
     def _program(self, resolved: Resolved) -> Program:
         build = resolved.build
         program = self._programs.get(build.build_id)
         if program is None:
+            if len(self._programs) >= _PROGRAMS_KEPT_MAX:
+                self._programs.clear()
             source_dir = self._builds_dir / build.build_id
             program = self._programs[build.build_id] = Program(
                 key=build.build_id,

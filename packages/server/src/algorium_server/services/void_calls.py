@@ -1,0 +1,127 @@
+"""
+Void calls: accepted now, run later by a worker, their output discarded.
+
+An accepted call is a row of the job table. It survives a restart of the server until its input
+has gone to a slot; from then on it is never sent again, whatever happens to it.
+
+Source: wire specification, "output=void".
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from algorium_server.domain.calls import CallFailure, CallInput, CallOptions, ContentType, Output
+from algorium_server.domain.errors import TooManyRequests, Unavailable
+from algorium_server.domain.jobs import Job, JobFailed, NotDelivered
+from algorium_server.domain.limits import VOID_CALLS_WAITING_PER_ACCOUNT_MAX
+from algorium_server.services.calls import CallService, OpenCall
+from algorium_server.services.directory import Directory
+from algorium_server.store import jobs as job_rows
+from algorium_server.store.database import Database
+
+JOB_KIND: Final = "call"
+
+
+class _Payload(msgspec.Struct, frozen=True):
+    """A void call at rest."""
+
+    account_id: str
+    build_id: str
+    version_id: str
+    timeout_s: float
+    is_sudo: bool
+    content_type: str
+    body: bytes
+
+
+class VoidCalls:
+    """
+    Use cases of void calls.
+
+    Args:
+        calls: Runs them.
+        database: Keeps them until they have run.
+        directory: Keys, algorithms and versions, in memory.
+        wake: Tells the worker that one is waiting.
+    """
+
+    def __init__(
+        self,
+        *,
+        calls: CallService,
+        database: Database,
+        directory: Directory,
+        wake: Callable[[], None],
+    ) -> None:
+        self._calls = calls
+        self._database = database
+        self._directory = directory
+        self._wake = wake
+
+    async def accept(self, call: OpenCall, call_input: CallInput, *, now: datetime) -> None:
+        """
+        Store an admitted call durably.
+
+        Raises:
+            TooManyRequests: The account has too many void calls waiting.
+        """
+        resolved = call.resolved
+        payload = _Payload(
+            account_id=call.caller.account.account_id,
+            build_id=resolved.build.build_id,
+            version_id=resolved.version.version_id if resolved.version else "",
+            timeout_s=call.options.timeout_s,
+            is_sudo=call.runs_as is not call.caller,
+            content_type=call_input.content_type.value,
+            body=call_input.body,
+        )
+        job = Job.new(
+            call.request_id,
+            JOB_KIND,
+            account_id=payload.account_id,
+            payload=msgspec.msgpack.encode(payload),
+            now=now,
+        )
+        async with self._database.transaction() as connection:
+            waiting = await job_rows.count_unfinished(connection, account_id=job.account_id)
+            if waiting >= VOID_CALLS_WAITING_PER_ACCOUNT_MAX:
+                raise TooManyRequests(f"Too many requests: {waiting} void calls are waiting to run")
+            await job_rows.enqueue(connection, job)
+        self._wake()
+
+    async def run(self, job: Job) -> None:
+        """
+        Run a stored call.
+
+        Raises:
+            JobFailed: The call failed; the reason is kept with the job.
+            NotDelivered: No slot has seen the call; it may be tried again.
+        """
+        payload = msgspec.msgpack.decode(job.payload, type=_Payload)
+        account = self._directory.account(payload.account_id)
+        resolved = self._directory.resolved_build(payload.build_id, version_id=payload.version_id)
+        if account is None or resolved is None:
+            raise JobFailed("the calling account or the algorithm no longer exists")
+        call = self._calls.resume(
+            self._directory.principal_of(account),
+            resolved,
+            CallOptions(timeout_s=payload.timeout_s, output=Output.VOID),
+            request_id=job.job_id,
+            is_sudo=payload.is_sudo,
+        )
+        call_input = CallInput(content_type=ContentType(payload.content_type), body=payload.body)
+        delivery = asyncio.Event()
+        try:
+            outcome = await self._calls.run(call, call_input, on_delivery=delivery.set)
+        except (TooManyRequests, Unavailable, asyncio.CancelledError) as error:
+            if delivery.is_set():
+                raise
+            raise NotDelivered(str(error) or "the server is stopping") from error
+        finally:
+            await self._calls.close(call)
+        if isinstance(outcome, CallFailure):
+            raise JobFailed(f"{outcome.error_type}: {outcome.message}")
