@@ -292,3 +292,36 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+NONSENSE = """
+import os, struct
+header = b"{}"
+os.write(3, struct.pack("<BBHIQ", 1, 2, 0, len(header), 4) + header + b"junk")
+def apply(input):
+    return "never"
+"""
+
+
+def test_nonsense_while_loading_costs_the_pool_no_place(run: Run) -> None:
+    async def scenario(site: Site) -> None:
+        nonsense = site.program("nonsense", NONSENSE)
+        for _ in range(2):
+            assert await site.call("1", program=nonsense) == "SystemError"
+        await site.settled(starting=0)
+        assert await site.call('"count"') == "1"
+
+    run(scenario, slots_max=1)
+
+
+def test_calls_that_time_out_in_line_leave_it(run: Run) -> None:
+    async def scenario(site: Site) -> None:
+        hanging = site.program("hanging", "import time\ntime.sleep(60)\ndef apply(i): ...\n")
+        answers = await asyncio.gather(
+            *(site.call("1", program=hanging, timeout_s=0.3) for _ in range(10))
+        )
+        assert answers == ["TimeoutError"] * 10
+        await asyncio.sleep(0.5)  # time in which slots would be started for nobody
+        assert site.engine.slots_in_use()["starting"] == 1
+
+    run(scenario)
