@@ -45,7 +45,8 @@ def registry() -> None:
     except subprocess.TimeoutExpired:
         pytest.skip("no package registry answers within a minute")
     if asked.returncode != 0:
-        pytest.skip(f"no package registry can be reached: {asked.stderr.strip()[-300:]}")
+        reason = " ".join(asked.stderr.split())[-200:]
+        pytest.skip(f"no package registry can be reached: {reason}")
 
 
 @pytest.fixture(scope="session")

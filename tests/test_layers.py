@@ -5,6 +5,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+from algorium import _flow
+from algorium_server.domain import limits
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -36,3 +39,8 @@ def test_the_runtime_needs_nothing_and_the_client_one_library():
 
     assert dependencies("runtime") == []
     assert [line.split(">")[0] for line in dependencies("client")] == ["httpx2"]
+
+
+def test_the_client_knows_how_long_the_server_lets_a_call_take():
+    assert _flow._CALL_TIMEOUT_S_DEFAULT == limits.CALL_TIMEOUT_S_DEFAULT
+    assert _flow._CALL_TIMEOUT_S_MAX == limits.CALL_TIMEOUT_S_MAX

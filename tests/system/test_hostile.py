@@ -38,15 +38,17 @@ def apply(input):
         time.sleep(1)
 """,
     "ForkBomb": """
-import os
+import os, time
 def apply(input):
     if input == "well":
         return "well"
-    while True:
+    for _ in range(10):  # 1024 of them, for a while: even a host without limits survives that
         try:
             os.fork()
         except OSError:
             pass
+    time.sleep(30)
+    os._exit(1)
 """,
     "EatMemory": """
 def apply(input):

@@ -150,5 +150,5 @@ def test_full_refuses_less(tmp_path: Path, reduced: RunningServer) -> None:
     assert done.returncode == 1
     first, *rest = done.stderr.splitlines()
     assert first.startswith("algorium: sandbox level full is not possible on this host. ")
-    assert "user namespaces" in first + " ".join(rest), "the remedy names what is missing"
+    assert "allow user namespaces" in first + " ".join(rest), "it names the remedy"
     assert "Traceback" not in done.stderr

@@ -65,20 +65,28 @@ class Worker:
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
-        self._decoder = frames.Decoder(header_len_max=1 << 16, body_len_max=1 << 26)
-        self._frames: list[frames.Frame] = []
 
     def read(self) -> frames.Frame | None:
         """Return the next frame, or None at the end of the stream."""
-        while not self._frames:
+        head = self._receive(frames.PREFIX.size)
+        if not head:
+            return None
+        prefix = frames.decode_prefix(head, header_len_max=1 << 16, body_len_max=1 << 26)
+        header = frames.decode_header(self._receive(prefix.header_len))
+        return frames.Frame(prefix.type, header, self._receive(prefix.body_len))
+
+    def _receive(self, length: int) -> bytes:
+        """Return exactly *length* bytes, or what is left at the end of the stream."""
+        data = bytearray()
+        while len(data) < length:
             try:
-                data = self.socket.recv(1 << 20)
+                chunk = self.socket.recv(length - len(data))
             except ConnectionResetError:
-                data = b""
-            if not data:
-                return None
-            self._frames = self._decoder.feed(data)
-        return self._frames.pop(0)
+                break
+            if not chunk:
+                break
+            data += chunk
+        return bytes(data)
 
     def ready(self) -> "Worker":
         frame = self.read()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from algorium_server.engine.host import ExitStatus, SandboxHost, SandboxProcess
-from algorium_server.engine.sandbox import Mechanism, Mount, SandboxLimits, SandboxSpec
+from algorium_server.engine.host import SandboxHost
+from algorium_server.engine.sandbox import ExitStatus, Mechanism, Mount, SandboxLimits, SandboxSpec
 
 MIB = 1024 * 1024
 LIMITS = SandboxLimits(memory_bytes=256 * MIB, processes=64, open_files=256, tmp_bytes=16 * MIB)
@@ -47,9 +47,14 @@ class Outcome:
 class Stage:
     """A running host, driven from plain tests."""
 
-    def __init__(self, runner: asyncio.Runner, host: SandboxHost) -> None:
+    def __init__(self, runner: asyncio.Runner, host: SandboxHost, state_dir: Path) -> None:
         self.runner = runner
         self.host = host
+        self.state_dir = state_dir
+
+    def supervisor(self) -> int:
+        """Find the supervisor's process; its sandboxes name the same directory, but came later."""
+        return min(processes_with(str(self.state_dir)))
 
     def run(self, spec: SandboxSpec | str, *, timeout_s: float = 20.0) -> Outcome:
         """Run a program to its end."""
@@ -66,16 +71,7 @@ class Stage:
             return Outcome(status=status, stdout=stdout.decode(), stderr=stderr.decode())
         finally:
             await process.kill(0)
-            close(process)
-
-
-def close(process: SandboxProcess) -> None:
-    """Close what the receiver of a process owns."""
-    os.close(process.stdout_fd)
-    os.close(process.stderr_fd)
-    for each in (process.socket, process.listener):
-        if each is not None:
-            each.close()
+            process.close()
 
 
 async def read_all(fd: int) -> bytes:

@@ -35,6 +35,9 @@ The tree of exceptions, over the table of codes (`algorium.wire.codes`).
         ├── AlgorithmTimeout          `TimeoutError` on the wire
         ├── AlgorithmSystemError      `SystemError` on the wire
         └── AlgorithmExit             `SystemExit` on the wire
+
+One module, though a long one: the tree, its classes and the choice of a class are one subject,
+and most of it is a line or two for each class.
 """
 
 from typing import ClassVar

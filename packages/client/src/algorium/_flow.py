@@ -43,7 +43,8 @@ Output: TypeAlias = Literal["default", "raw", "void"]
 
 _CALL_TIMEOUT_S_DEFAULT: Final = 300.0
 _CALL_TIMEOUT_S_MAX: Final = 3000.0
-"""The server clamps to this; waiting longer would be in vain."""
+"""What the server grants, unasked and at most; waiting longer would be in vain. A test holds the
+two to the server's own limits."""
 
 _RAW_TYPES: Final = {
     "text/plain": "text",

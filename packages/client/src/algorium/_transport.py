@@ -35,9 +35,10 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_S_MAX: Final = 10.0
 """A server that does not even accept a connection by then is down."""
 
-_KEEPALIVE_S: Final = 4.0
-"""Below the 5 s after which uvicorn closes idle connections: we must be the ones to let go, or a
-call that cannot be repeated is sent into a closing connection."""
+_KEEPALIVE_S: Final = 30.0
+"""Half of what our servers and usual proxies leave an idle connection: 60 s inside algorithms and
+on load balancers, 75 s outside. We must be the ones to let go, or a call that cannot be repeated
+is sent into a closing connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,11 @@ The command `algo`: call algorithms, look after files.
 
 Exit codes: 0 done, 1 the job failed, 2 wrong usage. Results go to standard output, everything said
 about them to standard error.
+
+Longer than most modules because the signatures and docstrings of the commands are what `--help`
+prints; how results look is in `_rendering.py`.
 """
 
-import base64
-import dataclasses
 import json
 import os
 import re
@@ -23,12 +24,13 @@ except ImportError:  # an optional extra
     raise SystemExit("error: algo needs more packages\nhint: pip install 'algorium[cli]'") from None
 
 from algorium._errors import AlgorithmError, AlgoriumError
+from algorium._rendering import details, entry_json, entry_line, is_text, result_bytes
 from algorium.wire.bodies import DataAcl, ReadAcl
 from algorium.wire.refs import RefSyntaxError
 from algorium.wire.uris import DataUri, UriSyntaxError
 
 if TYPE_CHECKING:
-    from algorium import AlgoResponse, Algorium, DataDirectory, DataFile
+    from algorium import Algorium, DataDirectory, DataFile
 
 _REMOTE: Final = re.compile(r"[A-Za-z0-9]+(\+[^:/]*)?:/")
 
@@ -137,8 +139,9 @@ def run(
                 _note(error.stacktrace.rstrip())
             raise
     if debug:
-        _show_details(response)
-    _write(_rendered(response, raw=raw, as_json=as_json), output)
+        _note(details(response))
+    is_tty = sys.stdout.isatty()
+    _write(result_bytes(response, is_raw=raw, is_json=as_json, is_for_people=is_tty), output)
 
 
 @app.command
@@ -165,10 +168,10 @@ def ls(
     with (server or Server()).connect() as client:
         entries = _entries(client, uri)
         if as_json:
-            _print(json.dumps([_entry_json(entry) for entry in entries], ensure_ascii=False))
+            _print(json.dumps([entry_json(entry) for entry in entries], ensure_ascii=False))
             return
         for entry in entries:
-            _print(_entry_line(entry, long=long))
+            _print(entry_line(entry, is_long=long))
 
 
 @app.command
@@ -328,7 +331,7 @@ def _call_input(
             told = f"unknown option {stdin}" if is_option else f"the input goes with -d {stdin!r}"
             raise UsageError(told)
         content = sys.stdin.buffer.read()
-        return _as_text(content) if _is_text(content) else content
+        return _as_text(content) if is_text(content) else content
     if data is not None:
         return data
     if json_data is not None:
@@ -337,17 +340,9 @@ def _call_input(
         return binary_file.read_bytes()
     assert file is not None
     content = file.read_bytes()
-    if not _is_text(content):
+    if not is_text(content):
         raise UsageError(f"{file} is not UTF-8 text; send it as bytes with -b")
     return _as_json(_as_text(content)) if file.suffix == ".json" else _as_text(content)
-
-
-def _is_text(content: bytes) -> bool:
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _as_text(content: bytes) -> str:
@@ -361,50 +356,6 @@ def _as_json(text: str) -> Any:
         raise UsageError(f"the input is not JSON: {error}") from error
 
 
-def _show_details(response: "AlgoResponse") -> None:
-    metadata = response.metadata
-    if metadata.stdout:
-        _note(metadata.stdout.rstrip("\n"))
-    times = {"duration": metadata.duration, **metadata.timing}
-    told = [f"{name} {seconds:.4f} s" for name, seconds in times.items() if seconds is not None]
-    if metadata.request_id:
-        told.append(f"request {metadata.request_id}")
-    _note(", ".join(told))
-
-
-def _rendered(response: "AlgoResponse", *, raw: bool, as_json: bool) -> bytes:
-    result = response.result
-    if response.metadata.content_type == "void" and not as_json:
-        return b""
-    if as_json:
-        metadata = {k: v for k, v in dataclasses.asdict(response.metadata).items() if v}
-        shown = base64.b64encode(result).decode() if isinstance(result, bytes) else result
-        return _json_text({"metadata": metadata, "result": shown}, raw=raw)
-    if isinstance(result, bytes):
-        return result
-    if isinstance(result, str):
-        return result.encode() if raw else f"{result}\n".encode()
-    return _json_text(result, raw=raw)
-
-
-def _json_text(value: Any, *, raw: bool) -> bytes:
-    """Return JSON, indented where a person reads it."""
-    if raw:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    indent = 2 if sys.stdout.isatty() else None
-    return f"{json.dumps(value, ensure_ascii=False, indent=indent)}\n".encode()
-
-
-def _write(content: bytes, output: Path | None) -> None:
-    if output is not None:
-        output.write_bytes(content)
-        return
-    if sys.stdout.isatty() and not _is_text(content):
-        raise UsageError(f"the result is {len(content)} bytes of no text; save it with -o FILE")
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
-
-
 def _entries(client: "Algorium", uri: str) -> "Iterator[DataFile | DataDirectory]":
     """Yield what is in a directory, or the file itself if it is one."""
     place = DataUri.parse(uri)
@@ -412,24 +363,6 @@ def _entries(client: "Algorium", uri: str) -> "Iterator[DataFile | DataDirectory
         yield from (file for file in client.dir(place.parent).files() if file.name == place.name)
     else:
         yield from client.dir(place).list()
-
-
-def _entry_json(entry: "DataFile | DataDirectory") -> dict[str, Any]:
-    known: dict[str, Any] = {"name": entry.name, "uri": str(entry.uri)}
-    modified_at = getattr(entry, "modified_at", None)
-    if modified_at is None:
-        return {"type": "directory", **known}
-    size_bytes = getattr(entry, "size_bytes", None)
-    return {"type": "file", **known, "size": size_bytes, "modified_at": modified_at.isoformat()}
-
-
-def _entry_line(entry: "DataFile | DataDirectory", *, long: bool) -> str:
-    modified_at = getattr(entry, "modified_at", None)
-    if modified_at is None:
-        return f"{'-':>19}  {'-':>12}  {entry.name}/" if long else f"{entry.name}/"
-    if not long:
-        return entry.name
-    return f"{modified_at:%Y-%m-%d %H:%M:%S}  {getattr(entry, 'size_bytes', 0):>12}  {entry.name}"
 
 
 def _download(file: "DataFile", target: str) -> None:
@@ -452,6 +385,16 @@ def _target_uri(source: str, target: str) -> DataUri:
         raise UsageError(f"{target} is a directory; name a file in it")
     name = DataUri.parse(source).name if _REMOTE.match(source) else Path(source).name
     return uri.child(name)
+
+
+def _write(content: bytes, output: Path | None) -> None:
+    if output is not None:
+        output.write_bytes(content)
+        return
+    if sys.stdout.isatty() and not is_text(content):
+        raise UsageError(f"the result is {len(content)} bytes of no text; save it with -o FILE")
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
 
 
 def _print(line: str) -> None:

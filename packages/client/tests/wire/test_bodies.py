@@ -19,6 +19,14 @@ from algorium.wire.bodies import (
 @pytest.mark.parametrize("acl", list(ReadAcl))
 def test_access_lists_survive_the_way_there_and_back(acl: ReadAcl) -> None:
     assert DataAcl.from_json(DataAcl.from_read(acl).to_json()) == DataAcl(read=acl)
+    assert ReadAcl.of_entries(acl.entries) is acl
+
+
+@pytest.mark.parametrize("acl", list(ReadAcl))
+def test_the_list_is_the_callers_own(acl: ReadAcl) -> None:
+    acl.entries.append("user://mallory")
+
+    assert ReadAcl.of_entries(acl.entries) is acl
 
 
 @pytest.mark.parametrize("value", [None, [], {}, {"read": None}, {"read": ["user://ada"]}])

@@ -95,6 +95,17 @@ def test_a_uri_is_valid_from_birth(fields):
 
 
 @given(uris)
+def test_the_root_of_a_source_is_found_by_its_name(uri):
+    assert DataUri.root_of(uri.connector) == uri.at(())
+
+
+@pytest.mark.parametrize("connector", ["", "ftp", "data+x", "s3+", "s3+a+b", "s3+a.b", "s3:"])
+def test_other_names_are_no_source(connector):
+    with pytest.raises(UriSyntaxError):
+        DataUri.root_of(connector)
+
+
+@given(uris)
 def test_the_normal_form_reads_back_as_the_same_uri(uri):
     assert DataUri.parse(str(uri)) == uri
 

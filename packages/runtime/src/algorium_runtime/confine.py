@@ -51,7 +51,7 @@ READY_MESSAGE = b"R"
 ERROR_MESSAGE = b"E"
 _ERROR_BYTES_MAX = 4000
 
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 _PR_SET_SECCOMP = 22
 _PR_CAPBSET_DROP = 24
 _PR_SET_SECUREBITS = 28
@@ -79,11 +79,6 @@ _RIGHTS_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _RIGHTS_READ = _EXECUTE | _READ_FILE | _READ_DIR
 _BIND_TCP, _CONNECT_TCP = 1 << 0, 1 << 1
 _SCOPE_ABSTRACT_SOCKETS, _SCOPE_SIGNALS = 1 << 0, 1 << 1
-
-ABI_WITH_TCP = 4
-"""Since Linux 6.7 Landlock can rule TCP."""
-ABI_WITH_SCOPES = 6
-"""Since Linux 6.12 it can keep signals and abstract sockets inside."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -193,7 +188,7 @@ def _become_user(uid: int | None) -> None:
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     # a changed user clears it, so it is set here rather than by the parent
-    prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+    prctl(PR_SET_PDEATHSIG, _SIGKILL)
 
 
 def _copy_tree(source: str, target: str) -> None:
@@ -243,6 +238,7 @@ def _close_landlock(
     read: list[str],
     write: list[str],
     connect_ports: list[int] | None,
+    has_scopes: bool,
 ) -> None:
     """
     Let this process and its descendants touch only the named paths and ports.
@@ -253,21 +249,21 @@ def _close_landlock(
         write: Everything but devices may be done below.
         connect_ports: The only TCP ports that can be reached, and none to listen on;
             None leaves TCP alone.
+        has_scopes: Whether signals and abstract sockets are kept inside.
     """
     known = (1 << {1: 13, 2: 14, 3: 15, 4: 15}.get(abi, 16)) - 1
-    rules_tcp = connect_ports is not None and abi >= ABI_WITH_TCP
     attr = _RulesetAttr(
         known,
-        _BIND_TCP | _CONNECT_TCP if rules_tcp else 0,
-        _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if abi >= ABI_WITH_SCOPES else 0,
+        0 if connect_ports is None else _BIND_TCP | _CONNECT_TCP,
+        _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if has_scopes else 0,
     )
-    size = 24 if abi >= ABI_WITH_SCOPES else 16 if abi >= ABI_WITH_TCP else 8
+    size = 24 if has_scopes else 8 if connect_ports is None else 16  # older kernels want it short
     ruleset = _syscall(_LANDLOCK_CREATE_RULESET, ctypes.byref(attr), size, 0)
     for path in read:
         _allow_path(ruleset, path, known & _RIGHTS_READ)
     for path in write:
         _allow_path(ruleset, path, known & ~(_MAKE_CHAR | _MAKE_BLOCK))
-    for port in connect_ports or () if rules_tcp else ():
+    for port in connect_ports or ():
         rule = _NetPortAttr(_CONNECT_TCP, port)
         _syscall(_LANDLOCK_ADD_RULE, ruleset, _RULE_NET_PORT, ctypes.byref(rule), 0)
     _syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from typing import Any
@@ -13,8 +12,6 @@ BODY_BYTES_MAX = 64 * 1024 * 1024
 """Inputs are limited far below this; it only keeps a broken stream from taking all memory."""
 SMALL_BODY_BYTES_MAX = 64 * 1024
 """Up to here copying the body behind its header is cheaper than handing the system two pieces."""
-SEND_BUFFER_BYTES = 2 * 1024 * 1024
-"""Lets most results leave in one go; the system may grant less."""
 
 
 class Connection:
@@ -29,8 +26,6 @@ class Connection:
         os.set_inheritable(descriptor, False)
         self._socket = socket.socket(fileno=descriptor)
         self._socket.setblocking(True)
-        with contextlib.suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._owner_pid = os.getpid()
         os.register_at_fork(after_in_child=self._socket.close)
 

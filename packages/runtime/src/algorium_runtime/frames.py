@@ -11,18 +11,21 @@ A frame is a 16-byte little-endian prefix, a JSON header and a raw body:
     CALL        platform  id, content_type, remaining_ms        the input's bytes
     RESULT      worker    id, content_type, run_s               the result's bytes
     ERROR       worker    id, kind (algorithm | input), run_s   a failure
-    SHUTDOWN    platform  -                                     -
 
 A failure is a JSON object of `message`, `error_type` (as the author gave it, or null) and
 `stacktrace`. Content types are json and text (both UTF-8) and binary; a result may also be void.
 
 A worker sends READY or LOAD_ERROR once, then answers each CALL with one RESULT or one ERROR before
-it reads the next. The end of the stream means the same as SHUTDOWN.
+it reads the next. The end of the stream tells it to leave.
 
 The platform does not trust a worker: limits are checked on the prefix, before anything is stored,
 and whatever breaks the form is a `ProtocolError`, after which the stream is useless.
 
-Source: runtime design, "Slot protocol".
+The two ends cut the stream as it suits them: the worker blocks for each part of a frame, the
+platform takes what arrives. What the parts mean is decided here alone.
+
+Source: runtime design, "Slot protocol". Its `SHUTDOWN` is left out: a platform that died could not
+send it, so the end of the stream has to mean it anyway.
 """
 
 from __future__ import annotations
@@ -40,7 +43,6 @@ LOAD_ERROR = 2
 CALL = 3
 RESULT = 4
 ERROR = 5
-SHUTDOWN = 6
 
 HEADER_BYTES_MAX = 64 * 1024
 """A header holds a handful of short values; more means that the stream is out of step."""
@@ -100,7 +102,7 @@ def decode_prefix(data: bytes, *, header_len_max: int, body_len_max: int) -> Pre
         raise ProtocolError(f"a frame begins with {PREFIX.size} bytes, not {len(data)}") from None
     if version != VERSION:
         raise ProtocolError(f"frame version {version} is not {VERSION}")
-    if not READY <= frame_type <= SHUTDOWN:
+    if not READY <= frame_type <= ERROR:
         raise ProtocolError(f"unknown frame type {frame_type}")
     if flags:
         raise ProtocolError(f"unknown frame flags {flags:#x}")
@@ -127,61 +129,6 @@ def decode_header(data: bytes) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise ProtocolError(f"frame header is a {type(header).__name__}, not an object")
     return header
-
-
-class Decoder:
-    """
-    Cuts a stream of bytes into frames, however the bytes arrive.
-
-    Memory stays below the two limits plus what one `feed` brings.
-    """
-
-    def __init__(self, *, header_len_max: int, body_len_max: int) -> None:
-        self._header_len_max = header_len_max
-        self._body_len_max = body_len_max
-        self._buffer = bytearray()
-        self._prefix: Prefix | None = None
-        self._is_broken = False
-
-    def feed(self, data: bytes) -> list[Frame]:
-        """
-        Take the next bytes of the stream and return the frames they complete.
-
-        Raises:
-            ProtocolError: The stream is broken; so is every later call.
-        """
-        if self._is_broken:
-            raise ProtocolError("the stream broke before")
-        self._buffer += data
-        frames = []
-        try:
-            while (frame := self._next()) is not None:
-                frames.append(frame)
-        except ProtocolError:
-            self._is_broken = True
-            raise
-        return frames
-
-    def _next(self) -> Frame | None:
-        if self._prefix is None:
-            if len(self._buffer) < PREFIX.size:
-                return None
-            self._prefix = decode_prefix(
-                bytes(self._buffer[: PREFIX.size]),
-                header_len_max=self._header_len_max,
-                body_len_max=self._body_len_max,
-            )
-        frame_type, header_len, body_len = self._prefix
-        body_start = PREFIX.size + header_len
-        end = body_start + body_len
-        if len(self._buffer) < end:
-            return None
-        header = decode_header(bytes(self._buffer[PREFIX.size : body_start]))
-        with memoryview(self._buffer) as view:
-            body = bytes(view[body_start:end])
-        del self._buffer[:end]
-        self._prefix = None
-        return Frame(frame_type, header, body)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -150,7 +150,7 @@ def _loaded(step: Callable[[], T], connection: Connection, flush: Callable[[], N
 def _answer_calls(connection: Connection, apply: Apply, flush: Callable[[], None]) -> None:
     while True:
         frame = connection.receive()
-        if frame is None or frame.type == frames.SHUTDOWN:
+        if frame is None:
             return
         if frame.type != frames.CALL:
             raise frames.ProtocolError(f"a worker expects calls, not frame type {frame.type}")

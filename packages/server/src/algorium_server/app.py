@@ -7,20 +7,15 @@ Stop (SIGTERM, SIGINT): no new connections, calls in flight get their grace, the
 """
 
 import asyncio
-import fcntl
-import json
-import os
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import uvicorn
 import uvloop
 
 from algorium_server.api.bytes import BytesFace
@@ -28,19 +23,18 @@ from algorium_server.api.calls import CallFace
 from algorium_server.api.credentials import Credentials
 from algorium_server.api.health import HealthFace, Readiness
 from algorium_server.api.http import AsgiApp, Receive, Scope, Send
-from algorium_server.api.protocol import JsonProtocol
 from algorium_server.api.router import build_router
+from algorium_server.api.slots import SlotApi
 from algorium_server.build.builder import Builder
 from algorium_server.build.environments import Environments
 from algorium_server.build.repositories import Repositories
 from algorium_server.data.blobs import BlobStore
-from algorium_server.domain.errors import AlgoriumError, Unavailable
-from algorium_server.domain.limits import BLOB_GRACE_S
+from algorium_server.domain.errors import Unavailable
 from algorium_server.engine.host import SandboxHost
-from algorium_server.engine.listener import ListenerFactory
 from algorium_server.engine.local import EngineLimits, LocalEngine
 from algorium_server.engine.probe import HostReport
 from algorium_server.engine.sandbox import Level
+from algorium_server.home import locked, write_endpoint
 from algorium_server.jobs.worker import JobWorker
 from algorium_server.services import accounts
 from algorium_server.services.calls import CallService
@@ -49,13 +43,10 @@ from algorium_server.services.data import DataService
 from algorium_server.services.directory import Directory
 from algorium_server.services.publishing import Publishing
 from algorium_server.services.void_calls import JOB_KIND, VoidCalls
+from algorium_server.serving import address_of, listen, serving
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database, sqlite_url
 from algorium_server.telemetry import configure, logger
-
-_BACKLOG: Final = 2048
-_SWEEP_EVERY_S: Final = 3600.0
-_VOID_CALLS_AT_ONCE: Final = 16
 
 _log = logger(__name__)
 
@@ -88,12 +79,13 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        stack.enter_context(_locked(settings.home))
-        listening = _listen(settings.host, settings.port)
-        api = settings.public_url.rstrip("/") or _address(settings.host, listening)
+        stack.enter_context(locked(settings.home))
+        listening = listen(settings.host, settings.port)
+        api = settings.public_url.rstrip("/") or address_of(settings.host, listening)
         state = _State(demo="building" if settings.demo else "")
         built = await stack.enter_async_context(_built(settings, state))
-        await stack.enter_async_context(_http(built.router, listening, settings))
+        grace_s = settings.shutdown_grace_s
+        await stack.enter_async_context(serving(built.router, listening, grace_s=grace_s))
         if settings.demo:
             await _until(stopping, _publish_demo(built, settings, state))
         if not stopping.is_set():
@@ -101,7 +93,7 @@ async def _serve(settings: Settings) -> int:
             state.is_ready = True
             await stopping.wait()
         state.is_ready = False
-        _log.info("stopping", grace_s=settings.shutdown_grace_s)
+        _log.info("stopping", grace_s=grace_s)
     return 0
 
 
@@ -109,7 +101,6 @@ async def _serve(settings: Settings) -> int:
 class _Built:
     router: AsgiApp
     host: SandboxHost
-    database: Database
     directory: Directory
     publishing: Publishing
     new_credentials: accounts.AdministratorCredentials | None
@@ -133,16 +124,8 @@ async def _built(settings: Settings, state: _State) -> AsyncIterator[_Built]:
 
         host = await SandboxHost.start(settings.sandbox_wanted, home / "sandboxes")
         stack.push_async_callback(host.close)
-        credentials = Credentials(directory)
         router = _Later()
-        engine = LocalEngine(
-            host,
-            ListenerFactory(router, protocol=JsonProtocol),
-            limits=EngineLimits(slots_max=settings.slots_max),
-        )
-        await engine.start()
-        stack.push_async_callback(engine.close)
-
+        engine = await stack.enter_async_context(_engine(host, router, settings))
         calls = CallService(
             directory=directory,
             engine=engine,
@@ -150,33 +133,59 @@ async def _built(settings: Settings, state: _State) -> AsyncIterator[_Built]:
             environments_dir=home / "envs",
             end_session=data.end_session,
         )
-        void_calls = VoidCalls(
-            calls=calls,
-            database=database,
-            directory=directory,
-            wake=lambda: worker.wake(),  # noqa: PLW0108 - the worker runs these calls
+        void_calls = await stack.enter_async_context(
+            _void_calls(calls, database, directory, settings)
         )
-        worker = JobWorker(database, {JOB_KIND: void_calls.run}, concurrency=_VOID_CALLS_AT_ONCE)
-        await worker.start()
-        stack.push_async_callback(worker.stop, settings.shutdown_grace_s)
 
+        credentials = Credentials(directory)
         router.app = build_router(
             calls=CallFace(calls, void_calls, credentials),
             data=BytesFace(data, credentials),
             health=HealthFace(lambda: _readiness(state, host)),
         )
-        sweeping = asyncio.get_running_loop().create_task(
-            _sweep(data, _now() - timedelta(seconds=1))
-        )
+        sweeping = asyncio.get_running_loop().create_task(data.keep_swept())
         stack.callback(sweeping.cancel)
         yield _Built(
             router=router,
             host=host,
-            database=database,
             directory=directory,
             publishing=await _publishing(home, database, directory, host),
             new_credentials=new_credentials,
         )
+
+
+@asynccontextmanager
+async def _engine(
+    host: SandboxHost, router: AsgiApp, settings: Settings
+) -> AsyncIterator[LocalEngine]:
+    engine = LocalEngine(
+        host,
+        SlotApi(router),
+        limits=EngineLimits(slots_max=settings.slots_max),
+    )
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+@asynccontextmanager
+async def _void_calls(
+    calls: CallService, database: Database, directory: Directory, settings: Settings
+) -> AsyncIterator[VoidCalls]:
+    void_calls = VoidCalls(
+        calls=calls,
+        database=database,
+        directory=directory,
+        wake=lambda: worker.wake(),  # noqa: PLW0108 - the worker runs these calls
+    )
+    worker = JobWorker(database, {JOB_KIND: void_calls.run})
+    await worker.start()
+    try:
+        yield void_calls
+    finally:
+        await worker.stop(settings.shutdown_grace_s)
 
 
 async def _publishing(
@@ -184,7 +193,7 @@ async def _publishing(
 ) -> Publishing:
     run_confined = SandboxedJobs(host)
     repositories = Repositories(home / "repos")
-    environments = Environments(home / "envs", cache_dir=home / "cache" / "uv")
+    environments = Environments(home / "envs")
     builder = Builder(
         repositories=repositories,
         environments=environments,
@@ -209,22 +218,6 @@ class _Later:
 
 def _readiness(state: _State, host: SandboxHost) -> Readiness:
     return Readiness(is_ready=state.is_ready, sandbox=host.report.as_dict(), demo=state.demo)
-
-
-async def _sweep(data: DataService, started_at: datetime) -> None:
-    """Remove garbage: at first all that a crash left, since the home is ours alone; then hourly."""
-    before = started_at
-    while True:
-        try:
-            await data.sweep(_now())
-            await data.sweep_blobs(before=before)
-        except AlgoriumError as error:
-            _log.warning("sweeping failed, the next try is in an hour", detail=error.message)
-        await asyncio.sleep(_SWEEP_EVERY_S)
-        before = _now() - timedelta(seconds=BLOB_GRACE_S)
-
-
-# Demo
 
 
 async def _publish_demo(built: _Built, settings: Settings, state: _State) -> None:
@@ -255,94 +248,9 @@ async def _until(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> No
     working.result()
 
 
-# HTTP
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: this module decides when to stop."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def _http(app: AsgiApp, listening: socket.socket, settings: Settings) -> AsyncIterator[None]:
-    config = uvicorn.Config(
-        app,
-        http=JsonProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=_BACKLOG,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_s)),
-    )
-    server = _Server(config)
-    serving = asyncio.get_running_loop().create_task(server.serve(sockets=[listening]))
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serving
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise Unavailable(
-            f"Cannot listen on {host}:{port}: {error.strerror}",
-            hint="Give another --port; 0 picks a free one.",
-        ) from error
-    listening.setblocking(False)
-    return listening
-
-
-def _address(host: str, listening: socket.socket) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listening.getsockname()[1]}"
-
-
-# Home
-
-
-@contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """Hold the home directory: two servers on one home would overwrite each other's work."""
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Unavailable(f"Cannot use {home}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise Unavailable(
-            f"Another server is running on {home}",
-            hint="Stop it, or give this one another --home.",
-        ) from error
-    try:
-        yield
-    finally:
-        (home / "endpoint.json").unlink(missing_ok=True)
-        os.close(descriptor)
-
-
 def _announce(settings: Settings, api: str, built: _Built) -> None:
-    """Write `endpoint.json` and print where to go; the `ready` line is a contract."""
-    endpoint = settings.home / "endpoint.json"
-    half = endpoint.with_suffix(".tmp")
-    half.write_text(json.dumps({"api": api, "pid": os.getpid()}) + "\n", encoding="utf-8")
-    half.rename(endpoint)
+    """Say where to go, to programs and to people; the `ready` line is a contract."""
+    write_endpoint(settings.home, api)
     _say(f"sandbox  {_sandbox_line(built.host.report)}")
     _say(f"home     {settings.home}")
     _say(f"api      {api}")

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from algorium_server.domain.errors import InvalidInput, Unavailable
-from algorium_server.domain.identity import check_account_name
+from algorium_server.domain.limits import SLOTS_MAX
+from algorium_server.domain.names import check_account_name
 
 ENVIRONMENT_PREFIX: Final = "ALGORIUM_"
 LOCAL_STORAGE: Final = "local"
 
-_CHECKOUT: Final = Path(__file__).resolve().parents[4]
+_PACKAGE: Final = Path(__file__).resolve().parent
 
 
 class Option(NamedTuple):
@@ -50,6 +51,12 @@ class Option(NamedTuple):
         return words[self.type]
 
 
+def _examples_dir() -> Path:
+    """Return where the examples lie: in the installed package, else in the checkout around it."""
+    installed = _PACKAGE / "examples"
+    return installed if installed.is_dir() else _PACKAGE.parents[3] / "examples"
+
+
 def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
@@ -73,10 +80,10 @@ class Settings:
     )
     demo: bool = _option(False, "Build and publish the demo algorithms on the first start.")
     examples_dir: Path = field(
-        default=_CHECKOUT / "examples",
+        default=_examples_dir(),
         metadata={
             "help": "Directory of the projects that --demo publishes.",
-            "shown": "examples/ of the checkout",
+            "shown": "those of this release",
         },
     )
     admin_username: str = _option("admin", "Name of the administrator made on the first start.")
@@ -95,7 +102,9 @@ class Settings:
     unsafe_no_sandbox: bool = _option(
         False, "Run algorithms with no sandbox at all: their code can do whatever the server can."
     )
-    slots_max: int = _option(64, "Warm algorithm processes to keep at the same time, at most.")
+    slots_max: int = _option(
+        SLOTS_MAX, "Warm algorithm processes to keep at the same time, at most."
+    )
     shutdown_grace_s: float = _option(
         10.0, "Seconds that calls in flight may take to finish when the server is told to stop."
     )

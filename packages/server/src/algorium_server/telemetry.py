@@ -18,9 +18,6 @@ from typing import Any, Final, TextIO
 
 import structlog
 
-FORMATS: Final = ("auto", "json", "logfmt", "console")
-LEVELS: Final = ("debug", "info", "warning", "error")
-
 _HIDDEN: Final = "[hidden]"
 _SECRET_NAMES: Final = frozenset(
     {"admin_api_key", "api_key", "authorization", "cookie", "key", "password", "secret", "token"}
@@ -33,8 +30,8 @@ def configure(level: str, format: str, *, file: TextIO | None = None) -> None:  
     Set up logging for the process; the last call counts.
 
     Args:
-        level: One of `LEVELS`.
-        format: One of `FORMATS`; *auto* is *console* on a terminal, else *logfmt*.
+        level: `debug`, `info`, `warning` or `error`.
+        format: `json`, `logfmt` or `console`; `auto` is console on a terminal, else logfmt.
         file: Where lines go, standard error if not given.
     """
     stream = file or sys.stderr

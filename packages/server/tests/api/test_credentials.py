@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from algorium_server.api.credentials import Credentials, parse_authorization
+from algorium_server.api.credentials import PRINCIPAL_KEY, Credentials, parse_authorization
 from algorium_server.domain.errors import NotAuthenticated
 from algorium_server.domain.identity import (
     DEFAULT_KEY_PERMISSIONS,
@@ -13,7 +13,6 @@ from algorium_server.domain.identity import (
     KeyKind,
     Principal,
 )
-from algorium_server.engine.listener import PRINCIPAL_KEY
 from algorium_server.services.directory import Directory, key_digest
 
 NOW = datetime(2022, 1, 1, tzinfo=UTC)

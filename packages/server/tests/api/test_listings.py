@@ -1,9 +1,11 @@
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algorium.wire.bodies import ReadAcl
 from algorium_server.api.listings import (
     listing_of,
     parse_acl,
@@ -11,7 +13,6 @@ from algorium_server.api.listings import (
     timestamp,
 )
 from algorium_server.data.connector import Entry, Page
-from algorium_server.domain.collections import ReadAcl
 from algorium_server.domain.errors import InvalidInput, MalformedJson
 from algorium_server.services.data import Listing
 
@@ -51,6 +52,23 @@ def test_a_new_directory(is_text):
 
 def test_text_is_a_name():
     assert parse_new_directory(b" a ", is_text=True) == ("a", ReadAcl.MY_ALGORITHMS)
+
+
+@pytest.mark.parametrize("body", [b'{"name":"a"}', b'{"name":"a","acl":{"read":null}}'])
+def test_the_default_lets_the_owners_algorithms_read(body):
+    assert parse_new_directory(body, is_text=False) == ("a", ReadAcl.MY_ALGORITHMS)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [["user://bob"], ["algo://*"], ["user://*", "algo://.my/*"], ["user://*", "user://*"], [""]],
+)
+def test_access_lists_that_are_not_known_are_refused(entries):
+    body = json.dumps({"name": "a", "acl": {"read": entries}}).encode()
+
+    for parse in (lambda: parse_new_directory(body, is_text=False), lambda: parse_acl(body)):
+        with pytest.raises(InvalidInput, match=r"acl\.read must be"):
+            parse()
 
 
 @given(st.binary(), st.booleans())

@@ -156,6 +156,17 @@ def test_a_client_still_sending_gets_the_refusal_at_once(site, runner):
     assert rest == b""
 
 
+def test_a_refused_verb_names_the_allowed_ones_also_before_the_end_of_the_body(site, runner):
+    async def scenario():
+        async with connection(site) as (reader, writer):
+            writer.write(head("PUT", "/v1/hostedData", LENGTH) + bytes(MIB))
+            return await read_answer(reader)
+
+    status, fields, _ = runner.run(scenario())
+    assert status == 405
+    assert fields["allow"] == "get"
+
+
 @pytest.mark.parametrize("framing", [LENGTH, CHUNKED])
 def test_a_client_that_sends_all_before_it_reads_gets_the_refusal(site, jane, runner, framing):
     async def chunks():

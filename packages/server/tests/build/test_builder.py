@@ -24,9 +24,7 @@ class Site:
         self.home = home
         self.jobs = jobs
         self.repositories = Repositories(home / "repos")
-        self.environments = Environments(
-            home / "envs", cache_dir=home / "cache" / "uv", inherited=inherited
-        )
+        self.environments = Environments(home / "envs", inherited=inherited)
         self.builder = Builder(
             repositories=self.repositories,
             environments=self.environments,
@@ -71,6 +69,7 @@ def test_a_project_without_requirements_is_built_without_a_network(site):
 
     assert build.status is BuildStatus.SUCCEEDED
     assert build.entry == "src.Hello"
+    assert build.source_bytes == len(HELLO)
     assert build.lock == ""
     assert (site.environments.path(build.environment) / "complete").exists()
     assert (site.builder.source_dir(build.build_id) / "src/Hello.py").read_bytes() == HELLO
@@ -174,7 +173,7 @@ def test_a_log_keeps_its_beginning_and_its_end(tmp_path, jobs):
     assert build.status is BuildStatus.SUCCEEDED
     assert len(build.log) < 2100
     assert build.log.startswith(FIRST_LINE)
-    assert "bytes left out" in build.log
+    assert "bytes of output left out" in build.log
     assert build.log.endswith("Build succeeded\n")
 
 

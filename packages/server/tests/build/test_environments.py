@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -25,9 +26,7 @@ class Site:
         self.jobs = jobs
         self.said = bytearray()
         self.tools = Tools(jobs, on_output=self.said.extend, timeout_s=120)
-        self.environments = Environments(
-            tmp_path / "envs", cache_dir=tmp_path / "cache" / "uv", inherited=inherited
-        )
+        self.environments = Environments(tmp_path / "envs", inherited=inherited)
 
     def resolve(self, requirements):
         (self.home / "requirements.txt").write_text(requirements)
@@ -41,6 +40,10 @@ class Site:
         lock = self.resolve(requirements)
         key = asyncio.run(self.environments.ensure(lock, tools=self.tools))
         return self.environments.path(key)
+
+    def names(self):
+        """What lies beside the caches."""
+        return [path.name for path in (self.home / "envs").iterdir() if path.name != ".cache"]
 
     @property
     def log(self):
@@ -149,6 +152,48 @@ def test_files_are_shared_with_the_cache(site, index):
     assert module.stat().st_nlink > 1
 
 
+def test_links_into_the_cache_need_one_mount_for_both(site, index, tmp_path):
+    index.add_wheel("lower", "2.5", "VALUE = 41\n")
+    site.make(index.lines + "lower\n")
+
+    (install,) = [job for job in site.jobs.jobs if job.argv[1:3] == ("pip", "install")]
+    assert install.writable == (tmp_path / "envs",)
+
+
+def test_code_of_packages_sees_its_own_environment_and_its_owners_cache_only(site, index, tmp_path):
+    index.add_source("native", "1.0")
+    environment = site.make(index.lines + "native\n")
+    own = tmp_path / "envs" / ".cache" / f"uv-{OWNER}"
+
+    for job in site.jobs.jobs:
+        if job.argv[1:2] == ("pip",) and ":all:" not in job.argv:
+            assert job.env["UV_CACHE_DIR"] == str(own)
+            assert own in job.writable
+            assert all(
+                path in {own, environment} or path.name.startswith(".resolve-")
+                for path in job.writable
+            )
+
+
+def test_nothing_of_an_authors_directory_runs_beside_the_shared_cache(site, tmp_path):
+    project = tmp_path / "mine"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "mine"\ndynamic = ["version"]\n'
+    )
+    (project / "backend.py").write_text(
+        "import os\nwith open('ran', 'a') as ran: ran.write(os.environ['UV_CACHE_DIR'] + '\\n')\n"
+    )
+    for line in (f"-e {project}", str(project)):
+        with pytest.raises(BuildFailed):
+            site.resolve(f"{line}\n")
+
+    assert {Path(line).name for line in (project / "ran").read_text().splitlines()} <= {
+        f"uv-{OWNER}"
+    }
+
+
 def test_many_builds_at_once_make_an_environment_once(site, index):
     index.add_wheel("lower", "2.5", "VALUE = 41\n")
     lock = site.resolve(index.lines + "lower\n")
@@ -182,7 +227,8 @@ def test_a_sweep_leaves_only_complete_environments(site, tmp_path):
     (tmp_path / "envs" / ".resolve-abc").mkdir()
     asyncio.run(site.environments.sweep())
 
-    assert [path.name for path in (tmp_path / "envs").iterdir()] == [environment.name]
+    assert site.names() == [environment.name]
+    assert (tmp_path / "envs" / ".cache").exists()
 
 
 def test_what_cannot_be_resolved_fails_with_the_resolvers_words(site, index):
@@ -200,20 +246,18 @@ def test_a_failed_installation_leaves_nothing(site, index, tmp_path):
     lock = site.resolve(index.lines + "lower\n")
     for path in index.directory.iterdir():
         path.unlink()
-    site.environments = Environments(
-        tmp_path / "envs", cache_dir=tmp_path / "other" / "uv", inherited=NOWHERE
-    )
+    shutil.rmtree(tmp_path / "envs" / ".cache")
 
     with pytest.raises(BuildFailed, match="cannot be installed"):
         asyncio.run(site.environments.ensure(lock, tools=site.tools))
-    assert list((tmp_path / "envs").iterdir()) == []
+    assert site.names() == []
 
 
 def test_what_is_built_from_source_is_private_to_its_owner(site, index, tmp_path):
     index.add_source("native", "1.0")
     requirements = index.lines + "native\n"
     environment = site.make(requirements)
-    shared = tmp_path / "cache" / "uv"
+    shared = tmp_path / "envs" / ".cache" / "uv"
 
     assert python(environment, "import native; print(native.ORIGIN)") == "source"
     assert OWNER in (environment / "requirements.lock").read_text()
@@ -242,6 +286,21 @@ def test_the_time_for_a_build_covers_all_of_its_tools(jobs, tmp_path):
     with pytest.raises(BuildFailed, match=r"longer than 0\.2 s"):
         asyncio.run(sleep())
     assert len(jobs.jobs) == 1
+
+
+def test_what_a_tentative_tool_says_is_bounded(tmp_path):
+    said = bytearray()
+
+    async def chatter(job, *, on_output):
+        for _ in range(1000):
+            on_output(b"x" * 1000)
+        return 0
+
+    tools = Tools(chatter, on_output=said.extend, timeout_s=20, said_bytes_max=10_000)
+    asyncio.run(tools.run("chatter", cwd=tmp_path, env={}, is_tentative=True))
+
+    assert len(said) < 10_100
+    assert b"990000 bytes of output left out" in said
 
 
 def test_uv_sees_how_to_reach_packages_and_nothing_else():

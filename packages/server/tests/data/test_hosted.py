@@ -170,8 +170,6 @@ def test_nothing_lies_below_a_file(site, row, runner):
             runner.run(work)
     with pytest.raises(InvalidInput):
         runner.run(collection.write(("f", "g"), pieces(b"x")))
-    with pytest.raises(InvalidInput, match="nested"):
-        runner.run(collection.make_directory(("sub",)))
 
 
 async def fill(site, row, count):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algorium.wire.bodies import ReadAcl
 from algorium_server.domain.access import (
     ALLOWED,
     Allowed,
@@ -19,7 +20,7 @@ from algorium_server.domain.access import (
     may_write_for,
 )
 from algorium_server.domain.algorithms import Algorithm, AlgorithmSettings, SourceVisibility
-from algorium_server.domain.collections import Collection, CollectionKind, ReadAcl
+from algorium_server.domain.collections import Collection, CollectionKind
 from algorium_server.domain.identity import (
     DEFAULT_KEY_PERMISSIONS,
     Account,

@@ -26,7 +26,7 @@ class Stages:
         if mechanism not in self.stages:
             state_dir = self._directory / mechanism.value
             host = self._runner.run(SandboxHost.start("auto", state_dir, mechanisms=[mechanism]))
-            self.stages[mechanism] = Stage(self._runner, host)
+            self.stages[mechanism] = Stage(self._runner, host, state_dir)
         stage = self.stages[mechanism]
         if stage.host.level is None:
             pytest.skip(f"no sandbox by {mechanism.value} here. {stage.host.report.remedy}")

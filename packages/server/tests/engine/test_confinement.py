@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import pytest
 
-from algorium_runtime import confine
 from algorium_server.engine import confinement, sandbox
 from algorium_server.engine.confinement import SlotDir
 from algorium_server.engine.sandbox import (
@@ -116,9 +115,12 @@ def test_processes_are_counted_by_user_only_where_the_user_is_the_slots_own():
     assert "NPROC" in confined(SPEC, Mechanism.LANDLOCK, uid=700_000_001)["rlimits"]
 
 
-def test_both_sides_agree_on_what_landlock_can_do():
-    assert sandbox.LANDLOCK_ABI_WITH_TCP == confine.ABI_WITH_TCP
-    assert sandbox.LANDLOCK_ABI_WITH_SCOPES == confine.ABI_WITH_SCOPES
+@pytest.mark.parametrize(("abi", "ports", "has_scopes"), [(3, None, False), (7, [], True)])
+def test_an_older_landlock_is_not_asked_for_what_it_does_not_know(abi, ports, has_scopes):
+    layout = replace(LAYOUT, landlock_abi=abi)
+    landlock = confined(SPEC, Mechanism.LANDLOCK, layout=layout)["landlock"]
+
+    assert (landlock["connect_ports"], landlock["has_scopes"]) == (ports, has_scopes)
 
 
 def test_no_sandbox_means_no_fence_but_limits():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandboxes import CONFINING, PYTHON, Stage, close, python, read_line
+from sandboxes import CONFINING, PYTHON, Stage, python, read_line
 
 import algorium_runtime
 from algorium_server.engine.sandbox import RUNTIME_DIR, Mechanism
@@ -100,7 +100,7 @@ def evidence(request, stages, tmp_path_factory) -> Iterator[Evidence]:
         argv = (PYTHON, "-I", "-c", ATTEMPTS.read_text(), json.dumps(where))
         outcome = stage.run(replace(spec, argv=argv), timeout_s=60)
         stage.runner.run(other.kill(0))
-        close(other)
+        other.close()
         assert outcome.status.code == 0, outcome.stderr
         evidence.said = json.loads(outcome.stdout)
         yield evidence

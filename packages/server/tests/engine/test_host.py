@@ -1,8 +1,10 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +14,15 @@ from sandboxes import (
     CONFINING,
     WITH_ROOT,
     Stage,
-    close,
     python,
     read_line,
+    wait_until,
 )
 
 from algorium_server.domain.errors import Unavailable
+from algorium_server.engine import host
 from algorium_server.engine.host import SandboxHost
+from algorium_server.engine.processes import children
 from algorium_server.engine.sandbox import Level, Mechanism, Mount
 
 everywhere = pytest.mark.parametrize("stage", ALL, indirect=True)
@@ -91,7 +95,7 @@ def test_the_slot_socket_speaks_both_ways(stage: Stage):
         await loop.sock_sendall(process.socket, b"hello")
         answer = await loop.sock_recv(process.socket, 100)
         await process.exited
-        close(process)
+        process.close()
         return answer
 
     assert stage.runner.run(talk()) == b"olleh"
@@ -111,7 +115,7 @@ with socket.create_connection((api.hostname, api.port)) as connection:
     async def serve():
         process = await stage.host.spawn(python(code, has_listener=True))
         if process.listener is None:
-            close(process)
+            process.close()
             pytest.skip("this kernel's Landlock cannot rule TCP")
         loop = asyncio.get_running_loop()
         connection, _ = await loop.sock_accept(process.listener)
@@ -120,7 +124,7 @@ with socket.create_connection((api.hostname, api.port)) as connection:
         connection.close()
         line = await read_line(process.stdout_fd)
         await process.exited
-        close(process)
+        process.close()
         return path.decode(), process.api_path_prefix, line
 
     path, prefix, line = stage.runner.run(serve())
@@ -287,7 +291,7 @@ def test_many_at_once(stage: Stage):
         lines = [await read_line(process.stdout_fd) for process in processes]
         await asyncio.gather(*(process.exited for process in processes))
         for process in processes:
-            close(process)
+            process.close()
         return lines
 
     assert stage.runner.run(all_of_them()) == [str(number) for number in range(8)]
@@ -350,3 +354,129 @@ def test_a_wanted_level_that_cannot_be_had_is_refused_with_the_remedy(tmp_path, 
         )
 
     assert "apt-get install bubblewrap" in caught.value.message
+
+
+def spare_descriptors(count: int) -> list[int]:
+    """Fill up this process's table of descriptors but for *count*."""
+    held = []
+    while True:
+        try:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            break
+    for fd in held[:count]:
+        os.close(fd)
+    return held[count:]
+
+
+@pytest.mark.parametrize("stage", [Mechanism.PLAIN], indirect=True)
+@pytest.mark.parametrize("spare", [0, 1, 3, 4])
+def test_a_server_out_of_descriptors_refuses_and_recovers(stage: Stage, spare: int):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spec = python("print(1)", has_slot_socket=True, has_listener=True)
+
+    async def starve():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        held = spare_descriptors(spare)
+        try:
+            with pytest.raises(Unavailable) as caught:
+                await stage.host.spawn(spec)
+        finally:
+            for fd in held:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return caught.value
+
+    before = len(os.listdir("/proc/self/fd"))
+    error = stage.runner.run(starve())
+
+    assert "too many files open" in error.detail
+    assert stage.run(spec).stdout == "1\n"
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("stage", [Mechanism.PLAIN], indirect=True)
+def test_a_machine_too_busy_to_start_anything_is_said_plainly(stage: Stage, monkeypatch):
+    monkeypatch.setattr(host, "START_TIMEOUT_S", 0.2)
+
+    async def spawn_on_a_busy_machine():
+        supervisor = stage.supervisor()
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            with pytest.raises(Unavailable) as caught:
+                await stage.host.spawn(python("", has_slot_socket=True))
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+        return caught.value
+
+    before = len(os.listdir("/proc/self/fd"))
+    error = stage.runner.run(spawn_on_a_busy_machine())
+    monkeypatch.undo()
+
+    assert "did not start within" in error.message
+    assert stage.run("print(1)").stdout == "1\n"  # by then the late one has come and gone
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.slow
+@everywhere
+def test_thirty_at_once_keep_their_descriptors_apart(stage: Stage):
+    code = """
+import os, sys
+print('out', sys.argv[1], flush=True)
+print('err', sys.argv[1], file=sys.stderr, flush=True)
+os.write(3, os.read(3, 100) + sys.argv[1].encode())
+"""
+
+    async def talk(number: int):
+        spec = python(code, has_slot_socket=True, has_listener=True)
+        process = await stage.host.spawn(replace(spec, argv=(*spec.argv, str(number))))
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(process.socket, b"to %d, from " % number)
+        said = await loop.sock_recv(process.socket, 100)
+        lines = [await read_line(fd) for fd in (process.stdout_fd, process.stderr_fd)]
+        status = await process.exited
+        process.close()
+        return said.decode(), *lines, status.code
+
+    async def all_of_them():
+        return await asyncio.gather(*(talk(number) for number in range(30)))
+
+    assert stage.runner.run(all_of_them()) == [
+        (f"to {number}, from {number}", f"out {number}", f"err {number}", 0) for number in range(30)
+    ]
+
+
+@pytest.mark.slow
+@everywhere
+def test_nothing_grows_however_many_come_and_go(stage: Stage):
+    def held() -> dict[str, int]:
+        supervisor = stage.supervisor()
+        return {
+            "ours": len(os.listdir("/proc/self/fd")),
+            "the supervisor's": len(os.listdir(f"/proc/{supervisor}/fd")),
+            "scratch": sum(1 for _ in stage.state_dir.glob("slots-*/*")),
+            "groups": sum(1 for _ in Path("/sys/fs/cgroup").rglob(f"algorium-{supervisor}-*/*/")),
+            "children": len(children(supervisor)),
+        }
+
+    async def come_and_go():
+        for number in range(10):
+            processes = await asyncio.gather(
+                stage.host.spawn(python("", has_slot_socket=True, has_listener=True)),
+                stage.host.spawn(python("import time; time.sleep(600)")),
+                stage.host.spawn(replace(python(""), argv=("/nonexistent",))),
+                return_exceptions=True,
+            )
+            with suppress(TimeoutError):  # given up early, in the middle, late
+                await asyncio.wait_for(stage.host.spawn(python("")), 0.02 * number)
+            for process in processes[:2]:
+                await process.kill(0)
+                process.close()
+
+    stage.run("")
+    wait_until(lambda: held()["children"] == 0, timeout_s=10)
+    before = held()
+    stage.runner.run(come_and_go())
+
+    wait_until(lambda: held() == before, timeout_s=10)

@@ -11,14 +11,14 @@ from sandboxes import (
     CONFINING,
     WITH_ROOT,
     Stage,
-    close,
     processes_with,
     python,
     read_line,
     wait_until,
 )
 
-from algorium_server.engine.host import ExitStatus, SandboxHost
+from algorium_server.engine.host import SandboxHost
+from algorium_server.engine.sandbox import ExitStatus
 
 everywhere = pytest.mark.parametrize("stage", ALL, indirect=True)
 confining = pytest.mark.parametrize("stage", CONFINING, indirect=True)
@@ -51,7 +51,7 @@ print('ready'); time.sleep(600)
         await read_line(process.stdout_fd)
         status = await process.kill(10)
         line = await read_line(process.stdout_fd)
-        close(process)
+        process.close()
         return status, line
 
     status, line = stage.runner.run(kill())
@@ -70,7 +70,7 @@ def test_kill_ends_what_ignores_it_and_what_ran_away(stage: Stage):
         began = time.monotonic()
         status = await process.kill(0.2)
         took_s = time.monotonic() - began
-        close(process)
+        process.close()
         return status, took_s
 
     status, took_s = stage.runner.run(kill())
@@ -109,7 +109,7 @@ def test_kill_after_the_end_is_harmless(stage: Stage):
         await process.exited
         first = await process.kill(0)
         second = await process.kill(1)
-        close(process)
+        process.close()
         return first, second
 
     first, second = stage.runner.run(kill_twice())
@@ -131,11 +131,11 @@ def test_the_death_of_the_supervisor_ends_its_sandboxes_and_the_next_start_works
         os.kill(min(processes_with(str(tmp_path / "state"))), signal.SIGKILL)
         status = await asyncio.wait_for(process.exited, 5)
         wait_until(lambda: processes_with(marker) == [], timeout_s=5)
-        close(process)
+        process.close()
         again = await host.spawn(python("print('again')"))
         line = await read_line(again.stdout_fd)
         await again.exited
-        close(again)
+        again.close()
         await host.close()
         return status, line
 
@@ -154,7 +154,7 @@ def test_closing_leaves_neither_processes_nor_directories(stages, tmp_path):
         await read_line(process.stdout_fd)
         await host.close()
         assert process.exited.done()
-        close(process)
+        process.close()
 
     asyncio.run(open_and_close())
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from sandboxes import ALL, CONFINING, LIMITS, MIB, WITH_ROOT, Stage, close, python, read_line
+from sandboxes import ALL, CONFINING, LIMITS, MIB, WITH_ROOT, Stage, python, read_line
 
 from algorium_server.engine.cgroups import Cgroups
 
@@ -123,7 +123,7 @@ def test_a_bomb_of_processes_is_contained_and_ended_at_once(stage: Stage):
         began = time.monotonic()
         status = await process.kill(0.1)
         took_s = time.monotonic() - began
-        close(process)
+        process.close()
         return status, took_s
 
     status, took_s = stage.runner.run(explode())
@@ -141,8 +141,8 @@ def test_other_sandboxes_run_while_a_bomb_goes_off(stage: Stage):
         line = await read_line(other.stdout_fd)
         await bomb.kill(0)
         await other.exited
-        close(bomb)
-        close(other)
+        bomb.close()
+        other.close()
         return line
 
     assert stage.runner.run(explode()) == "fine"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 import venv
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +16,6 @@ import pytest
 from algorium_server.domain.calls import CallFailure, CallInput, CallSuccess, ContentType
 from algorium_server.domain.identity import Account, AccountKind, ActingAlgorithm, Principal
 from algorium_server.engine.host import SandboxHost
-from algorium_server.engine.listener import ListenerFactory
 from algorium_server.engine.local import EngineLimits, LocalEngine
 from algorium_server.engine.program import Program
 from algorium_server.engine.slots import Flight
@@ -119,9 +119,11 @@ def flight(account: str, *, timeout_s: float, is_nested: bool = False) -> Flight
     )
 
 
-async def nothing(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
+class NoApi:
+    """The platform's API for algorithms that do not ask it anything."""
+
+    async def serve(self, listener: socket.socket, **_: Any) -> socket.socket:
+        return listener
 
 
 @asynccontextmanager
@@ -129,7 +131,7 @@ async def site(tmp_path: Path, environment: Path, limits: EngineLimits) -> Async
     host = await SandboxHost.start("auto", tmp_path / "sandboxes")
     if host.level is None:
         pytest.skip("this host offers no sandbox")
-    engine = LocalEngine(host, ListenerFactory(nothing), limits=limits)
+    engine = LocalEngine(host, NoApi(), limits=limits)
     await engine.start()
     try:
         yield Site(engine, tmp_path, environment)

@@ -7,7 +7,7 @@ import pytest
 from algorium_runtime import frames
 from algorium_server.domain.calls import CallFailure, CallSuccess, ContentType, Timings
 from algorium_server.engine import outcomes
-from algorium_server.engine.host import ExitStatus
+from algorium_server.engine.sandbox import ExitStatus
 from algorium_server.engine.slots import SlotEnded
 
 TIMINGS = Timings(queue_s=0.0, load_s=0.0, run_s=0.1)

@@ -1,6 +1,7 @@
 """The worker on both databases when processes die, hang, stop, or the database is away."""
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from job_workers import (
     working,
 )
 
+from algorium_server import telemetry
 from algorium_server.domain.jobs import Job, JobState, NotDelivered
 from algorium_server.jobs.worker import JobWorker
 from algorium_server.store import jobs
@@ -274,9 +276,9 @@ def test_a_killed_server_loses_no_queued_job_and_repeats_none(sqlite_file: Path)
 
 @pytest.mark.slow
 @pytest.mark.postgresql
-def test_the_end_of_a_job_is_written_when_the_database_is_back(
-    postgres, runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
-):
+def test_the_end_of_a_job_is_written_when_the_database_is_back(postgres, runner: asyncio.Runner):
+    log = io.StringIO()
+    telemetry.configure("info", "json", file=log)
     url = postgres.new_database()
     name = url.rpartition("/")[2].partition("?")[0]
     job = new_job()
@@ -295,7 +297,7 @@ def test_the_end_of_a_job_is_written_when_the_database_is_back(
                 return await wait_for_state(database, job, JobState.DONE)
 
     async def has_failed_once() -> bool:
-        return "cannot be written now" in caplog.text
+        return "cannot be written now" in log.getvalue()
 
     def close_for_everybody() -> None:
         postgres.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 import pytest
 from data_site import running_site
 
+from algorium.wire.bodies import ReadAcl
 from algorium.wire.uris import DataUri
-from algorium_server.domain.collections import ReadAcl
 from algorium_server.domain.errors import (
     AlreadyExists,
     InvalidInput,

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import subprocess
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -46,9 +47,7 @@ class Site:
         self.directory = Directory(database)
         self.repositories = Repositories(home / "repos")
         self.jobs = run_confined or PlainJobs()
-        self.environments = Environments(
-            home / "envs", cache_dir=home / "cache" / "uv", inherited=inherited
-        )
+        self.environments = Environments(home / "envs", inherited=inherited)
         self.builder = Builder(
             repositories=self.repositories,
             environments=self.environments,
@@ -315,13 +314,37 @@ def test_a_restart_clears_away_what_a_killed_server_left(run):
 
     async def look(site):
         assert [path.name for path in (site.home / "builds").iterdir()] == [good.build_id]
-        assert [path.name for path in (site.home / "envs").iterdir()] == [good.environment]
+        assert not (site.home / "envs" / "half").exists()
+        assert (site.home / "envs" / good.environment / "complete").exists()
         async with site.database.reading() as connection:
             return await rows.build(connection, "killed")
 
     killed = run(look)
     assert killed.status is BuildStatus.FAILED
     assert "the server stopped" in killed.log
+
+
+def test_what_a_failed_commit_did_not_store_is_not_in_the_directory(run, monkeypatch):
+    async def story(site):
+        build = await site.publishing.build_commit(await site.algorithm())
+        under_way = replace(build, build_id="killed", status=BuildStatus.IN_PROGRESS)
+        async with site.database.transaction() as connection:
+            await rows.add_build(connection, under_way)
+        await site.directory.load()
+        transaction = site.database.transaction
+
+        @asynccontextmanager
+        async def failing():
+            async with transaction() as connection:
+                yield connection
+                raise Unavailable("the disk is full")
+
+        monkeypatch.setattr(site.database, "transaction", failing)
+        with pytest.raises(Unavailable):
+            await site.publishing.recover()
+        return site.directory.build("killed").status
+
+    assert run(story) is BuildStatus.IN_PROGRESS
 
 
 async def _only_build(site):
@@ -429,6 +452,35 @@ def test_a_demo_that_cannot_be_built_is_told_and_tried_again(run, tmp_path):
         assert str(site.resolve("demo/Hello").version.semantic_version) == "0.1.1"
 
     run(second)
+
+
+def test_what_nobody_expected_is_told_and_the_rest_of_the_demo_published(run, tmp_path):
+    plain = PlainJobs()
+    is_first = True
+
+    async def stumble(job, *, on_output):
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            raise TimeoutError
+        return await plain(job, on_output=on_output)
+
+    catalog = "".join(
+        ENTRY.replace("Hello", name) + VERSION.format(version="0.1.0", source="new")
+        for name in ("Hello", "Other")
+    )
+    examples = write_examples(tmp_path / "examples", catalog, new=HELLO["src/Hello.py"])
+    (examples / "new" / "algorithmia.conf").write_text('{"algoname": "Hello"}')
+
+    async def story(site):
+        failed, lines = await publish_demo(site, examples)
+
+        assert failed == ("demo/Hello",)
+        assert "demo/Hello: not published: an internal error" in lines
+        assert site.resolve("demo/Hello") is None
+        assert site.resolve("demo/Other") is not None
+
+    run(story, run_confined=stumble)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import asyncio
 import os
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from data_site import running_site
 from algorium.wire.uris import DataUri
 from algorium_server.domain.collections import CollectionKind
 from algorium_server.services.data import DataService, Listing
+from algorium_server.services.upkeep import Upkeep
 from algorium_server.store import files as file_rows
 
 
@@ -74,6 +76,29 @@ def test_sessions_of_a_crashed_process_are_swept(site, runner):
     runner.run(site.data.sweep(site.clock.now + timedelta(hours=25)))
     assert runner.run(special(site, CollectionKind.SESSION)) == []
     assert site.blob_files() == []
+
+
+def test_sweeping_goes_on_whatever_failed(site, runner):
+    class Clumsy(Upkeep):
+        tries = 0
+
+        async def sweep(self, now):
+            self.tries += 1
+            if self.tries == 1:
+                raise ZeroDivisionError
+            swept.set()
+
+    swept = asyncio.Event()
+
+    async def scenario():
+        upkeep = Clumsy(site.database, site.blobs, clock=site.clock)
+        async with asyncio.timeout(20):
+            sweeping = asyncio.create_task(upkeep.keep_swept(every_s=0.01))
+            await swept.wait()
+        assert not sweeping.done()
+        sweeping.cancel()
+
+    runner.run(scenario())
 
 
 def test_blobs_without_a_row_are_swept(site, runner):

@@ -48,25 +48,6 @@ def test_account_names_are_unique_whatever_their_case(database: Database, runner
     assert runner.run(scenario()) == ["Jane", "joe"]
 
 
-@pytest.mark.parametrize(
-    "name", ["nobody", "", "k\0", "\ud800", "\N{KELVIN SIGN}", "%", "ä" * 9000]
-)
-def test_no_other_name_finds_an_account(database: Database, runner: asyncio.Runner, name: str):
-    async def scenario():
-        async with database.transaction() as connection:
-            await accounts.add_account(connection, rows.account("k"))
-        async with database.reading() as connection:
-            return (
-                await accounts.account_by_name(connection, name),
-                await accounts.account_by_name(connection, "K"),
-            )
-
-    other, found = runner.run(scenario())
-
-    assert other is None
-    assert found is not None
-
-
 def test_times_keep_their_moment_and_come_back_as_utc(database: Database, runner: asyncio.Runner):
     moment = datetime(2026, 10, 25, 2, 30, 0, 1, tzinfo=timezone(timedelta(hours=5, minutes=45)))
     account = replace(rows.account(), created_at=moment)

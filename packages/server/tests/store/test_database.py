@@ -8,14 +8,25 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, text
+from rows import NOW
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from algorium_server.domain.errors import InvalidInput, Unavailable
-from algorium_server.store import installation
-from algorium_server.store.database import Database, sqlite_url
+from algorium_server.domain.identity import Account, AccountKind
+from algorium_server.store.database import AsyncConnection, Database, sqlite_url
 from algorium_server.store.engines import shown_url, sqlite_path
-from algorium_server.store.schema import installation as table
+from algorium_server.store.schema import accounts as table
+from algorium_server.store.schema import row_of
+from algorium_server.store.upserts import upsert
+
+
+async def note(connection: AsyncConnection, key: str, *, text: str = "") -> None:
+    """Write a row, whichever: most tests here only want to see whether it is there."""
+    account = Account(
+        account_id=key, kind=AccountKind.USER, username=key, fullname=text, created_at=NOW
+    )
+    await upsert(connection, table, row_of(account) | {"username_key": key})
 
 
 async def count(database: Database) -> int:
@@ -26,29 +37,18 @@ async def count(database: Database) -> int:
 def test_a_committed_row_is_read(database: Database, runner: asyncio.Runner):
     async def scenario():
         async with database.transaction() as connection:
-            await installation.set_fact(connection, "id", value="a\0ü\ud800")
+            await note(connection, "id", text="a\0ü\ud800")
         async with database.reading() as connection:
-            return await installation.fact(connection, "id")
+            return await connection.scalar(select(table.c.fullname))
 
     assert runner.run(scenario()) == "a\0ü\ud800"
-
-
-def test_the_first_proposal_settles_a_fact(database: Database, runner: asyncio.Runner):
-    async def settle(proposal: str) -> str:
-        async with database.transaction() as connection:
-            return await installation.settle_fact(connection, "id", proposal=proposal)
-
-    async def scenario():
-        return await asyncio.gather(*(settle(str(number)) for number in range(8)))
-
-    assert len(set(runner.run(scenario()))) == 1
 
 
 def test_an_exception_rolls_back(database: Database, runner: asyncio.Runner):
     async def scenario():
         with suppress(KeyError):
             async with database.transaction() as connection:
-                await installation.set_fact(connection, "id", value="1")
+                await note(connection, "id")
                 raise KeyError
         return await count(database)
 
@@ -58,7 +58,7 @@ def test_an_exception_rolls_back(database: Database, runner: asyncio.Runner):
 def test_readers_cannot_write(database: Database, runner: asyncio.Runner):
     async def scenario():
         async with database.reading() as connection:
-            await installation.set_fact(connection, "id", value="1")
+            await note(connection, "id")
 
     with pytest.raises((DBAPIError, Unavailable)):
         runner.run(scenario())
@@ -69,7 +69,7 @@ def test_writers_still_write_after_readers(database: Database, runner: asyncio.R
         for number in range(30):
             await count(database)
             async with database.transaction() as connection:
-                await installation.set_fact(connection, str(number), value="1")
+                await note(connection, str(number))
         return await count(database)
 
     assert runner.run(scenario()) == 30
@@ -79,11 +79,9 @@ def test_fifty_writers_at_once_all_succeed(database: Database, runner: asyncio.R
     async def write(number: int) -> None:
         for turn in range(4):
             async with database.transaction() as connection:
-                await connection.execute(
-                    insert(table).values(key=f"{number}-{turn}", value="before")
-                )
+                await note(connection, f"{number}-{turn}", text="before")
                 await asyncio.sleep(0)
-                await installation.set_fact(connection, f"{number}-{turn}", value="after")
+                await note(connection, f"{number}-{turn}", text="after")
 
     async def scenario():
         await asyncio.gather(*(write(number) for number in range(50)), count(database))
@@ -112,8 +110,8 @@ def test_cancelled_writers_leave_nothing_and_block_nobody(
 ):
     async def write(number: int) -> None:
         async with database.transaction() as connection:
-            await installation.set_fact(connection, f"{number}-a", value="1")
-            await installation.set_fact(connection, f"{number}-b", value="1")
+            await note(connection, f"{number}-a")
+            await note(connection, f"{number}-b")
 
     async def scenario():
         for turn in range(40):
@@ -124,7 +122,7 @@ def test_cancelled_writers_leave_nothing_and_block_nobody(
             await asyncio.wait({writer})
         await write(1000)
         async with database.reading() as connection:
-            keys = await connection.scalars(select(table.c.key))
+            keys = await connection.scalars(select(table.c.account_id))
             return list(keys)
 
     keys = runner.run(scenario())
@@ -151,7 +149,7 @@ def test_readers_see_the_last_commit_while_a_writer_works(
 ):
     async def scenario():
         async with database.transaction() as connection:
-            await installation.set_fact(connection, "id", value="1")
+            await note(connection, "id")
             seen_during = await count(database)
         return seen_during, await count(database)
 
@@ -164,7 +162,7 @@ def test_the_sqlite_file_is_private_and_durable(tmp_path: Path):
     async def scenario():
         async with await Database.open(sqlite_url(path)) as database:
             async with database.transaction() as connection:
-                await installation.set_fact(connection, "id", value="1")
+                await note(connection, "id")
                 pragmas = [
                     await connection.scalar(text(f"PRAGMA {name}"))
                     for name in ("journal_mode", "synchronous", "foreign_keys")
@@ -303,7 +301,7 @@ def test_sqlite_waits_for_another_process_that_writes(sqlite_file: Path):
 
             async def write() -> None:
                 async with database.transaction() as connection:
-                    await installation.set_fact(connection, "id", value="1")
+                    await note(connection, "id")
 
             writer = asyncio.create_task(write())
             assert await count(database) == 0

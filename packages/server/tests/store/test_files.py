@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, select
 
-from algorium_server.domain.collections import CollectionKind, ReadAcl, check_file_name
+from algorium.wire.bodies import ReadAcl
+from algorium_server.domain.collections import CollectionKind
 from algorium_server.domain.errors import AlreadyExists, InvalidInput, PathNotFound
+from algorium_server.domain.names import check_file_name
 from algorium_server.store import accounts, algorithms, files, schema
 from algorium_server.store.database import Database
 

@@ -13,6 +13,11 @@ _PREFIX = re.compile(r"/*algo:/{0,2}", re.IGNORECASE)
 _SEGMENT = re.compile(r"[^/]+")
 
 
+def is_name(text: str) -> bool:
+    """Whether accounts, algorithms and collections can be called so: their one grammar."""
+    return _NAME.fullmatch(text) is not None
+
+
 class RefSyntaxError(ValueError):
     """
     The text is not a reference to an algorithm.
@@ -51,7 +56,7 @@ class AlgorithmRef:
         if self.algorithm_id:
             is_valid = bool(_UUID.fullmatch(self.algorithm_id)) and not (self.owner or self.name)
         else:
-            is_valid = all(_NAME.fullmatch(name) for name in (self.owner, self.name))
+            is_valid = is_name(self.owner) and is_name(self.name)
         if not is_valid or "/" in self.version:
             raise RefSyntaxError(str(self), 0, "expected OWNER/NAME or an id, and maybe a version")
 
@@ -87,7 +92,7 @@ class AlgorithmRef:
             column = found[3].start() if len(found) > 3 else len(text)
             raise RefSyntaxError(text, column, "expected OWNER/NAME or OWNER/NAME/VERSION")
         for match in found[:2]:
-            if not _NAME.fullmatch(match[0]):
+            if not is_name(match[0]):
                 raise RefSyntaxError(
                     text, match.start(), "names are a letter, then letters, digits and _"
                 )

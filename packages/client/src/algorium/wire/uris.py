@@ -11,7 +11,7 @@ from typing import Final
 PROTOCOLS: Final = frozenset({"data", "s3", "gs", "azureblob", "dropbox"})
 
 # Wider than what is valid: `s3+my.label://x` is a wrong URI, not a hosted file with odd names.
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9._-]*)(?:\+([A-Za-z0-9+._-]*))?:/{1,2}")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+._-]*):/{1,2}")
 _LABEL = re.compile(r"[A-Za-z0-9_-]+")
 _SEGMENT = re.compile(r"[^/]+")
 
@@ -101,13 +101,27 @@ class DataUri:
         match = _SCHEME.match(text)
         if match is None:
             return cls(segments=_split(text, 0))
-        protocol = match[1].lower()
-        if protocol not in PROTOCOLS:
-            raise UriSyntaxError(text, 0, f"expected one of {', '.join(sorted(PROTOCOLS))}")
-        label = match[2]
-        if label is not None and (protocol == "data" or not _LABEL.fullmatch(label)):
-            raise UriSyntaxError(text, match.start(2), _why_no_label(protocol))
-        return cls(protocol=protocol, label=label or "", segments=_split(text, match.end()))
+        return _root(match[1], text).at(_split(text, match.end()))
+
+    @classmethod
+    def root_of(cls, connector: str) -> "DataUri":
+        """
+        Return the root of a data source, named as before `://`: `data`, `s3`, `s3+label`.
+
+        Raises:
+            UriSyntaxError: Unknown protocol, or a label that there cannot be.
+        """
+        return _root(connector, connector)
+
+
+def _root(connector: str, text: str) -> DataUri:
+    protocol, plus, label = connector.partition("+")
+    protocol = protocol.lower()
+    if protocol not in PROTOCOLS:
+        raise UriSyntaxError(text, 0, f"expected one of {', '.join(sorted(PROTOCOLS))}")
+    if plus and (protocol == "data" or not _LABEL.fullmatch(label)):
+        raise UriSyntaxError(text, len(protocol) + 1, _why_no_label(protocol))
+    return DataUri(protocol=protocol, label=label)
 
 
 def _split(text: str, start: int) -> tuple[str, ...]:

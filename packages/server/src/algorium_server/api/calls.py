@@ -47,7 +47,6 @@ from algorium_server.domain.calls import (
 )
 from algorium_server.domain.errors import (
     AlgorithmNotFound,
-    AlgoriumError,
     InvalidInput,
     MalformedJson,
     MethodNotAllowed,
@@ -127,7 +126,7 @@ class CallFace:
             answer = await self._call(scope, receive, request_id, is_web=is_web)
         except Disconnected:
             return
-        except AlgoriumError as error:
+        except Exception as error:  # nothing is sent yet: whatever it is can still be told
             await send_error(scope, send, error, request_id=request_id, headers=cors)
             return
         status, content_type, body, message = answer
@@ -329,9 +328,10 @@ def _duration(seconds: float) -> bytes:
 
 def _continues_alone(scope: Scope) -> bool:
     """Whether the caller wants the call to go on without them."""
-    if header(scope, _ON_DISCONNECT_HEADER) == b"continue":
-        return True
-    return bool(scope["query_string"]) and parse_query(scope).get("on_disconnect") == "continue"
+    wish = (header(scope, _ON_DISCONNECT_HEADER) or b"").decode("latin-1")
+    if not wish and scope["query_string"]:
+        wish = parse_query(scope).get("on_disconnect", "")
+    return wish.strip().lower() == "continue"
 
 
 def _origin_host(scope: Scope) -> str:

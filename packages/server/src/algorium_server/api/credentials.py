@@ -13,8 +13,10 @@ from typing import Final
 from algorium_server.api.http import Scope, header
 from algorium_server.domain.errors import NotAuthenticated
 from algorium_server.domain.identity import Principal
-from algorium_server.engine.listener import PRINCIPAL_KEY
 from algorium_server.services.directory import Directory
+
+PRINCIPAL_KEY: Final = "algorium.principal"
+"""Where the scope of a request from a slot carries a function: who the slot acts as right now."""
 
 _CACHED_MAX: Final = 10_000
 """Header values kept with their principal. Only known keys are kept, so strangers add none."""

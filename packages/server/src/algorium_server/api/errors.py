@@ -7,7 +7,6 @@ raised is our fault: it is logged with its traceback under a fresh id, and the c
 Source: wire specification, "Errors", "Envelope".
 """
 
-import http
 import uuid
 from collections.abc import Iterable
 
@@ -59,7 +58,13 @@ def as_known(error: Exception, *, request_id: str = "") -> AlgoriumError:
         _log.error("internal error", id=error_id, request_id=request_id, exc_info=error)
         return InternalError("There was an internal error.", fields={"id": error_id})
     if isinstance(error, InternalError) and "id" not in error.fields:
-        error.fields = {"id": str(uuid.uuid4()), **error.fields}
+        # A copy: the exception is its raiser's, and may be raised again.
+        error = InternalError(
+            error.message,
+            hint=error.hint,
+            detail=error.detail,
+            fields={"id": str(uuid.uuid4()), **error.fields},
+        )
     if error.status >= 500:
         _log.warning(
             error.message,
@@ -68,8 +73,6 @@ def as_known(error: Exception, *, request_id: str = "") -> AlgoriumError:
             request_id=request_id,
             detail=error.detail,
         )
-    if not error.message:
-        error.message = http.HTTPStatus(error.status).phrase
     return error
 
 

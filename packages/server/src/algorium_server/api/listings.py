@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from algorium_server.domain.collections import ReadAcl
+from algorium.wire.bodies import BodyError, ReadAcl
 from algorium_server.domain.errors import InvalidInput, MalformedJson
 from algorium_server.domain.identity import AccountKind
 from algorium_server.services.data import Listing, OwnedCollection
@@ -96,7 +96,9 @@ def parse_new_directory(body: bytes, *, is_text: bool) -> tuple[str, ReadAcl]:
         except UnicodeDecodeError as error:
             raise InvalidInput("the name of the directory must be UTF-8") from error
     wanted = _parsed(body, _NewDirectory)
-    return wanted.name, ReadAcl.of_entries(wanted.acl.read if wanted.acl else None)
+    if wanted.acl is None or wanted.acl.read is None:
+        return wanted.name, ReadAcl.MY_ALGORITHMS
+    return wanted.name, _read_acl(wanted.acl.read)
 
 
 def parse_acl(body: bytes) -> ReadAcl:
@@ -110,7 +112,14 @@ def parse_acl(body: bytes) -> ReadAcl:
     change = _parsed(body, _Change)
     if change.acl.read is None:
         raise InvalidInput("acl.read is missing")
-    return ReadAcl.of_entries(change.acl.read)
+    return _read_acl(change.acl.read)
+
+
+def _read_acl(entries: list[str]) -> ReadAcl:
+    try:
+        return ReadAcl.of_entries(entries)
+    except BodyError as error:
+        raise InvalidInput('acl.read must be [], ["algo://.my/*"] or ["user://*"]') from error
 
 
 def _parsed(body: bytes, shape: type[T]) -> T:

@@ -19,9 +19,6 @@ from algorium_server.domain.errors import InvalidInput
 
 _TARGET: Final = re.compile(rb"/*v1/+(data|connector)(?:/(.*))?", re.DOTALL)
 _EMBEDDED: Final = re.compile(r"([A-Za-z][A-Za-z0-9+._-]*):/{1,2}")
-_CONNECTOR: Final = re.compile(
-    r"(data)|(azureblob|dropbox|gs|s3)(?:\+([A-Za-z0-9_-]+))?", re.IGNORECASE
-)
 
 _FORM_CLIENTS: Final = (b"algorithmia-java/", b"algorithmia-scala/")
 _FORM_ENCODED: Final = re.compile(rb"[A-Za-z0-9.*_+%-]*")
@@ -75,16 +72,16 @@ def _is_form_encoded(remainder: bytes, user_agent: bytes) -> bool:
 
 
 def _uri(connector: str, path: str) -> DataUri:
-    known = _CONNECTOR.fullmatch(connector)
-    if known is None:
-        raise InvalidInput(f"{connector!r} is not a data source: use data, s3, gs, ...")
     segments = tuple(segment for segment in path.split("/") if segment)
     # Swift's listings name children by their whole target, and it puts its prefix before that.
     repeated = ("v1", "connector", connector.lower())
     while tuple(segment.lower() for segment in segments[:3]) == repeated:
         segments = segments[3:]
-    protocol = (known[1] or known[2]).lower()
     try:
-        return DataUri(protocol=protocol, label=known[3] or "", segments=segments)
+        root = DataUri.root_of(connector)
+    except UriSyntaxError as error:
+        raise InvalidInput(f"{connector!r} is not a data source: {error.reason}") from error
+    try:
+        return root.at(segments)
     except UriSyntaxError as error:
         raise InvalidInput(f"invalid path: {error.reason}") from error

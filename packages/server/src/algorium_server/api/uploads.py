@@ -111,6 +111,6 @@ async def refuse(
         is_body = message["type"] == "http.response.body"
         await send({**message, "more_body": True} if is_body else message)
 
-    await send_error(scope, send_without_ending, error, closes=True)
+    await send_error(scope, send_without_ending, error, headers=headers, closes=True)
     await upload.discard(bytes_max=REFUSED_UPLOAD_BYTES_MAX)
     await send({"type": "http.response.body", "body": b"", "more_body": False})

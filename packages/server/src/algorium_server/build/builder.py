@@ -27,7 +27,9 @@ from algorium_server.build.confined import BuildFailed, RunConfined, Tools
 from algorium_server.build.environments import Environments
 from algorium_server.build.repositories import Checkout, Repositories
 from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus
+from algorium_server.domain.environments import variables_of
 from algorium_server.domain.errors import NotFound
+from algorium_server.domain.excerpts import Excerpt
 from algorium_server.domain.limits import BUILD_LOG_BYTES_MAX, BUILD_TIMEOUT_S
 
 FIRST_LINE: Final = "Beginning container customization"
@@ -112,8 +114,13 @@ class Builder:
         Raises:
             Unavailable: This host offers no confinement.
         """
-        log = _Log(self._log_bytes_max)
-        tools = Tools(self._run_confined, on_output=log.add, timeout_s=self._timeout_s)
+        log = Excerpt(self._log_bytes_max)
+        tools = Tools(
+            self._run_confined,
+            on_output=log.append,
+            timeout_s=self._timeout_s,
+            said_bytes_max=self._log_bytes_max,
+        )
         steps = _Steps(tools, on_step)
         work_dir = self._builds_dir / f"{build.build_id}{_WORK_SUFFIX}"
         tools.say(FIRST_LINE)
@@ -127,7 +134,7 @@ class Builder:
             if built.status is not BuildStatus.SUCCEEDED:
                 garbage.append(self.source_dir(build.build_id))
             await asyncio.to_thread(_remove, garbage)
-        return replace(built, log=log.text())
+        return replace(built, log=_log_text(log))
 
     async def sweep(self, runnable: Collection[str]) -> None:
         """
@@ -166,7 +173,14 @@ class Builder:
             steps.begin("testing")
             await self._test(key, work_dir, tools)
         tools.say("Build succeeded")
-        return replace(build, status=BuildStatus.SUCCEEDED, environment=key, lock=lock, entry=entry)
+        return replace(
+            build,
+            status=BuildStatus.SUCCEEDED,
+            environment=key,
+            lock=lock,
+            entry=entry,
+            source_bytes=checkout.size_bytes,
+        )
 
     async def _check_out(self, build: Build, algorithm: Algorithm, target: Path) -> Checkout:
         return await self._repositories.check_out(
@@ -223,43 +237,14 @@ class _Steps:
             self._on_step(step)
 
 
-class _Log:
-    """What the tools said: beginning and end if it is too much."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self._half = bytes_max // 2
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._dropped_bytes = 0
-
-    def add(self, data: bytes) -> None:
-        room = self._half - len(self._head)
-        self._head += data[:room]
-        self._tail += data[room:]
-        if len(self._tail) > 2 * self._half:
-            self._trim()
-
-    def text(self) -> str:
-        self._trim()
-        head, tail = (part.decode("utf-8", "replace") for part in (self._head, self._tail))
-        gap = f"\n... {self._dropped_bytes} bytes left out ...\n" if self._dropped_bytes else ""
-        # PostgreSQL stores no NUL, and URLs of package indexes may hold a password.
-        return _CREDENTIALS.sub("***@", head + gap + tail).replace("\0", "\ufffd")
-
-    def _trim(self) -> None:
-        excess = max(0, len(self._tail) - self._half)
-        self._dropped_bytes += excess
-        del self._tail[:excess]
+def _log_text(log: Excerpt) -> str:
+    text = log.content().decode("utf-8", "replace")
+    # PostgreSQL stores no NUL, and URLs of package indexes may hold a password.
+    return _CREDENTIALS.sub("***@", text).replace("\0", "\ufffd")
 
 
 def _variables(environment: Path) -> dict[str, str]:
-    return {
-        "LANG": "C.UTF-8",
-        "PATH": f"{environment}/bin:/usr/local/bin:/usr/bin:/bin",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
-        "VIRTUAL_ENV": str(environment),
-    }
+    return {**variables_of(str(environment)), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _site_packages(environment: Path) -> Path:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from algorium_server.domain.limits import BUILD_MEMORY_BYTES
+from algorium_server.domain.excerpts import Excerpt
+from algorium_server.domain.limits import BUILD_LOG_BYTES_MAX, BUILD_MEMORY_BYTES
 
 TIMED_OUT: Final = 124
 """Exit code of a job whose time was up; the one that timeout(1) uses."""
@@ -78,6 +79,7 @@ class Tools:
         run_confined: Runs them.
         on_output: Gets what they say.
         timeout_s: For all of them together, from now on.
+        said_bytes_max: Kept of what a tentative tool says.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class Tools:
         *,
         on_output: Callable[[bytes], None],
         timeout_s: float,
+        said_bytes_max: int = BUILD_LOG_BYTES_MAX,
     ) -> None:
         self._run_confined = run_confined
+        self._said_bytes_max = said_bytes_max
         self._on_output = on_output
         self._timeout_s = timeout_s
         self._ends_at = time.monotonic() + timeout_s
@@ -132,12 +136,12 @@ class Tools:
                 has_network=has_network,
                 timeout_s=remaining_s,
             )
-            said = bytearray()
+            said = Excerpt(self._said_bytes_max)
             code = await self._run_confined(
-                job, on_output=said.extend if is_tentative else self._on_output
+                job, on_output=said.append if is_tentative else self._on_output
             )
             if code == 0:
-                self._on_output(bytes(said))
+                self._on_output(said.content())
             if time.monotonic() < self._ends_at or code != TIMED_OUT:
                 return code
         raise BuildFailed(f"the build took longer than {self._timeout_s:g} s")

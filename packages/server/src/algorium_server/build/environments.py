@@ -3,6 +3,10 @@ Environments: locked, shared, read-only, made by uv.
 
     requirements.txt -> lock -> key -> environment
 
+    DIRECTORY/KEY            an environment
+    DIRECTORY/.cache/uv      packages that all owners share
+    DIRECTORY/.cache/uv-OWNER_ID
+
 A lock names every distribution with its version. The key is a hash of the lock and of the
 interpreter, so versions with equal needs share one environment. Environments are made in place,
 since their paths are written into them, and count only with the marker `complete`.
@@ -12,9 +16,13 @@ Two rules keep one owner's code out of another's environment:
 - Code of packages runs at installation only when a package must be built from source. Then the
   owner gets a package cache and environments of their own: the shared cache holds wheels that
   were never more than unpacked.
-- Files of an environment are hard links into the cache, so an environment is never writable
-  while code from it runs. Bytecode is made by the base interpreter, which compiles and does not
-  import; without it every cold start would pay for compiling.
+- Files of an environment are hard links into the cache, so neither is ever writable while code
+  from it runs. Bytecode is made by the base interpreter, which compiles and does not import;
+  without it every cold start would pay for compiling.
+
+No link leads from one mount of a sandbox into another. Where no code of packages runs, uv
+therefore gets the whole directory as one mount. Where some does, it gets the environment and the
+owner's cache only, and copies.
 
 Source: runtime design, "Environments".
 """
@@ -36,6 +44,7 @@ from algorium_server.build.confined import BuildFailed, Tools
 from algorium_server.build.packages import Uv
 
 _MARKER: Final = "complete"
+_CACHE: Final = ".cache"
 _LOCK: Final = "requirements.lock"
 _STAGING_PREFIX: Final = ".resolve-"
 _PRIVATE: Final = "# built from source, private to "
@@ -78,8 +87,7 @@ class Environments:
     The environments of one installation.
 
     Args:
-        directory: Where they lie, by key.
-        cache_dir: uv's cache; on the same file system, or every environment is a copy.
+        directory: Where they lie, by key, with the caches they are made from.
         interpreter: Which Python they are for; the server's own if not given.
         inherited: Where proxies, certificates and package indexes are read from; the variables
             of this process if not given.
@@ -89,7 +97,6 @@ class Environments:
         self,
         directory: Path,
         *,
-        cache_dir: Path,
         interpreter: Interpreter | None = None,
         inherited: Mapping[str, str] | None = None,
     ) -> None:
@@ -97,7 +104,7 @@ class Environments:
         self._interpreter = interpreter or Interpreter.of_this_process()
         self._uv = Uv(
             python=self._interpreter.executable,
-            cache_dir=cache_dir,
+            cache_dir=directory / _CACHE / "uv",
             inherited=os.environ if inherited is None else inherited,
         )
         self._being_made: dict[str, asyncio.Lock] = {}
@@ -234,7 +241,7 @@ class Environments:
         if not self._directory.exists():
             return
         for directory in self._directory.iterdir():
-            if not (directory / _MARKER).exists():
+            if directory.name != _CACHE and not (directory / _MARKER).exists():
                 _remove(directory)
 
 

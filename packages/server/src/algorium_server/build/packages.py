@@ -121,12 +121,24 @@ class Uv:
         read_only: tuple[Path, ...],
         tools: Tools,
     ) -> int:
-        """Install what the file *lock* names, and nothing else, into an environment."""
+        """
+        Install what the file *lock* names, and nothing else, into an environment.
+
+        Args:
+            lock: Lies in the environment.
+            directory: The environment; its parent holds the caches.
+            private_to: See `resolve`, like the following.
+            is_offline: See there.
+            is_tentative: See there.
+            read_only: Files the lock refers to.
+            tools: Runs it.
+        """
         return await self._run(
             *("pip", "install", "--no-deps", "--link-mode", "hardlink", *_builds(private_to)),
             *("--python", str(directory / "bin" / "python"), "--requirements", str(lock)),
             cwd=directory,
-            writable=(directory,),
+            # One mount, or no hard links; but not where a package's own code runs.
+            writable=(directory if private_to else directory.parent,),
             read_only=read_only,
             private_to=private_to,
             is_offline=is_offline,
@@ -156,7 +168,7 @@ class Uv:
             cwd=cwd,
             env=variables,
             read_only=(self._program, *self._local_paths(), *read_only),
-            writable=(*writable, cache_dir),
+            writable=writable if _is_within(cache_dir, writable) else (*writable, cache_dir),
             has_network=not is_offline,
             is_tentative=is_tentative,
         )
@@ -176,6 +188,10 @@ class Uv:
             for path in dict.fromkeys(paths)
             if path.startswith("/") and not path.startswith(_BASE_SYSTEM) and os.path.exists(path)
         )
+
+
+def _is_within(path: Path, directories: tuple[Path, ...]) -> bool:
+    return any(path.is_relative_to(directory) for directory in directories)
 
 
 def _builds(private_to: str) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from algorium_server.domain.limits import (
     SOURCE_DIRECTORIES_DEEP_MAX,
     SOURCE_FILES_MAX,
 )
+from algorium_server.durable import flush_directory
 
 BRANCH: Final = "master"
 """Old clients push it by name."""
@@ -167,7 +168,7 @@ def _create(path: Path) -> None:
         config.set((b"receive",), b"fsckObjects", b"true")
         config.write_to_path()
     half.rename(path)
-    _sync_directory(path.parent)
+    flush_directory(path.parent)
 
 
 def _open(path: Path) -> Repo:
@@ -363,11 +364,3 @@ def _refuse(name: str, mode: int) -> NoReturn:
 
 def _without(text: str, characters: str) -> str:
     return "".join(character for character in text if character not in characters).strip()
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

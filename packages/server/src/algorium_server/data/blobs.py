@@ -32,6 +32,7 @@ from typing import TypeVar
 
 from algorium_server.domain.errors import AlgoriumError, InternalError, Unavailable
 from algorium_server.domain.limits import BLOB_CHUNK_BYTES, BLOB_THREADS_MAX, BLOB_WRITE_BYTES
+from algorium_server.durable import flush_directory
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ class BlobStore:
         self._threads = ThreadPoolExecutor(BLOB_THREADS_MAX, thread_name_prefix="blobs")
         self._shards: set[Path] = set()
         self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _flush_directory(root.parent)
+        flush_directory(root.parent)
 
     async def write(self, chunks: AsyncIterator[bytes]) -> StoredBlob:
         """
@@ -150,7 +151,7 @@ class BlobStore:
         shard = self._path(key).parent
         if shard not in self._shards:
             shard.mkdir(mode=0o700, exist_ok=True)
-            _flush_directory(self._root)  # or a crash could lose the shard with its first blobs
+            flush_directory(self._root)  # or a crash could lose the shard with its first blobs
             self._shards.add(shard)
         return blob.finish(key)
 
@@ -231,7 +232,7 @@ class _Incoming:
             os.fsync(self._descriptor)
             self._close()
             self._path.rename(self._final_path)
-            _flush_directory(self._final_path.parent)
+            flush_directory(self._final_path.parent)
         return StoredBlob(
             key=key,
             size_bytes=self._size_bytes,
@@ -306,14 +307,6 @@ def _sweep(directory: Path, live: Set[str], writing: Set[str], limit_s: float) -
                     os.unlink(entry.path)
                     swept += 1
     return swept
-
-
-def _flush_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _failure(error: OSError) -> AlgoriumError:

@@ -118,16 +118,6 @@ class Connector(Protocol):
         """
         ...
 
-    async def make_directory(self, path: Path) -> None:
-        """
-        Create a directory.
-
-        Raises:
-            AlreadyExists: The name is taken.
-            InvalidInput: A directory cannot be there, or be called so.
-        """
-        ...
-
     async def delete(self, path: Path, *, is_forced: bool) -> int:
         """
         Delete a file or directory and return how many files and directories are gone.

@@ -16,17 +16,10 @@ from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from algorium_server.data.blobs import BlobMissing, BlobReader, BlobStore, StoredBlob
 from algorium_server.data.connector import Entry, Page, Path
 from algorium_server.data.pages import marker_after, name_of_marker
-from algorium_server.domain.collections import (
-    Collection,
-    CollectionKind,
-    File,
-    check_file_name,
-)
+from algorium_server.domain.collections import Collection, CollectionKind, File
 from algorium_server.domain.errors import (
     AlgoriumError,
     AlreadyExists,
@@ -41,8 +34,9 @@ from algorium_server.domain.limits import (
     DELETED_WHOLE_FILES_MAX,
     LISTING_ENTRIES_MAX,
 )
+from algorium_server.domain.names import check_file_name
 from algorium_server.store import files
-from algorium_server.store.database import Database
+from algorium_server.store.database import AsyncConnection, Database
 from algorium_server.telemetry import logger
 
 _log = logger(__name__)
@@ -145,10 +139,6 @@ class HostedCollection:
             raise
         if replaced is not None:
             await self._discard([replaced])
-
-    async def make_directory(self, path: Path) -> None:
-        """Refuse: collections do not nest; see `Connector.make_directory`."""
-        raise InvalidInput(f"directories cannot be nested: {'/'.join(path)!r} is in a collection")
 
     async def delete(self, path: Path, *, is_forced: bool) -> int:
         """Delete a file, or the collection; see `Connector.delete`."""

@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from algorium.wire.bodies import ReadAcl
 from algorium_server.domain.algorithms import Algorithm, SourceVisibility
-from algorium_server.domain.collections import Collection, CollectionKind, ReadAcl
+from algorium_server.domain.collections import Collection, CollectionKind
 from algorium_server.domain.identity import KeyKind, Principal, Role
 
 _ACL_ENTRY = re.compile(r"algo://(?:\*|([^/*]+)/(?:\*|([^/*]+)(?:/\*)?))")

@@ -4,16 +4,11 @@ Algorithms, their builds and their published versions.
 Source: wire specification, "Algorithm object", "Builds", "Versions and publishing".
 """
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from algorium_server.domain.errors import InvalidInput
-from algorium_server.domain.limits import ALGORITHM_NAME_CHARS_MAX
 from algorium_server.domain.versions import SemanticVersion
-
-_ALGORITHM_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
 
 
 class Callability(StrEnum):
@@ -79,6 +74,7 @@ class Build:
         environment: Key of the environment it runs in (hash of the lock), empty until resolved.
         lock: The resolved requirements, exactly as installed.
         entry: Importable module of the entry point, such as `src.Hello`; empty until known.
+        source_bytes: Of all files of the commit together; 0 until it is checked out.
         log: Everything the tools said, as one text.
     """
 
@@ -89,6 +85,7 @@ class Build:
     environment: str = ""
     lock: str = ""
     entry: str = ""
+    source_bytes: int = 0
     log: str = ""
     started_at: datetime
     finished_at: datetime | None = None
@@ -120,18 +117,3 @@ class Version:
     def is_public(self) -> bool:
         """Whether anyone may call it."""
         return self.callability is Callability.PUBLIC
-
-
-def check_algorithm_name(name: str) -> str:
-    """
-    Return *name* if an algorithm may be called so.
-
-    Raises:
-        InvalidInput: Too long, or not a letter followed by letters, digits and underscores.
-    """
-    if len(name) > ALGORITHM_NAME_CHARS_MAX or not _ALGORITHM_NAME.fullmatch(name):
-        raise InvalidInput(
-            f"{name!r} cannot be an algorithm name: use a letter, then letters, digits and "
-            f"underscores, {ALGORITHM_NAME_CHARS_MAX} characters at most"
-        )
-    return name

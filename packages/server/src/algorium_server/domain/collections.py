@@ -1,50 +1,14 @@
 """
-Hosted data: collections, files, their special names and who may read them.
+Hosted data: collections, files and who may read them.
 
-Source: wire specification, "Data URI grammar", "Special names", "ACLs".
+Source: wire specification, "Special names", "ACLs".
 """
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from algorium_server.domain.errors import InvalidInput
-from algorium_server.domain.limits import COLLECTION_NAME_CHARS_MAX, FILE_NAME_BYTES_MAX
-
-_COLLECTION_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
-
-
-class ReadAcl(StrEnum):
-    """Who may read a collection beside its owner."""
-
-    PRIVATE = "private"
-    MY_ALGORITHMS = "my_algorithms"
-    PUBLIC = "public"
-
-    @property
-    def entries(self) -> list[str]:
-        """The wire's list."""
-        return {
-            ReadAcl.PRIVATE: [],
-            ReadAcl.MY_ALGORITHMS: ["algo://.my/*"],
-            ReadAcl.PUBLIC: ["user://*"],
-        }[self]
-
-    @classmethod
-    def of_entries(cls, entries: list[str] | None) -> "ReadAcl":
-        """
-        Read the wire's list; None means the default.
-
-        Raises:
-            InvalidInput: The list is none of the three known ones.
-        """
-        if entries is None:
-            return cls.MY_ALGORITHMS
-        for acl in cls:
-            if acl.entries == entries:
-                return acl
-        raise InvalidInput('acl.read must be [], ["algo://.my/*"] or ["user://*"]')
+from algorium.wire.bodies import ReadAcl
 
 
 class CollectionKind(StrEnum):
@@ -95,36 +59,3 @@ class File:
     md5: str
     blake2b: str
     modified_at: datetime
-
-
-def check_collection_name(name: str) -> str:
-    """
-    Return *name* if a collection may be called so.
-
-    Raises:
-        InvalidInput: Too long, or not a letter followed by letters, digits and underscores.
-    """
-    if len(name) > COLLECTION_NAME_CHARS_MAX or not _COLLECTION_NAME.fullmatch(name):
-        raise InvalidInput(
-            f"{name!r} cannot be a directory name: use a letter, then letters, digits and "
-            f"underscores, {COLLECTION_NAME_CHARS_MAX} characters at most"
-        )
-    return name
-
-
-def check_file_name(name: str) -> str:
-    """
-    Return *name* if a file may be called so.
-
-    Raises:
-        InvalidInput: Empty, too long, `.`, `..`, or with a slash or NUL in it.
-    """
-    if (
-        name in {"", ".", ".."}
-        or "/" in name
-        or "\0" in name
-        or len(name.encode("utf-8", "surrogatepass")) > FILE_NAME_BYTES_MAX
-        or any("\ud800" <= character <= "\udfff" for character in name)
-    ):
-        raise InvalidInput(f"{name!r} cannot be a file name")
-    return name

@@ -13,8 +13,7 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
     ├── NotAuthorized            403  2001  known, but not allowed
     ├── NotFound                 404   -    nothing there, or not for this caller
     │   ├── AlgorithmNotFound    404  1000
-    │   ├── PathNotFound         404   -
-    │   └── AccountNotFound      404  3000
+    │   └── PathNotFound         404   -
     ├── AlreadyExists            409   -
     ├── AlgorithmNameTaken       400  1002  the owner has an algorithm of that name
     ├── VersionAlreadyPublished  400  1007  nothing new to publish: compile first
@@ -46,9 +45,15 @@ class AlgoriumError(Exception):
 
     code: ClassVar[int | None] = None
     status: ClassVar[int] = 500
+    """That of the code in the table, unless a class has no code or says why it differs."""
     error_type: ClassVar[str | None] = None
     sentence: ClassVar[str] = ""
     """What is said when the raiser says nothing; empty means the sentence of the code."""
+
+    def __init_subclass__(cls) -> None:
+        code = vars(cls).get("code")
+        if code is not None and "status" not in vars(cls):
+            cls.status = BY_NUMBER[code].status
 
     def __init__(
         self,
@@ -70,61 +75,55 @@ class InvalidInput(AlgoriumError):
     """A field, name, path or value is wrong."""
 
     code = 6001
-    status = 400
 
 
 class InvalidMarker(AlgoriumError):
     """The marker of a page is none that a listing gave."""
 
     code = 5002
-    status = 400
 
 
 class MalformedJson(AlgoriumError):
     """The body is not JSON."""
 
     code = 2013
-    status = 400
 
 
 class InvalidRequest(AlgoriumError):
     """The form of the request is wrong."""
 
     code = 2015
-    status = 400
 
 
 class MethodNotAllowed(InvalidRequest):
     """The path does not answer this verb."""
 
-    status = 405
+    status = 405  # the nearest code is that of any wrong form
 
 
 class UnsupportedContentType(InvalidRequest):
     """The body's type is none of the three input types."""
 
-    status = 415
+    status = 415  # like 405
 
 
 class TooLarge(AlgoriumError):
     """The body exceeds its limit."""
 
     code = 6001
-    status = 413
+    status = 413  # a value that is wrong by its size has no code of its own
 
 
 class NotAuthenticated(AlgoriumError):
     """There are no credentials, or they are unknown or expired."""
 
     code = 2002
-    status = 401
 
 
 class NotAuthorized(AlgoriumError):
     """The caller is known but not allowed to do this."""
 
     code = 2001
-    status = 403
     sentence = "Caller is not authorized to perform the operation"
 
 
@@ -148,13 +147,6 @@ class PathNotFound(NotFound):
     sentence = "path not found"
 
 
-class AccountNotFound(NotFound):
-    """No such user or organization."""
-
-    code = 3000
-    sentence = BY_NUMBER[3000].sentence
-
-
 class AlreadyExists(AlgoriumError):
     """The name is taken."""
 
@@ -166,14 +158,12 @@ class AlgorithmNameTaken(AlgoriumError):
     """The owner has an algorithm of that name, in whatever case."""
 
     code = 1002
-    status = 400
 
 
 class VersionAlreadyPublished(AlgoriumError):
     """The newest successful build is published already, or there is none."""
 
     code = 1007
-    status = 400
 
 
 class TooManyRequests(AlgoriumError):
@@ -193,11 +183,10 @@ class InternalError(AlgoriumError):
     """Our fault; `fields["id"]` finds the log line."""
 
     code = 5001
-    status = 500
 
 
 class Unavailable(AlgoriumError):
     """Cannot be served now, or not on this host; the message names the remedy."""
 
     code = 5001
-    status = 503
+    status = 503  # to clients "internal, try again"; proxies and people learn that it may pass

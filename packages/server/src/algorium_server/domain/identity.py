@@ -4,15 +4,9 @@ Who is asking: accounts, keys, principals.
 Source: wire specification, "Users", "Organizations", "API keys".
 """
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-
-from algorium_server.domain.errors import InvalidInput
-from algorium_server.domain.limits import ACCOUNT_NAME_CHARS_MAX
-
-_ACCOUNT_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
 
 
 class AccountKind(StrEnum):
@@ -129,18 +123,3 @@ class Principal:
     key: ApiKey | None = None
     acting: ActingAlgorithm | None = None
     roles: dict[str, Role] = field(default_factory=dict)
-
-
-def check_account_name(name: str) -> str:
-    """
-    Return *name* if an account may be called so.
-
-    Raises:
-        InvalidInput: Too long, or not a letter followed by letters, digits and underscores.
-    """
-    if len(name) > ACCOUNT_NAME_CHARS_MAX or not _ACCOUNT_NAME.fullmatch(name):
-        raise InvalidInput(
-            f"{name!r} cannot be an account name: use a letter, then letters, digits and "
-            f"underscores, {ACCOUNT_NAME_CHARS_MAX} characters at most"
-        )
-    return name

@@ -27,6 +27,10 @@ CALL_KILL_GRACE_S: Final = 2.0
 """Between SIGTERM and SIGKILL for a call past its deadline."""
 
 # Slots
+SLOTS_MAX: Final = 64
+"""Warm slots of all algorithms together, unless `--slots-max` says otherwise: a process each."""
+SLOTS_PER_POOL_MAX: Final = 8
+"""Of one account and version: a busy algorithm must leave slots for the others."""
 LOAD_TIMEOUT_S: Final = 300.0
 """A hang while importing or in `load()` must not hang for ever."""
 SLOT_HEADER_BYTES_MAX: Final = 64 * 1024
@@ -43,6 +47,8 @@ SLOT_PROCESSES_MAX: Final = 256
 """Enough for libraries with thread pools, too few for a fork bomb to be felt."""
 SLOT_OPEN_FILES_MAX: Final = 4096
 """Enough for data sets of many files, too few to exhaust the host."""
+SLOT_CONNECTIONS_MAX: Final = 256
+"""To the platform's API: a parent may run 24 children, and each client keeps a few connections."""
 SLOT_SOURCE_COPY_BYTES_MAX: Final = 64 * MIB
 """Source trees up to this size are writable copies inside the slot, larger ones read-only."""
 SLOT_IDLE_S: Final = 600.0
@@ -75,6 +81,8 @@ REFUSED_UPLOAD_BYTES_MAX: Final = 16 * MIB
 """Read and thrown away after a refusal, so that a client still sending can read the answer."""
 REFUSED_UPLOAD_S_MAX: Final = 10.0
 """The same in time: a client that sends slowly is cut off."""
+SWEEP_EVERY_S: Final = 3600.0
+"""Between two clean-ups of files: a sweep looks at every blob, and nothing it removes is urgent."""
 TEMP_COLLECTION_AGE_S: Final = 24 * 3600.0
 """Files in `.algo/.../temp` are promised for about a day."""
 

@@ -13,9 +13,11 @@ Source: runtime design, "Output capture".
 import asyncio
 import os
 import select
-from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from algorium_server.domain.excerpts import Excerpt
 from algorium_server.domain.limits import STDOUT_BYTES_MAX
 
 _READ_BYTES: Final = 65_536
@@ -34,59 +36,72 @@ class CallLog:
     """
 
     def __init__(self, bytes_max: int = STDOUT_BYTES_MAX) -> None:
-        self._head_bytes_max = bytes_max // 2
-        self._tail_bytes_max = bytes_max - self._head_bytes_max
-        self._head: list[bytes] = []
-        self._head_bytes = 0
-        self._tail: deque[bytes] = deque()
-        self._tail_bytes = 0
-        self._dropped_bytes = 0
+        self._kept = Excerpt(bytes_max)
         self._partial = [b"", b""]
 
     def append(self, stream: int, data: bytes) -> None:
         """Take what arrived on *stream* (`STDOUT` or `STDERR`)."""
         cut = data.rfind(b"\n") + 1
-        partial = self._partial[stream]
-        if cut == 0 and len(partial) + len(data) <= _READ_BYTES:
-            self._partial[stream] = partial + data
+        begun = self._partial[stream]
+        if cut == 0 and len(begun) + len(data) <= _READ_BYTES:
+            self._partial[stream] = begun + data
             return
         cut = cut or len(data)
-        self._keep(partial + data[:cut])
+        self._kept.append(begun + data[:cut])
         self._partial[stream] = data[cut:]
 
     def text(self) -> str:
         """Return everything kept, as text; undecodable bytes are shown as U+FFFD."""
         for stream in (STDOUT, STDERR):
             if self._partial[stream]:
-                self._keep(self._partial[stream])
+                self._kept.append(self._partial[stream])
                 self._partial[stream] = b""
-        if not self._head:
-            return ""
-        parts = list(self._head)
-        if self._dropped_bytes:
-            parts.append(b"\n[... %d bytes of output left out ...]\n" % self._dropped_bytes)
-        parts.extend(self._tail)
-        return b"".join(parts).decode("utf-8", "replace")
+        return self._kept.content().decode("utf-8", "replace")
 
-    def _keep(self, data: bytes) -> None:
-        room = self._head_bytes_max - self._head_bytes
-        if room > 0:
-            self._head.append(data[:room])
-            self._head_bytes += min(room, len(data))
-            data = data[room:]
-        if not data:
-            return
-        self._tail.append(data)
-        self._tail_bytes += len(data)
-        while self._tail_bytes - len(self._tail[0]) >= self._tail_bytes_max:
-            dropped = self._tail.popleft()
-            self._tail_bytes -= len(dropped)
-            self._dropped_bytes += len(dropped)
-        excess = self._tail_bytes - self._tail_bytes_max
-        if excess > 0:
-            self._tail[0] = self._tail[0][excess:]
-            self._tail_bytes -= excess
-            self._dropped_bytes += excess
+
+class Pipe:
+    """
+    One output pipe of a sandbox, always being read.
+
+    Owns the descriptor: it is closed at its end of file or by `close`.
+
+    Args:
+        fd: Its read end, non-blocking.
+        on_data: Gets what arrives.
+        on_end: Told once, right before the descriptor is closed.
+    """
+
+    def __init__(
+        self, fd: int, on_data: Callable[[bytes], None], *, on_end: Callable[[], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fd = fd
+        self._on_data = on_data
+        self._on_end = on_end
+        self._is_open = True
+        self._loop.add_reader(fd, self.read)
+
+    def read(self) -> int:
+        """Take what is there now, or a large piece of it, and return how many bytes that is."""
+        try:
+            data = os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            data = b""
+        if data:
+            self._on_data(data)
+        else:
+            self.close()
+        return len(data)
+
+    def close(self) -> None:
+        """Stop reading; idempotent."""
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._fd)
+            self._on_end()
+            os.close(self._fd)
 
 
 class Capture:
@@ -97,14 +112,15 @@ class Capture:
     """
 
     def __init__(self, stdout_fd: int, stderr_fd: int) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._fds: dict[int, int] = {stdout_fd: STDOUT, stderr_fd: STDERR}
         self._log = CallLog()
         self.slot_log = self._log
         self._ready = select.poll()
-        for fd, stream in self._fds.items():
-            self._loop.add_reader(fd, self._on_readable, fd, stream)
+        self._pipes: dict[int, Pipe] = {}
+        for stream, fd in ((STDOUT, stdout_fd), (STDERR, stderr_fd)):
             self._ready.register(fd, select.POLLIN)
+            self._pipes[fd] = Pipe(
+                fd, partial(self._append, stream), on_end=partial(self._forget, fd)
+            )
 
     def begin(self) -> None:
         """Open the log of a call; what is still in the pipes is not the call's."""
@@ -122,31 +138,16 @@ class Capture:
         budget = _DRAIN_BYTES_MAX
         while budget > 0 and (ready := self._ready.poll(0)):
             for fd, _ in ready:
-                budget -= self._read(fd, self._fds[fd])
+                budget -= self._pipes[fd].read()
 
     def close(self) -> None:
         """Stop reading; idempotent."""
-        for fd in tuple(self._fds):
-            self._forget(fd)
+        for pipe in tuple(self._pipes.values()):
+            pipe.close()
 
-    def _on_readable(self, fd: int, stream: int) -> None:
-        self._read(fd, stream)
-
-    def _read(self, fd: int, stream: int) -> int:
-        try:
-            data = os.read(fd, _READ_BYTES)
-        except BlockingIOError:
-            return 0
-        except OSError:
-            data = b""
-        if not data:
-            self._forget(fd)
-            return 0
+    def _append(self, stream: int, data: bytes) -> None:
         self._log.append(stream, data)
-        return len(data)
 
     def _forget(self, fd: int) -> None:
-        if self._fds.pop(fd, None) is not None:
-            self._loop.remove_reader(fd)
-            self._ready.unregister(fd)
-            os.close(fd)
+        del self._pipes[fd]
+        self._ready.unregister(fd)

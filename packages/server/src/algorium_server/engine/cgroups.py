@@ -252,7 +252,7 @@ def _sweep(parent: str) -> None:
 
 
 def _remove_tree(directory: str) -> None:
-    """Kill what is left in the groups below *directory* and remove them, within a second."""
+    """Kill what is left in the groups below *directory* and remove them, within `_REMOVE_S`."""
     deadline = time.monotonic() + _REMOVE_S
     while os.path.isdir(directory) and time.monotonic() < deadline:
         with suppress(OSError):

@@ -13,8 +13,10 @@ from typing import Any, Final
 from algorium_server.engine.sandbox import (
     API_PORT,
     COPY_SOURCES_DIR,
+    DEVICES,
     HOME_DIR,
     LANDLOCK_ABI_WITH_RENAMES,
+    LANDLOCK_ABI_WITH_SCOPES,
     LANDLOCK_ABI_WITH_TCP,
     RUNTIME_DIR,
     TMP_DIR,
@@ -93,7 +95,6 @@ _ENV_DEFAULTS: Final = {
     "TMPDIR": TMP_DIR,
     "USER": "algo",
 }
-_DEVICES: Final = tuple(f"/dev/{name}" for name in ("full", "null", "random", "urandom", "zero"))
 _PROC_FILES: Final = (
     "/proc/self",
     "/proc/cpuinfo",
@@ -188,11 +189,12 @@ def can_reach_api(layout: HostLayout, mechanism: Mechanism) -> bool:
 def _landlock(
     spec: SandboxSpec, layout: HostLayout, mechanism: Mechanism, slot: SlotDir | None
 ) -> dict[str, Any] | None:
+    abi = layout.landlock_abi
     ports: list[int] | None = None
     writable = [mount.target for mount in spec.mounts if mount.kind != "ro"]
     writable += [target for _, target in spec.copies]
     if mechanism.has_own_root:
-        if layout.landlock_abi < LANDLOCK_ABI_WITH_RENAMES:
+        if abi < LANDLOCK_ABI_WITH_RENAMES:
             return None
         read = ["/"]
         write = [TMP_DIR, HOME_DIR, "/dev", *writable]
@@ -200,8 +202,14 @@ def _landlock(
         read = [*layout.system_dirs, *layout.etc_files, *_PROC_FILES]
         read += [layout.python_prefix, layout.runtime_dir]
         read += [mount.target for mount in spec.mounts if mount.kind == "ro"]
-        write = [slot.path, *_DEVICES, *writable]
-        ports = [] if spec.network == "isolated" else None
+        write = [slot.path, *(f"/dev/{name}" for name in DEVICES), *writable]
+        ports = [] if spec.network == "isolated" and abi >= LANDLOCK_ABI_WITH_TCP else None
     else:
         return None
-    return {"abi": layout.landlock_abi, "read": read, "write": write, "connect_ports": ports}
+    return {
+        "abi": abi,
+        "read": read,
+        "write": write,
+        "connect_ports": ports,
+        "has_scopes": abi >= LANDLOCK_ABI_WITH_SCOPES,
+    }

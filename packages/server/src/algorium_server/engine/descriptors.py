@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from algorium_runtime import confine
 
 _SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
-"""Of slot sockets: a frame of a megabyte passes without waiting for the other side."""
+"""Of both ends of a slot's socket: a megabyte passes without waiting for the other side."""
 
 
 class Descriptors:
@@ -29,7 +29,7 @@ class Descriptors:
         self, plan: dict[str, Any], filter_fd: int, *, has_slot_socket: bool
     ) -> dict[int, int]:
         """Return number inside -> descriptor; what the gateway gets is in `theirs`."""
-        inside = {confine.PLAN_FD: self._keep(_memory_file(dumps(plan)))}
+        inside = {confine.PLAN_FD: self._keep(memory_file("plan", dumps(plan)))}
         inside[confine.FILTER_FD] = filter_fd
         inside[confine.CHANNEL_FD] = self._pair(socket.SOCK_SEQPACKET)
         for number in (1, 2):
@@ -52,7 +52,8 @@ class Descriptors:
         return self._keep(ours.detach())
 
 
-def _memory_file(data: bytes) -> int:
-    fd = os.memfd_create("plan")
+def memory_file(name: str, data: bytes) -> int:
+    """Return a descriptor from which *data* can be read, by whoever gets it."""
+    fd = os.memfd_create(name)
     os.write(fd, data)
     return fd

@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -25,6 +25,7 @@ from algorium_server.engine.layout import find_layout
 from algorium_server.engine.link import SupervisorLink
 from algorium_server.engine.probe import HostReport, Missing, Wanted
 from algorium_server.engine.sandbox import (
+    ExitStatus,
     HostLayout,
     Level,
     Mechanism,
@@ -45,29 +46,6 @@ _TRIAL: Final = SandboxSpec(
     has_slot_socket=True,
     has_listener=True,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitStatus:
-    """
-    How a sandbox ended. Exactly one of `code` and `signal` is set.
-
-    Attributes:
-        code: Exit code of the program; 128 and above is reported as a signal.
-        signal: What killed it.
-        was_oom: The memory limit was hit, and the sandbox was killed for it.
-        was_process_limit: The limit of processes was hit: some could not be started.
-        was_disk_limit: Killed for filling its scratch space (where the program cannot be
-            told "No space left on device").
-        peak_memory_bytes: Of the whole sandbox, or None where the host cannot tell.
-    """
-
-    code: int | None
-    signal: int | None
-    was_oom: bool = False
-    was_process_limit: bool = False
-    was_disk_limit: bool = False
-    peak_memory_bytes: int | None = None
 
 
 class SandboxProcess:
@@ -111,8 +89,13 @@ class SandboxProcess:
             self._link.send("kill", id=self._number, grace_s=grace_s)
         return await asyncio.shield(self.exited)
 
-    async def _confined(self) -> None:
-        """Wait for the channel's end: the program runs, or why not."""
+    async def started(self) -> None:
+        """
+        Wait until the program runs; `SandboxHost.spawn` has done that.
+
+        Raises:
+            NotStarted: It will not; the text says why.
+        """
         is_ready, error = False, ""
         with self._channel:
             while True:
@@ -132,7 +115,7 @@ class SandboxProcess:
                 elif data.startswith(confine.ERROR_MESSAGE):
                     error = data[1:].decode(errors="replace")
         if error or not is_ready:
-            raise _NotStarted(error or self._last_words())
+            raise NotStarted(error or self._last_words())
 
     def _last_words(self) -> str:
         with suppress(BlockingIOError):
@@ -140,7 +123,8 @@ class SandboxProcess:
             return text or "the sandbox ended before the program started"
         return "the sandbox ended before the program started"
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close all that is the receiver's to close; for those who keep every part of it."""
         for each in (self._channel, self.socket, self.listener):
             if each is not None:
                 each.close()
@@ -148,7 +132,7 @@ class SandboxProcess:
         os.close(self.stderr_fd)
 
 
-class _NotStarted(Exception):
+class NotStarted(Exception):
     """A sandbox was not set up; the text says at which step."""
 
 
@@ -235,8 +219,14 @@ class SandboxHost:
             raise Unavailable(f"no sandbox is possible on this host. {self.report.remedy}")
         try:
             return await self._spawn(spec)
-        except _NotStarted as error:
+        except NotStarted as error:
             raise Unavailable("the sandbox could not be started", detail=str(error)) from error
+        except TimeoutError as error:
+            raise Unavailable(
+                f"the sandbox did not start within {START_TIMEOUT_S:.0f} s: this machine has too"
+                " much to do",
+                hint="Try again later, or let fewer slots run at a time.",
+            ) from error
 
     async def close(self) -> None:
         """Kill all sandboxes and end the supervisor; returns when both are gone."""
@@ -281,12 +271,14 @@ class SandboxHost:
         try:
             process = await self._spawn(_TRIAL)
             status = await _ended(process, _TRIAL_TIMEOUT_S)
-            process._close()
+            process.close()
             if status.code == 0:
                 return None
             reason = f"a trial ended with {status}"
-        except _NotStarted as error:
+        except NotStarted as error:
             reason = str(error)
+        except TimeoutError:
+            reason = f"a trial did not start within {START_TIMEOUT_S:.0f} s"
         except Unavailable as error:
             reason = error.message
         await self._close_link()
@@ -300,16 +292,17 @@ class SandboxHost:
         is_private = self.report.mechanism.has_own_root and spec.network == "isolated"
         prefix = "" if is_private or not spec.has_listener else f"/{secrets.token_urlsafe(16)}"
         answer: asyncio.Future[SandboxProcess] = asyncio.get_running_loop().create_future()
-        link.send("start", id=number, spec=spec.as_dict(), api_path_prefix=prefix)
-        self._asked[number] = answer
-        process = await answer
-        process.api_path_prefix = prefix
-        try:
-            await asyncio.wait_for(process._confined(), START_TIMEOUT_S)
-        except BaseException:
-            link.send("kill", id=number, grace_s=0)
-            process._close()
-            raise
+        async with asyncio.timeout(START_TIMEOUT_S):
+            link.send("start", id=number, spec=spec.as_dict(), api_path_prefix=prefix)
+            self._asked[number] = answer
+            process = await answer
+            process.api_path_prefix = prefix
+            try:
+                await process.started()
+            except BaseException:
+                link.send("kill", id=number, grace_s=0)
+                process.close()
+                raise
         return process
 
     async def _supervisor(self) -> SupervisorLink:
@@ -342,11 +335,11 @@ class SandboxHost:
                 self._running[number] = process
                 if answer.cancelled():  # nobody waits for it any more
                     self._link.send("kill", id=number, grace_s=0)
-                    process._close()
+                    process.close()
                 else:
                     answer.set_result(process)
             case "refused" if answer and not answer.done():
-                answer.set_exception(_NotStarted(message["message"]))
+                answer.set_exception(NotStarted(message["message"]))
             case "exited" if number in self._running:
                 _resolve(self._running.pop(number), ExitStatus(**message))
 
@@ -354,7 +347,7 @@ class SandboxHost:
         """Everything the supervisor had started is killed by the kernel."""
         for answer in self._asked.values():
             if not answer.done():
-                answer.set_exception(_NotStarted("the sandbox supervisor died"))
+                answer.set_exception(NotStarted("the sandbox supervisor died"))
         for process in self._running.values():
             _resolve(process, ExitStatus(code=None, signal=signal.SIGKILL))
         self._asked.clear()

@@ -32,9 +32,8 @@ from typing import Final, NoReturn
 
 from algorium_runtime import confine
 from algorium_server.engine import processes
-from algorium_server.engine.sandbox import UID, Mechanism, Step
+from algorium_server.engine.sandbox import DEVICES, UID, Mechanism, Step
 
-_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _NEW_CGROUP, _NEW_UTS, _NEW_IPC, _NEW_USER = 0x02000000, 0x04000000, 0x08000000, 0x10000000
@@ -51,7 +50,6 @@ _SPARE_FD: Final = 64
 """Descriptors are moved above this before they are put in place: none overwrites another."""
 _OOM_SCORE: Final = "500"
 """When the host itself runs out of memory, sandboxes go before the server does."""
-_DEVICES: Final = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS: Final = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -91,6 +89,11 @@ def start(launch: Launch) -> int:
         _fail(error)
 
 
+def adopt_orphans() -> None:
+    """Become the parent of every descendant that loses its own: none gets away unseen."""
+    confine.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
 def _fail(error: BaseException) -> NoReturn:
     try:
         text = f"{type(error).__name__}: {error}"
@@ -123,7 +126,7 @@ def _become_root_of_sandbox(launch: Launch, parent: int) -> NoReturn:
 
 
 def _follow_parent(number: int, parent: int) -> None:
-    confine.prctl(_PR_SET_PDEATHSIG, int(number))
+    confine.prctl(confine.PR_SET_PDEATHSIG, int(number))
     if os.getppid() not in {parent, 0}:
         os._exit(confine.FAILED)  # it died before we asked to be told
 
@@ -172,7 +175,7 @@ def _wait(main: int) -> int:
 
 
 def _reap(launch: Launch) -> NoReturn:
-    confine.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     _hide_memory()
     main = os.fork()
     if not main:
@@ -219,7 +222,7 @@ def _monitor(launch: Launch) -> NoReturn:
 
 
 def _become_init(launch: Launch, steps: Sequence[tuple[Step, str]]) -> NoReturn:
-    confine.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
     _libc.unshare(_NEW_CGROUP)  # nice to have: hides the names of our groups
     if launch.has_own_network:
         _raise_loopback()
@@ -285,7 +288,7 @@ def _carry_out(step: Step, source: str) -> None:
 def _make_devices(target: str) -> None:
     os.makedirs(target)
     _mount("tmpfs", target, "tmpfs", _MS_NOSUID, "mode=0755,size=65536")
-    for name in _DEVICES:
+    for name in DEVICES:
         _bind(f"/oldroot/dev/{name}", f"{target}/{name}")
     for name, tail in _DEVICE_LINKS.items():
         os.symlink(f"/proc/self/fd{tail}", f"{target}/{name}")

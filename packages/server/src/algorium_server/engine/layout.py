@@ -10,7 +10,7 @@ from typing import Final
 
 import algorium_runtime
 from algorium_runtime import confine
-from algorium_server.engine.sandbox import UID, HostLayout
+from algorium_server.engine.sandbox import HOME_DIR, UID, HostLayout
 
 _SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
 _PROC_COVERS: Final = ("/proc/bus", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
@@ -36,7 +36,7 @@ _ETC: Final = (
 """Public facts about the system. `ssl/private` and everything with a password stays outside."""
 _ETC_OF_HOST_NETWORK: Final = ("hosts", "nsswitch.conf", "resolv.conf", "gai.conf", "host.conf")
 _ETC_WRITTEN: Final = {
-    "passwd": f"root:x:0:0:root:/:/bin/false\nalgo:x:{UID}:{UID}::/home/algo:/bin/sh\n"
+    "passwd": f"root:x:0:0:root:/:/bin/false\nalgo:x:{UID}:{UID}::{HOME_DIR}:/bin/sh\n"
     "nobody:x:65534:65534:nobody:/:/bin/false\n",
     "group": f"root:x:0:\nalgo:x:{UID}:\nnogroup:x:65534:\n",
     "hosts": "127.0.0.1 localhost algorithm\n",

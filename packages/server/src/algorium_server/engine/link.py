@@ -11,8 +11,9 @@ from contextlib import suppress
 from typing import Any, Final, Self
 
 from algorium_server.domain.errors import Unavailable
+from algorium_server.engine.descriptors import memory_file
+from algorium_server.engine.supervisor import MESSAGE_BYTES_MAX
 
-MESSAGE_BYTES_MAX: Final = 1024 * 1024
 _DESCRIPTORS_MAX: Final = 8
 _READY_TIMEOUT_S: Final = 15.0
 _STOP_TIMEOUT_S: Final = 5.0
@@ -73,7 +74,7 @@ class SupervisorLink:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        files = [_memory_file(data) for data in filters]
+        files = [memory_file("filter", data) for data in filters]
         socket.send_fds(ours, [json.dumps(config).encode()], files)
         for fd in files:
             os.close(fd)
@@ -154,9 +155,3 @@ class SupervisorLink:
         if not self._ready.done():
             self._ready.set_exception(Unavailable("the sandbox supervisor did not start"))
         self._on_lost()
-
-
-def _memory_file(data: bytes) -> int:
-    fd = os.memfd_create("filter")
-    os.write(fd, data)
-    return fd

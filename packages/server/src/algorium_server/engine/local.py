@@ -22,7 +22,7 @@ from algorium_server.domain.errors import TooManyRequests, Unavailable
 from algorium_server.domain.limits import QUEUE_CALLS_MAX, SLOT_IDLE_S
 from algorium_server.engine import outcomes, scheduler
 from algorium_server.engine.host import SandboxHost
-from algorium_server.engine.listener import ListenerFactory
+from algorium_server.engine.listener import PlatformApi
 from algorium_server.engine.program import Program
 from algorium_server.engine.slots import Flight, Slot, SlotEnded
 from algorium_server.engine.starting import LoadFailed, Starter
@@ -92,9 +92,7 @@ class LocalEngine:
         limits: How many slots may exist.
     """
 
-    def __init__(
-        self, host: SandboxHost, listeners: ListenerFactory, *, limits: EngineLimits
-    ) -> None:
+    def __init__(self, host: SandboxHost, listeners: PlatformApi, *, limits: EngineLimits) -> None:
         self._starter = Starter(host, listeners)
         self._limits = limits
         self._pools: dict[tuple[str, str], _Pool] = {}
@@ -134,10 +132,10 @@ class LocalEngine:
         arrived = time.monotonic()
         pool = self._pool(program, flight)
         try:
-            slot = await self._take(pool, flight, arrived)
+            slot = _take_idle(pool) or await self._wait(pool, flight, arrived)
             while slot.is_dead:  # it died before the call's first byte: another one may serve
                 self._release(pool, slot)
-                slot = await self._take(pool, flight, arrived)
+                slot = _take_idle(pool) or await self._wait(pool, flight, arrived)
         except TimeoutError:
             return outcomes.timed_out(Timings(queue_s=_since(arrived), load_s=0.0, run_s=0.0))
         except LoadFailed as failed:
@@ -232,11 +230,7 @@ class LocalEngine:
             pool = self._pools[key] = _Pool(program)
         return pool
 
-    async def _take(self, pool: _Pool, flight: Flight, arrived: float) -> Slot:
-        if pool.idle and not pool.waiting:
-            slot = pool.idle.pop()
-            pool.busy.add(slot)
-            return slot
+    async def _wait(self, pool: _Pool, flight: Flight, arrived: float) -> Slot:
         if self._is_closing:
             raise Unavailable("The server is shutting down.")
         if len(pool.waiting) >= QUEUE_CALLS_MAX:
@@ -359,6 +353,15 @@ class LocalEngine:
     def _track(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _take_idle(pool: _Pool) -> Slot | None:
+    """Take the most recently used idle slot, unless others wait already."""
+    if not pool.idle or pool.waiting:
+        return None
+    slot = pool.idle.pop()
+    pool.busy.add(slot)
+    return slot
 
 
 def _expire(answer: "asyncio.Future[frames.Frame]") -> None:

@@ -22,7 +22,7 @@ from algorium_server.domain.calls import (
     Timings,
 )
 from algorium_server.domain.limits import SLOT_PROCESSES_MAX, SLOT_TMP_BYTES
-from algorium_server.engine.host import ExitStatus
+from algorium_server.engine.sandbox import ExitStatus
 from algorium_server.engine.slots import SlotEnded
 
 _json = msgspec.json.Decoder(msgspec.Raw)

@@ -33,13 +33,15 @@ UID: Final = 2222
 """User and group `algo` of the old platform; some algorithms look themselves up."""
 API_PORT: Final = 9000
 """Of the slot's own loopback device; nobody else can be on it."""
-
+DEVICES: Final = ("full", "null", "random", "urandom", "zero")
+"""All of `/dev` that a program needs."""
 
 LANDLOCK_ABI_WITH_RENAMES: Final = 2
 """Version 1 forbids every rename between directories, which a second fence is not worth."""
 LANDLOCK_ABI_WITH_TCP: Final = 4
+"""Since Linux 6.7 it can rule TCP."""
 LANDLOCK_ABI_WITH_SCOPES: Final = 6
-"""Since then it can keep signals and abstract sockets inside."""
+"""Since Linux 6.12 it can keep signals and abstract sockets inside."""
 
 
 class Level(StrEnum):
@@ -155,7 +157,7 @@ class SandboxSpec:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLayout:
     """
-    What sandboxes use of this host's files and kernel; found by `probe.py`, sent to the supervisor.
+    What sandboxes use of this host's files and kernel; found by `layout.py`.
 
     Attributes:
         system_dirs: Programs and libraries, visible to every sandbox, read-only.
@@ -196,6 +198,29 @@ class HostLayout:
                 "proc_covers": tuple(data["proc_covers"]),
             }
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitStatus:
+    """
+    How a sandbox ended. Exactly one of `code` and `signal` is set.
+
+    Attributes:
+        code: Exit code of the program; 128 and above is reported as a signal.
+        signal: What killed it.
+        was_oom: The memory limit was hit, and the sandbox was killed for it.
+        was_process_limit: The limit of processes was hit: some could not be started.
+        was_disk_limit: Killed for filling its scratch space (where the program cannot be
+            told "No space left on device").
+        peak_memory_bytes: Of the whole sandbox, or None where the host cannot tell.
+    """
+
+    code: int | None
+    signal: int | None
+    was_oom: bool = False
+    was_process_limit: bool = False
+    was_disk_limit: bool = False
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,8 @@ from algorium_server.domain.limits import (
     SLOT_HEADER_BYTES_MAX,
 )
 from algorium_server.engine.capture import Capture
-from algorium_server.engine.host import ExitStatus, SandboxProcess
+from algorium_server.engine.host import SandboxProcess
+from algorium_server.engine.sandbox import ExitStatus
 
 _SCRATCH_BYTES: Final = 2 * SLOT_HEADER_BYTES_MAX
 """Holds a prefix and the largest header with room to spare; larger bodies get their own buffer."""

@@ -15,7 +15,7 @@ from algorium_server.domain.calls import CallOutcome, Timings
 from algorium_server.domain.limits import LOAD_TIMEOUT_S
 from algorium_server.engine import outcomes
 from algorium_server.engine.host import SandboxHost, SandboxProcess
-from algorium_server.engine.listener import ListenerFactory
+from algorium_server.engine.listener import PlatformApi
 from algorium_server.engine.program import Program, slot_spec
 from algorium_server.engine.slots import Flight, Slot, SlotEnded
 from algorium_server.telemetry import logger
@@ -45,7 +45,7 @@ class Starter:
         listeners: Serve the platform's API inside every slot.
     """
 
-    def __init__(self, host: SandboxHost, listeners: ListenerFactory) -> None:
+    def __init__(self, host: SandboxHost, listeners: PlatformApi) -> None:
         self._host = host
         self._listeners = listeners
         self._numbers = itertools.count(1)

@@ -35,7 +35,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from algorium_runtime import confine
 from algorium_server.engine import (
     cgroups,
     confinement,
@@ -51,7 +50,6 @@ from algorium_server.engine.sandbox import HostLayout, Mechanism, SandboxSpec
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 """A message is one packet; arguments and environment are all that can make it large."""
-_PR_SET_CHILD_SUBREAPER: Final = 36
 _TICK_S: Final = 0.2
 _ENDING_TICK_S: Final = 0.01
 """Nobody tells when the last process leaves a control group."""
@@ -343,7 +341,7 @@ def main() -> None:
     control.set_inheritable(False)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the gateway decides when it is over
-    confine.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    launcher.adopt_orphans()
     data, filters, _, _ = socket.recv_fds(
         control, MESSAGE_BYTES_MAX, 2, flags=socket.MSG_CMSG_CLOEXEC
     )

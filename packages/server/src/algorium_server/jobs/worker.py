@@ -18,7 +18,6 @@ What cannot be written because the database is away ends as in the last row: nev
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -46,6 +45,7 @@ from algorium_server.jobs.retry import (
 )
 from algorium_server.store import jobs as job_rows
 from algorium_server.store.database import AsyncConnection, Database
+from algorium_server.telemetry import logger
 
 Handler = Callable[[Job], Awaitable[None]]
 """Does the work of one job; see the module for what its end means."""
@@ -57,7 +57,7 @@ _BY_ITSELF: Final = "interrupted: it was cancelled"
 _BEATS_PER_LEASE: Final = 3
 """Two heartbeats may be lost or late before others take the worker for dead."""
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class JobWorker:
@@ -142,7 +142,7 @@ class JobWorker:
                 await self._keep_house()
                 await self._claim_all()
             except Exception:
-                _log.exception("jobs cannot be claimed now; trying again in %s s", JOB_POLL_S)
+                _log.exception("jobs cannot be claimed now; trying again", after_s=JOB_POLL_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wakened.wait(), JOB_POLL_S)
 
@@ -177,13 +177,13 @@ class JobWorker:
         try:
             is_ours = await self._keep_alive(job, handler)
         except asyncio.CancelledError:
-            _log.error("job %s (%s) does not stop; going on without it", job.job_id, job.kind)
+            _log.error("a job does not stop; going on without it", job=job.job_id, kind=job.kind)
             await self._record(job, after_interruption(job, _BY_SHUTDOWN, now=self._clock()))
             return
         if is_ours:
             await self._record(job, self._outcome(job, handler))
             return
-        _log.error("job %s (%s) was taken over; stopping it here", job.job_id, job.kind)
+        _log.error("a job was taken over; stopping it here", job=job.job_id, kind=job.kind)
         handler.cancel()
         await asyncio.wait({handler}, timeout=JOB_CANCEL_S)
 
@@ -202,7 +202,7 @@ class JobWorker:
                     if not await job_rows.heartbeat(connection, job, lease_until=lease_until):
                         return False
             except AlgoriumError:
-                _log.exception("no heartbeat for job %s; it goes on", job.job_id)
+                _log.exception("no heartbeat for a job; it goes on", job=job.job_id)
 
     def _outcome(self, job: Job, handler: asyncio.Task[None]) -> Decision | None:
         """Decide about a job whose handler has ended; None means that it is done."""
@@ -218,7 +218,7 @@ class JobWorker:
             case JobFailed() as failed:
                 return GiveUp(reason=str(failed))
             case error:
-                _log.error("job %s (%s) failed", job.job_id, job.kind, exc_info=error)
+                _log.error("a job failed", job=job.job_id, kind=job.kind, exc_info=error)
                 return GiveUp(reason=_text_of(error))
 
     async def _record(self, job: Job, decision: Decision | None) -> None:
@@ -235,13 +235,13 @@ class JobWorker:
                     is_written = await _write(connection, job, decision, now=self._clock())
             except AlgoriumError:
                 if self._is_stopping or loop.time() + JOB_RETRY_S_FIRST > until:
-                    _log.exception("the end of job %s (%s) is lost", job.job_id, job.kind)
+                    _log.exception("the end of a job is lost", job=job.job_id, kind=job.kind)
                     return
-                _log.warning("the end of job %s cannot be written now; trying again", job.job_id)
+                _log.warning("the end of a job cannot be written now", job=job.job_id)
                 await asyncio.sleep(JOB_RETRY_S_FIRST)
                 continue
             if not is_written:
-                _log.error("job %s (%s) was taken over before it ended", job.job_id, job.kind)
+                _log.error("a job was taken over before it ended", job=job.job_id, kind=job.kind)
             return
 
     async def _keep_house(self) -> None:
@@ -272,7 +272,7 @@ class JobWorker:
             watched = {job.job_id for job in self._watchers.values()}
             orphans = [job for job in found if job.job_id not in watched]
             for job in orphans:
-                _log.warning("job %s (%s): %s", job.job_id, job.kind, reason)
+                _log.warning("a job has no worker", job=job.job_id, kind=job.kind, reason=reason)
                 await _write(connection, job, after_interruption(job, reason, now=now), now=now)
         return len(orphans)
 

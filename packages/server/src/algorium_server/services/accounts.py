@@ -8,7 +8,6 @@ Source: wire specification, "Users", "Organizations", "API keys".
 
 import asyncio
 import json
-import os
 import secrets
 import string
 import uuid
@@ -26,8 +25,9 @@ from algorium_server.domain.identity import (
     KeyKind,
     KeyPermissions,
     Role,
-    check_account_name,
 )
+from algorium_server.domain.names import check_account_name
+from algorium_server.durable import write_file
 from algorium_server.services.directory import Directory, key_digest
 from algorium_server.store import accounts as rows
 from algorium_server.store.database import Database
@@ -177,7 +177,8 @@ async def first_start(
         await rows.add_account(connection, account)
         for new in (default, admin):
             await rows.add_key(connection, new.key, digest=key_digest(new.secret))
-        await asyncio.to_thread(_write_credentials, home / CREDENTIALS_FILE, credentials)
+        text = json.dumps(asdict(credentials), indent=2) + "\n"
+        await asyncio.to_thread(write_file, home / CREDENTIALS_FILE, text)
     directory.put_account(account)
     for new in (default, admin):
         directory.put_key(new.key, digest=key_digest(new.secret))
@@ -233,21 +234,3 @@ def _key(
     )
     random_part = "".join(secrets.choice(_BASE62) for _ in range(_SECRET_RANDOM_CHARS))
     return NewKey(key=key, secret="sim" + random_part)
-
-
-def _write_credentials(path: Path, credentials: AdministratorCredentials) -> None:
-    # Written beside its place and renamed: a reader sees all of it or nothing. Both the file and
-    # its directory reach the disk before the account does.
-    half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(credentials), file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    half.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -5,25 +5,23 @@ Source: runtime design, "Environments": builds run in the same sandbox, with a d
 """
 
 import asyncio
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
-from algorium_server.build.confined import ConfinedJob
+from algorium_server.build.confined import KILLED, TIMED_OUT, ConfinedJob
 from algorium_server.domain.limits import (
     CALL_KILL_GRACE_S,
     SLOT_OPEN_FILES_MAX,
     SLOT_PROCESSES_MAX,
     SLOT_TMP_BYTES,
 )
-from algorium_server.engine.host import ExitStatus, SandboxHost
+from algorium_server.engine.capture import Pipe
+from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.program import interpreter_mounts
-from algorium_server.engine.sandbox import Mount, SandboxLimits, SandboxSpec
+from algorium_server.engine.sandbox import ExitStatus, Mount, SandboxLimits, SandboxSpec
 
-TIMED_OUT: Final = 124
-KILLED: Final = 137
-_READ_BYTES: Final = 65_536
+_TMP_BYTES: Final = 4 * SLOT_TMP_BYTES
+"""Compilers and the unpacking of archives need more than an algorithm."""
 
 
 class SandboxedJobs:
@@ -37,18 +35,23 @@ class SandboxedJobs:
         Run *job* to its end.
 
         Returns:
-            Its exit code; 124 when its time was up, 137 when a signal or a limit ended it.
+            Its exit code; `TIMED_OUT` when its time was up, `KILLED` when a signal or a limit
+            ended it. Which limit it met is told to *on_output*.
 
         Raises:
             Unavailable: This host offers no sandbox.
         """
         process = await self._host.spawn(_spec(job))
-        outputs = [_Output(fd, on_output) for fd in (process.stdout_fd, process.stderr_fd)]
+        is_silent = asyncio.Semaphore(0)
+        pipes = [
+            Pipe(fd, on_output, on_end=is_silent.release)
+            for fd in (process.stdout_fd, process.stderr_fd)
+        ]
         try:
             async with asyncio.timeout(job.timeout_s):
                 status = await asyncio.shield(process.exited)
-                for output in outputs:
-                    await output.ended
+                for _ in pipes:
+                    await is_silent.acquire()
         except TimeoutError:
             await process.kill(CALL_KILL_GRACE_S)
             on_output(b"\nstopped: not done after %d s\n" % job.timeout_s)
@@ -57,38 +60,9 @@ class SandboxedJobs:
             await process.kill(0)
             raise
         finally:
-            for output in outputs:
-                output.close()
+            for pipe in pipes:
+                pipe.close()
         return _exit_code(status, job, on_output)
-
-
-class _Output:
-    """Reads one pipe to its end."""
-
-    def __init__(self, fd: int, on_output: Callable[[bytes], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._fd = fd
-        self._on_output = on_output
-        self.ended: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_reader(fd, self._read)
-
-    def close(self) -> None:
-        if not self.ended.done():
-            self._end()
-
-    def _read(self) -> None:
-        data = b""
-        with suppress(BlockingIOError):
-            data = os.read(self._fd, _READ_BYTES)
-            if not data:
-                self._end()
-        if data:
-            self._on_output(data)
-
-    def _end(self) -> None:
-        self._loop.remove_reader(self._fd)
-        os.close(self._fd)
-        self.ended.set_result(None)
 
 
 def _spec(job: ConfinedJob) -> SandboxSpec:
@@ -104,7 +78,7 @@ def _spec(job: ConfinedJob) -> SandboxSpec:
             memory_bytes=job.memory_bytes,
             processes=SLOT_PROCESSES_MAX,
             open_files=SLOT_OPEN_FILES_MAX,
-            tmp_bytes=4 * SLOT_TMP_BYTES,
+            tmp_bytes=_TMP_BYTES,
         ),
     )
 
@@ -113,4 +87,9 @@ def _exit_code(status: ExitStatus, job: ConfinedJob, on_output: Callable[[bytes]
     if status.was_oom:
         on_output(b"\nstopped: over its memory limit of %d bytes\n" % job.memory_bytes)
         return KILLED
+    if status.was_disk_limit:
+        on_output(b"\nstopped: over its limit of %d bytes of temporary files\n" % _TMP_BYTES)
+        return KILLED
+    if status.was_process_limit:
+        on_output(b"\nreached its limit of %d processes\n" % SLOT_PROCESSES_MAX)
     return status.code if status.code is not None else KILLED

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from algorium.wire.bodies import ReadAcl
 from algorium.wire.uris import DataUri
 from algorium_server.data.blobs import BlobStore
 from algorium_server.data.connector import Connector, Entry, OpenFile, Page
@@ -27,13 +28,7 @@ from algorium_server.domain.access import (
     may_write,
     may_write_for,
 )
-from algorium_server.domain.collections import (
-    Collection,
-    CollectionKind,
-    ReadAcl,
-    check_collection_name,
-    check_file_name,
-)
+from algorium_server.domain.collections import Collection, CollectionKind
 from algorium_server.domain.errors import (
     InvalidInput,
     NotAuthorized,
@@ -42,6 +37,7 @@ from algorium_server.domain.errors import (
     TooLarge,
 )
 from algorium_server.domain.identity import Account, Principal
+from algorium_server.domain.names import check_collection_name, check_file_name
 from algorium_server.services.directory import Directory
 from algorium_server.services.locations import Location, Locations
 from algorium_server.services.upkeep import Upkeep
@@ -276,8 +272,12 @@ class DataService:
         """Delete what a call tree has stored in `.session`; never raises, and is mostly free."""
         await self._upkeep.end_session(tree_id)
 
+    async def keep_swept(self) -> None:
+        """Remove what has ended by itself, at once and then hourly, until cancelled."""
+        await self._upkeep.keep_swept()
+
     async def sweep(self, now: datetime) -> None:
-        """Delete temporary files older than a day and sessions of crashed processes: hourly."""
+        """Delete temporary files older than a day and sessions of crashed processes."""
         await self._upkeep.sweep(now)
 
     async def sweep_blobs(self, *, before: datetime) -> int:

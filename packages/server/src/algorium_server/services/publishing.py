@@ -25,15 +25,16 @@ from algorium_server.domain.algorithms import (
     BuildStatus,
     Callability,
     Version,
-    check_algorithm_name,
 )
 from algorium_server.domain.errors import (
     AlgorithmNameTaken,
     AlgoriumError,
     AlreadyExists,
     InvalidInput,
+    Unavailable,
 )
 from algorium_server.domain.identity import Account
+from algorium_server.domain.names import check_algorithm_name
 from algorium_server.domain.publication import check_publishable, newest_successful, next_version
 from algorium_server.services.accounts import ensure_organization
 from algorium_server.services.catalog import (
@@ -45,8 +46,11 @@ from algorium_server.services.catalog import (
 from algorium_server.services.directory import Directory
 from algorium_server.store import algorithms as rows
 from algorium_server.store.database import Database
+from algorium_server.telemetry import logger
 
 _LOG_LINES_SHOWN: Final = 20
+
+_log = logger(__name__)
 
 
 class Publishing:
@@ -84,13 +88,15 @@ class Publishing:
         """
         async with self._database.transaction() as connection:
             builds = await rows.builds(connection)
-            for build in builds:
-                if build.status is BuildStatus.IN_PROGRESS:
-                    interrupted = self._failed(
-                        build, "Build failed: the server stopped meanwhile\n"
-                    )
-                    await rows.finish_build(connection, interrupted)
-                    self._directory.put_build(interrupted)
+            interrupted = [
+                self._failed(build, "Build failed: the server stopped meanwhile\n")
+                for build in builds
+                if build.status is BuildStatus.IN_PROGRESS
+            ]
+            for build in interrupted:
+                await rows.finish_build(connection, build)
+        for build in interrupted:
+            self._directory.put_build(build)
         await self._builder.sweep([b.build_id for b in builds if b.status is BuildStatus.SUCCEEDED])
 
     async def create_algorithm(
@@ -290,18 +296,35 @@ class Publishing:
         """
         failed = []
         for entry in await asyncio.to_thread(read_catalog, examples_dir):
-            algorithm = await self._demo_algorithm(entry, owner)
-            for version in entry.versions:
-                ref = f"{entry.owner}/{entry.name}/{version.semantic_version}"
-                versions = self._directory.versions_of(algorithm.algorithm_id)
-                if version.semantic_version in {v.semantic_version for v in versions}:
-                    continue
-                if not await self._publish_demo_version(
-                    algorithm, version, owner, ref, on_progress
-                ):
-                    failed.append(ref)
-                    break  # a later version first would make this one unpublishable
+            name = f"{entry.owner}/{entry.name}"
+            try:
+                failed += await self._publish_demo_algorithm(entry, name, owner, on_progress)
+            except Unavailable:
+                raise
+            except Exception as error:
+                # The server must start, and the other algorithms can do without this one.
+                reason = error.message if isinstance(error, AlgoriumError) else "an internal error"
+                on_progress(f"{name}: not published: {reason}")
+                _log.exception("a demo algorithm was not published; the next start tries again")
+                failed.append(name)
         return tuple(failed)
+
+    async def _publish_demo_algorithm(
+        self,
+        entry: DemoAlgorithm,
+        name: str,
+        owner: Account,
+        on_progress: Callable[[str], None],
+    ) -> list[str]:
+        algorithm = await self._demo_algorithm(entry, owner)
+        for version in entry.versions:
+            ref = f"{name}/{version.semantic_version}"
+            versions = self._directory.versions_of(algorithm.algorithm_id)
+            if version.semantic_version in {v.semantic_version for v in versions}:
+                continue
+            if not await self._publish_demo_version(algorithm, version, owner, ref, on_progress):
+                return [ref]  # a later version first would make this one unpublishable
+        return []
 
     async def _demo_algorithm(self, entry: DemoAlgorithm, owner: Account) -> Algorithm:
         existing = self._directory.algorithm(AlgorithmRef(owner=entry.owner, name=entry.name))

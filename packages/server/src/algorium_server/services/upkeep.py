@@ -8,21 +8,26 @@ uploads; what fails is tried again by the next sweep.
 Source: wire specification, "Special names and who may do what".
 """
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import uuid4
 
 from algorium_server.data.blobs import BlobStore
 from algorium_server.data.hosted import HostedCollection
 from algorium_server.domain.collections import Collection, CollectionKind
 from algorium_server.domain.errors import AlgoriumError, PathNotFound
-from algorium_server.domain.limits import TEMP_COLLECTION_AGE_S
+from algorium_server.domain.limits import BLOB_GRACE_S, SWEEP_EVERY_S, TEMP_COLLECTION_AGE_S
 from algorium_server.store import files
 from algorium_server.store.database import Database
 from algorium_server.telemetry import logger
 
 _log = logger(__name__)
+
+_CLOCK_SLACK_S: Final = 1.0
+"""File systems keep times more coarsely than clocks tell them."""
 
 
 class Upkeep:
@@ -63,6 +68,24 @@ class Upkeep:
             _log.warning(
                 "session data stays until it is swept", tree_id=tree_id, detail=error.detail
             )
+
+    async def keep_swept(self, *, every_s: float = SWEEP_EVERY_S) -> None:
+        """
+        Sweep now and then every so often, until cancelled.
+
+        At first all blobs go that a crash left without a row, whatever their age: only for a
+        server that has its blobs to itself.
+        """
+        blobs_before = self._clock() - timedelta(seconds=_CLOCK_SLACK_S)
+        while True:
+            try:
+                await self.sweep(self._clock())
+                await self.sweep_blobs(before=blobs_before)
+            except Exception:
+                # Whatever it is: without sweeping, the disk fills up until somebody notices.
+                _log.exception("sweeping failed; trying again", after_s=every_s)
+            await asyncio.sleep(every_s)
+            blobs_before = self._clock() - timedelta(seconds=BLOB_GRACE_S)
 
     async def sweep(self, now: datetime) -> None:
         """Delete old temporary files, and sessions of processes that crashed."""

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from algorium_server.domain.errors import AlreadyExists
 from algorium_server.domain.identity import Account, ApiKey, Role
 from algorium_server.store.schema import accounts as account_table
-from algorium_server.store.schema import api_keys, is_storable, name_key, of_row, row_of
+from algorium_server.store.schema import api_keys, name_key, of_row, row_of
 from algorium_server.store.schema import memberships as membership_table
 from algorium_server.store.upserts import insert_unless_taken, upsert
 
@@ -27,17 +27,6 @@ async def accounts(connection: AsyncConnection) -> list[Account]:
     """Return all accounts, by name."""
     result = await connection.execute(select(account_table).order_by(account_table.c.username_key))
     return [of_row(Account, row) for row in result.mappings()]
-
-
-async def account_by_name(connection: AsyncConnection, name: str) -> Account | None:
-    """Return the account called *name*, in whatever case."""
-    if not is_storable(name):
-        return None
-    result = await connection.execute(
-        select(account_table).where(account_table.c.username_key == name_key(name))
-    )
-    row = result.mappings().first()
-    return None if row is None else of_row(Account, row)
 
 
 async def add_key(connection: AsyncConnection, key: ApiKey, *, digest: str) -> None:

@@ -22,6 +22,7 @@ from algorium_server.domain.limits import (
     DATABASE_CONNECTIONS_MAX,
     DATABASE_READERS_MAX,
 )
+from algorium_server.durable import flush_directory
 
 _SQLITE_SCHEMES: Final = frozenset({"sqlite", "sqlite+aiosqlite"})
 _POSTGRESQL_SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
@@ -166,8 +167,4 @@ def _make_private_file(path: Path) -> None:
             os.fchmod(descriptor, mode & 0o700)
     finally:
         os.close(descriptor)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    flush_directory(path.parent)

@@ -13,7 +13,8 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from algorium_server.domain.collections import Collection, CollectionKind, File, ReadAcl
+from algorium.wire.bodies import ReadAcl
+from algorium_server.domain.collections import Collection, CollectionKind, File
 from algorium_server.domain.errors import AlreadyExists, InternalError, PathNotFound
 from algorium_server.domain.limits import LISTING_ENTRIES_MAX
 from algorium_server.store.schema import collections as collection_table

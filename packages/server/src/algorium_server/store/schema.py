@@ -40,13 +40,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import BigInteger, TypeDecorator
 
+from algorium.wire.bodies import ReadAcl
 from algorium_server.domain.algorithms import (
     AlgorithmSettings,
     BuildStatus,
     Callability,
     NetworkAccess,
 )
-from algorium_server.domain.collections import CollectionKind, ReadAcl
+from algorium_server.domain.collections import CollectionKind
 from algorium_server.domain.identity import AccountKind, KeyKind, KeyPermissions, Role
 from algorium_server.domain.jobs import JobState
 
@@ -183,13 +184,6 @@ metadata = MetaData(
     }
 )
 
-installation = Table(
-    "installation",
-    metadata,
-    Column("key", String(64), primary_key=True),
-    Column("value", FreeText, nullable=False),
-)
-
 accounts = Table(
     "accounts",
     metadata,
@@ -263,6 +257,7 @@ builds = Table(
     Column("environment", String(64), nullable=False),
     Column("lock", FreeText, nullable=False),
     Column("entry", Text, nullable=False),
+    Column("source_bytes", BigInteger, nullable=False),
     Column("log", FreeText, nullable=False),
     Column("started_at", UtcTimestamp, nullable=False),
     Column("finished_at", UtcTimestamp),

@@ -28,12 +28,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("username_key", name="uq_accounts_username_key"),
     )
     op.create_table(
-        "installation",
-        sa.Column("key", sa.String(64), nullable=False),
-        sa.Column("value", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("key", name="pk_installation"),
-    )
-    op.create_table(
         "algorithms",
         sa.Column("algorithm_id", sa.String(36), nullable=False),
         sa.Column("owner_id", sa.String(36), nullable=False),
@@ -119,6 +113,7 @@ def upgrade() -> None:
         sa.Column("environment", sa.String(64), nullable=False),
         sa.Column("lock", sa.LargeBinary(), nullable=False),
         sa.Column("entry", sa.Text(), nullable=False),
+        sa.Column("source_bytes", sa.BigInteger(), nullable=False),
         sa.Column("log", sa.LargeBinary(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),

@@ -1,15 +1,46 @@
-"""Names of collections and files, and who may read them."""
+"""Names of accounts, algorithms, collections and files."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorium_server.domain.collections import (
-    ReadAcl,
+from algorium_server.domain.errors import InvalidInput
+from algorium_server.domain.names import (
+    check_account_name,
+    check_algorithm_name,
     check_collection_name,
     check_file_name,
 )
-from algorium_server.domain.errors import InvalidInput
+
+CHECKS = [(check_algorithm_name, 100), (check_account_name, 30)]
+
+
+@pytest.mark.parametrize(("check", "chars_max"), CHECKS)
+def test_a_letter_then_letters_digits_and_underscores_is_a_name(check, chars_max):
+    for name in ("a", "Hello", "Face_Detection2", "x" * chars_max):
+        assert check(name) == name
+
+
+@pytest.mark.parametrize(("check", "chars_max"), CHECKS)
+def test_other_names_are_refused_and_repeated(check, chars_max):
+    for name in ("", "2fast", "_x", "a-b", "a.b", "a b", "a/b", "ä", "a\n", "x" * (chars_max + 1)):
+        with pytest.raises(InvalidInput) as caught:
+            check(name)
+
+        assert repr(name) in caught.value.message
+
+
+@pytest.mark.parametrize(("check", "chars_max"), CHECKS)
+@given(name=st.text(max_size=110))
+def test_any_text_is_a_short_ascii_name_or_is_refused(check, chars_max, name):
+    try:
+        check(name)
+    except InvalidInput:
+        return
+
+    assert name.isascii()
+    assert name.isidentifier()
+    assert len(name) <= chars_max
 
 
 @pytest.mark.parametrize("name", ["a", "Z9_", "RTest_directoryACLUpdatePermissions", "x" * 100])
@@ -50,29 +81,3 @@ def test_any_text_is_a_file_name_or_is_refused(name):
     assert 1 <= len(name.encode()) <= 255
     assert "/" not in name
     assert name not in {".", ".."}
-
-
-@pytest.mark.parametrize("acl", ReadAcl)
-def test_the_wires_list_reads_back(acl):
-    assert ReadAcl.of_entries(acl.entries) is acl
-
-
-def test_the_default_lets_the_owners_algorithms_read():
-    assert ReadAcl.of_entries(None) is ReadAcl.MY_ALGORITHMS
-    assert ReadAcl.of_entries(["algo://.my/*"]) is ReadAcl.MY_ALGORITHMS
-
-
-@pytest.mark.parametrize(
-    "entries",
-    [["user://bob"], ["algo://*"], ["user://*", "algo://.my/*"], ["user://*", "user://*"], [""]],
-)
-def test_other_lists_are_refused(entries):
-    with pytest.raises(InvalidInput, match=r"acl\.read"):
-        ReadAcl.of_entries(entries)
-
-
-@pytest.mark.parametrize("acl", ReadAcl)
-def test_the_list_is_the_callers_own(acl):
-    acl.entries.append("user://mallory")
-
-    assert ReadAcl.of_entries(acl.entries) is acl

@@ -1,0 +1,82 @@
+"""How the command `algo` shows results and listings. Pure: values in, text or bytes out."""
+
+import base64
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the command line loads the client only when it calls
+    from algorium import AlgoResponse, DataDirectory, DataFile
+
+
+def result_bytes(
+    response: "AlgoResponse", *, is_raw: bool, is_json: bool, is_for_people: bool
+) -> bytes:
+    """
+    Write a result down.
+
+    Args:
+        response: Of a call.
+        is_raw: Exactly the bytes of the result, without a line end.
+        is_json: Result and metadata, as JSON.
+        is_for_people: JSON is indented.
+    """
+    result = response.result
+    if response.metadata.content_type == "void" and not is_json:
+        return b""
+    indent = 2 if is_for_people else None
+    if is_json:
+        metadata = {k: v for k, v in dataclasses.asdict(response.metadata).items() if v}
+        shown = base64.b64encode(result).decode() if isinstance(result, bytes) else result
+        return _json_line({"metadata": metadata, "result": shown}, indent=indent)
+    if isinstance(result, bytes):
+        return result
+    if isinstance(result, str):
+        return result.encode() if is_raw else f"{result}\n".encode()
+    if is_raw:
+        return json.dumps(result, ensure_ascii=False, separators=(",", ":")).encode()
+    return _json_line(result, indent=indent)
+
+
+def details(response: "AlgoResponse") -> str:
+    """Tell what the algorithm printed, its times, and the name of the request."""
+    metadata = response.metadata
+    times = {"duration": metadata.duration, **metadata.timing}
+    told = [f"{name} {seconds:.4f} s" for name, seconds in times.items() if seconds is not None]
+    if metadata.request_id:
+        told.append(f"request {metadata.request_id}")
+    printed = metadata.stdout.rstrip("\n") if metadata.stdout else ""
+    return "\n".join(text for text in (printed, ", ".join(told)) if text)
+
+
+def entry_json(entry: "DataFile | DataDirectory") -> dict[str, Any]:
+    """Describe what is in a directory, for programs."""
+    known: dict[str, Any] = {"name": entry.name, "uri": str(entry.uri)}
+    modified_at = getattr(entry, "modified_at", None)
+    if modified_at is None:
+        return {"type": "directory", **known}
+    size_bytes = getattr(entry, "size_bytes", None)
+    return {"type": "file", **known, "size": size_bytes, "modified_at": modified_at.isoformat()}
+
+
+def entry_line(entry: "DataFile | DataDirectory", *, is_long: bool) -> str:
+    """Describe what is in a directory, for people."""
+    modified_at = getattr(entry, "modified_at", None)
+    if modified_at is None:
+        return f"{'-':>19}  {'-':>12}  {entry.name}/" if is_long else f"{entry.name}/"
+    if not is_long:
+        return entry.name
+    return f"{modified_at:%Y-%m-%d %H:%M:%S}  {getattr(entry, 'size_bytes', 0):>12}  {entry.name}"
+
+
+def is_text(content: bytes) -> bool:
+    """Whether these bytes are UTF-8."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _json_line(value: Any, *, indent: int | None) -> bytes:
+    return f"{json.dumps(value, ensure_ascii=False, indent=indent)}\n".encode()

@@ -1,0 +1,41 @@
+"""
+Files that survive a crash: written whole or not at all, and found again after a power cut.
+
+A name reaches the disk with its directory, not with its file; so whoever creates, renames or
+deletes something that others will rely on flushes the directory too.
+
+Everything here blocks.
+"""
+
+import os
+import uuid
+from pathlib import Path
+
+
+def flush_directory(path: Path) -> None:
+    """Make the names in a directory reach the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: Path, text: str) -> None:
+    """
+    Write a file that only its owner can read, or replace it.
+
+    Readers see all of the old text or all of the new, also after a crash.
+    """
+    half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        with open(os.open(half, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        half.rename(path)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
+    flush_directory(path.parent)
