@@ -327,3 +327,16 @@ def test_calls_that_time_out_in_line_leave_it(run: Run) -> None:
         assert site.engine.slots_in_use()["starting"] == 1
 
     run(scenario)
+
+
+def test_parents_of_one_algorithm_do_not_wait_for_their_children_for_ever(run: Run) -> None:
+    async def scenario(site: Site) -> None:
+        parents = [asyncio.create_task(site.call("3")) for _ in range(12)]
+        await site.settled(busy=2)
+        children = [site.call('"count"', is_nested=True, timeout_s=2.5) for _ in range(6)]
+        assert "TimeoutError" not in await asyncio.gather(*children)
+        for parent in parents:
+            parent.cancel()
+        await asyncio.gather(*parents, return_exceptions=True)
+
+    run(scenario, slots_max=4, slots_per_pool_max=2)

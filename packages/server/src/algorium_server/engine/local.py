@@ -2,16 +2,18 @@
 The local engine: pools of slots on this machine, and the dispatch of calls to them.
 
 Theory of operation: a pool holds the slots of one (calling account, version); slots are never
-shared between accounts. A call takes the most recently used idle slot, or waits in the pool's FIFO
-queue while `scheduler` decides whether another slot is worth starting. A call is delivered once:
-after its first byte went to a slot nothing is tried again. Every wait ends at the call's deadline.
+shared between accounts. A call takes the most recently used idle slot, or waits in line while
+`scheduler` decides whether another slot is worth starting. A call is delivered once: after its
+first byte went to a slot nothing is tried again. Every wait ends at the call's deadline.
+
+Calls that algorithms make (nested) have a line and slots of their own: calls from outside hold a
+limited number of a pool's slots, so that parents never wait for children that wait for parents.
 
 Source: runtime design, "Scheduling", "Failures".
 """
 
 import asyncio
 import time
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -19,10 +21,15 @@ from typing import Final
 from algorium_runtime import frames
 from algorium_server.domain.calls import CallInput, CallOutcome, Timings
 from algorium_server.domain.errors import TooManyRequests, Unavailable
-from algorium_server.domain.limits import QUEUE_CALLS_MAX, SLOT_IDLE_S
+from algorium_server.domain.limits import (
+    CHILD_CALLS_PER_TREE_MAX,
+    QUEUE_CALLS_MAX,
+    SLOT_IDLE_S,
+)
 from algorium_server.engine import outcomes, scheduler
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.listener import PlatformApi
+from algorium_server.engine.pools import Pool, Waiter
 from algorium_server.engine.program import Program
 from algorium_server.engine.slots import Flight, Slot, SlotEnded
 from algorium_server.engine.starting import LoadFailed, Starter
@@ -31,10 +38,8 @@ from algorium_server.telemetry import logger
 _TICK_S: Final = 0.02
 """How often queues are looked at again while calls wait: a fraction of a slot's start."""
 _SWEEP_S: Final = 15.0
-_START_GUESS_S: Final = 0.5
-"""Until the first slot of a pool has been measured."""
-_NESTED_SLOTS_SHARE: Final = 2
-"""Nested calls may double the maxima: parents holding every slot must not starve their children."""
+_NESTED_SLOTS_MAX: Final = CHILD_CALLS_PER_TREE_MAX
+"""Beyond a pool's maximum, for nested calls only: what one call tree may need at once."""
 
 _log = logger(__name__)
 
@@ -55,33 +60,6 @@ class EngineLimits:
     idle_s: float = SLOT_IDLE_S
 
 
-class _Waiter:
-    def __init__(self, future: "asyncio.Future[Slot]", since: float, flight: Flight) -> None:
-        self.future = future
-        self.since = since
-        self.flight = flight
-
-
-class _Pool:
-    """The slots of one (account, version) and the calls that wait for them."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.idle: list[Slot] = []
-        self.busy: set[Slot] = set()
-        self.starting = 0
-        self.waiting: deque[_Waiter] = deque()
-        self.run_s = 0.0
-        self.start_s = _START_GUESS_S
-        self.moved_at = 0.0
-        self.failed_at: deque[float] = deque(maxlen=scheduler.FAILURES_BEFORE_PAUSE)
-        self.last_failure: CallOutcome | None = None
-
-    @property
-    def slots(self) -> int:
-        return len(self.idle) + len(self.busy) + self.starting
-
-
 class LocalEngine:
     """
     Runs calls in slots on this machine.
@@ -95,7 +73,7 @@ class LocalEngine:
     def __init__(self, host: SandboxHost, listeners: PlatformApi, *, limits: EngineLimits) -> None:
         self._starter = Starter(host, listeners)
         self._limits = limits
-        self._pools: dict[tuple[str, str], _Pool] = {}
+        self._pools: dict[tuple[str, str], Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._killing: set[asyncio.Task[None]] = set()
         self._ticking = False
@@ -112,7 +90,7 @@ class LocalEngine:
         if self._sweeper is not None:
             self._sweeper.cancel()
         for pool in self._pools.values():
-            for waiter in pool.waiting:
+            for waiter in (*pool.nested, *pool.roots):
                 if not waiter.future.done():
                     waiter.future.set_exception(Unavailable("The server is shutting down."))
         for task in tuple(self._tasks):
@@ -132,10 +110,14 @@ class LocalEngine:
         arrived = time.monotonic()
         pool = self._pool(program, flight)
         try:
-            slot = _take_idle(pool) or await self._wait(pool, flight, arrived)
+            slot = pool.take_idle(
+                flight, roots_max=self._limits.slots_per_pool_max
+            ) or await self._wait(pool, flight, arrived)
             while slot.is_dead:  # it died before the call's first byte: another one may serve
                 self._release(pool, slot)
-                slot = _take_idle(pool) or await self._wait(pool, flight, arrived)
+                slot = pool.take_idle(
+                    flight, roots_max=self._limits.slots_per_pool_max
+                ) or await self._wait(pool, flight, arrived)
         except TimeoutError:
             return outcomes.timed_out(Timings(queue_s=_since(arrived), load_s=0.0, run_s=0.0))
         except LoadFailed as failed:
@@ -157,7 +139,7 @@ class LocalEngine:
     # A call in its slot
 
     async def _run(
-        self, pool: _Pool, slot: Slot, flight: Flight, call_input: CallInput, *, queue_s: float
+        self, pool: Pool, slot: Slot, flight: Flight, call_input: CallInput, *, queue_s: float
     ) -> CallOutcome:
         started = time.monotonic()
         remaining_s = flight.deadline_at - started
@@ -177,6 +159,8 @@ class LocalEngine:
                 Timings(queue_s=queue_s, load_s=load_s, run_s=_since(started)), slot.capture.end()
             )
         except SlotEnded as end:
+            if self._is_closing:
+                raise Unavailable("The server is shutting down.") from None
             ended = await slot.ended(end)
             timings = Timings(queue_s=queue_s, load_s=load_s, run_s=_since(started))
             return outcomes.of_end(ended, timings, slot.capture.end())
@@ -195,25 +179,22 @@ class LocalEngine:
             slot.fail(str(error))
             return outcomes.violated(str(error), timings)
 
-    def _release(self, pool: _Pool, slot: Slot) -> None:
+    def _release(self, pool: Pool, slot: Slot) -> None:
         """Pass a slot on: to whoever waits longest, else to the idle ones; a dead one is buried."""
+        pool.vacate(slot)
         if slot.is_dead:
-            pool.busy.discard(slot)
             self._retire(pool, slot)
             return
-        while pool.waiting:
-            waiter = pool.waiting.popleft()
-            if not waiter.future.done():
-                # Busy from now on, not only when the waiter wakes: the pool must not look empty.
-                pool.busy.add(slot)
-                pool.moved_at = time.monotonic()
-                waiter.future.set_result(slot)
-                return
-        pool.busy.discard(slot)
-        slot.idle_since = time.monotonic()
-        pool.idle.append(slot)
+        waiter = pool.next_waiter(roots_max=self._limits.slots_per_pool_max)
+        if waiter is None:
+            slot.idle_since = time.monotonic()
+            pool.idle.append(slot)
+            return
+        pool.occupy(slot, waiter.flight)
+        pool.moved_at = time.monotonic()
+        waiter.future.set_result(slot)
 
-    def _retire(self, pool: _Pool, slot: Slot) -> None:
+    def _retire(self, pool: Pool, slot: Slot) -> None:
         with suppress(ValueError):
             pool.idle.remove(slot)
         killing = slot.kill(grace_s=0)
@@ -223,55 +204,67 @@ class LocalEngine:
 
     # Waiting, growing
 
-    def _pool(self, program: Program, flight: Flight) -> _Pool:
+    def _pool(self, program: Program, flight: Flight) -> Pool:
         key = (flight.account_id, program.key)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = _Pool(program)
+            pool = self._pools[key] = Pool(program)
         return pool
 
-    async def _wait(self, pool: _Pool, flight: Flight, arrived: float) -> Slot:
+    async def _wait(self, pool: Pool, flight: Flight, arrived: float) -> Slot:
         if self._is_closing:
             raise Unavailable("The server is shutting down.")
-        if len(pool.waiting) >= QUEUE_CALLS_MAX:
+        line = pool.line(flight)
+        if len(line) >= QUEUE_CALLS_MAX:
             raise TooManyRequests("Too many requests: the queue of this algorithm is full")
         if pool.last_failure is not None and scheduler.is_paused(pool.failed_at, now=arrived):
             raise LoadFailed(pool.last_failure)
         future: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(future, arrived, flight)
-        pool.waiting.append(waiter)
+        waiter = Waiter(future, arrived, flight)
+        line.append(waiter)
         self._grow(pool)
         try:
             async with asyncio.timeout(flight.deadline_at - arrived):
                 return await future
         except BaseException:
             with suppress(ValueError):  # handed a slot, or failed, at the same moment
-                pool.waiting.remove(waiter)
+                line.remove(waiter)
             if future.done() and not future.cancelled() and future.exception() is None:
                 self._release(pool, future.result())
             raise
 
-    def _grow(self, pool: _Pool) -> None:
+    def _grow(self, pool: Pool) -> None:
         if self._is_closing or not pool.waiting:
             return
-        now = time.monotonic()
-        share = _NESTED_SLOTS_SHARE if any(w.flight.is_nested for w in pool.waiting) else 1
-        head = pool.waiting[0]
-        view = scheduler.PoolView(
-            waiting=len(pool.waiting),
-            stalled_s=now - max(head.since, pool.moved_at),
-            starting=pool.starting,
-            busy=len(pool.busy),
-            run_s=pool.run_s,
-            start_s=pool.start_s,
-            slots_max=self._limits.slots_per_pool_max * share,
-        )
-        if scheduler.should_grow(view) and self._make_room(self._limits.slots_max * share):
+        if self._wants_slot(pool, time.monotonic()):
             pool.starting += 1
-            self._track(asyncio.get_running_loop().create_task(self._start(pool, head.flight)))
+            flight = (pool.nested or pool.roots)[0].flight
+            self._track(asyncio.get_running_loop().create_task(self._start(pool, flight)))
         if not self._ticking:
             self._ticking = True
             asyncio.get_running_loop().call_later(_TICK_S, self._tick)
+
+    def _wants_slot(self, pool: Pool, now: float) -> bool:
+        limits = self._limits
+        if pool.nested:
+            stalled_s = now - max(pool.nested[0].since, pool.moved_at)
+            if scheduler.should_grow_for_nested(
+                waiting=len(pool.nested), starting=pool.starting, stalled_s=stalled_s
+            ):
+                is_below_max = pool.slots < limits.slots_per_pool_max + _NESTED_SLOTS_MAX
+                return is_below_max and self._make_room(limits.slots_max + _NESTED_SLOTS_MAX)
+        if not pool.roots:
+            return False
+        view = scheduler.PoolView(
+            waiting=len(pool.roots),
+            stalled_s=now - max(pool.roots[0].since, pool.moved_at),
+            starting=pool.starting,
+            busy=len(pool.busy_for_roots),
+            run_s=pool.run_s,
+            start_s=pool.start_s,
+            slots_max=limits.slots_per_pool_max,
+        )
+        return scheduler.should_grow(view) and self._make_room(limits.slots_max)
 
     def _tick(self) -> None:
         self._ticking = False
@@ -294,7 +287,7 @@ class LocalEngine:
 
     # Starting
 
-    async def _start(self, pool: _Pool, flight: Flight) -> None:
+    async def _start(self, pool: Pool, flight: Flight) -> None:
         problem: Exception | None = None
         slot: Slot | None = None
         try:
@@ -316,16 +309,14 @@ class LocalEngine:
         self._release(pool, slot)
         self._grow(pool)
 
-    def _fail_waiting(self, pool: _Pool, error: Exception) -> None:
+    def _fail_waiting(self, pool: Pool, error: Exception) -> None:
         """Without another slot to hope for, everybody who waits gets the same answer."""
         if pool.busy or pool.idle or pool.starting:
             return
-        while pool.waiting:
-            waiter = pool.waiting.popleft()
-            if not waiter.future.done():
-                waiter.future.set_exception(error)
+        while (waiter := pool.next_waiter(roots_max=self._limits.slots_per_pool_max)) is not None:
+            waiter.future.set_exception(error)
 
-    def _on_end(self, pool: _Pool, slot: Slot) -> None:
+    def _on_end(self, pool: Pool, slot: Slot) -> None:
         """An idle slot that ends by itself leaves the pool; a busy one is released by its call."""
         if slot in pool.idle:
             self._retire(pool, slot)
@@ -353,15 +344,6 @@ class LocalEngine:
     def _track(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _take_idle(pool: _Pool) -> Slot | None:
-    """Take the most recently used idle slot, unless others wait already."""
-    if not pool.idle or pool.waiting:
-        return None
-    slot = pool.idle.pop()
-    pool.busy.add(slot)
-    return slot
 
 
 def _expire(answer: "asyncio.Future[frames.Frame]") -> None:

@@ -13,6 +13,9 @@ FAILURE_WINDOW_S: Final = 60.0
 FAILURE_PAUSE_S: Final = 30.0
 """Three failed loads in a minute are answered from memory for half a minute, then tried again."""
 
+_NESTED_PATIENCE_S: Final = 0.01
+"""Short calls clear the queue within it; anything slower is worth a slot."""
+
 _WEIGHT: Final = 0.2
 """Of the newest measurement in a moving average: a handful of calls shift the estimate."""
 
@@ -56,6 +59,16 @@ def should_grow(view: PoolView) -> bool:
         return True
     expected_s = view.run_s * (view.waiting - view.starting) / max(view.busy, 1)
     return max(expected_s, view.stalled_s) > view.start_s
+
+
+def should_grow_for_nested(*, waiting: int, starting: int, stalled_s: float) -> bool:
+    """
+    Decide whether to start another slot for calls that algorithms make.
+
+    How long the calls in flight take says nothing here: they may be waiting for these very calls.
+    So a queue that does not move is enough.
+    """
+    return waiting > starting and stalled_s >= _NESTED_PATIENCE_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

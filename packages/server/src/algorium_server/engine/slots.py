@@ -97,15 +97,20 @@ class FrameReceiver(asyncio.BufferedProtocol):
         self._pending: tuple[int, dict[str, Any]] | None = None
         self._body = bytearray()
         self._body_filled = 0
+        self._is_broken = False
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the base class names it
         """Return where the next bytes go."""
+        if self._is_broken:
+            return memoryview(self._scratch)
         if self._pending is not None:
             return memoryview(self._body)[self._body_filled :]
         return memoryview(self._scratch)[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take *nbytes* that arrived in the buffer."""
+        if self._is_broken:  # the slot is being killed; what it still sends is nobody's
+            return
         try:
             if self._pending is not None:
                 self._body_filled += nbytes
@@ -114,8 +119,10 @@ class FrameReceiver(asyncio.BufferedProtocol):
                 self._filled += nbytes
                 self._cut()
         except frames.ProtocolError as error:
+            self._is_broken = True
             self._on_closed(str(error), False)
         except _Oversized as error:
+            self._is_broken = True
             self._on_closed(str(error), True)
 
     def eof_received(self) -> None:
