@@ -5,6 +5,7 @@ Source: wire specification, "Calling algorithms"; quirks, rules 10 to 13.
 """
 
 import asyncio
+import time
 import uuid
 from base64 import b64decode
 from binascii import Error as Base64Error
@@ -50,6 +51,7 @@ from algorium_server.domain.errors import (
     InvalidInput,
     MalformedJson,
     MethodNotAllowed,
+    RequestTimedOut,
     TooLarge,
     UnsupportedContentType,
 )
@@ -147,13 +149,23 @@ class CallFace:
         web_origin = _origin_host(scope) if is_web else None
         call = self._calls.open(principal, ref, options, request_id, web_origin=web_origin)
         try:
-            call_input = await _read_input(scope, receive)
+            call_input = await self._input(scope, receive, call)
             if options.output is Output.VOID:
                 await self._void_calls.accept(call, call_input, now=self._clock())
                 return Answer(200, JSON, encode_json({"async": "void", "request_id": request_id}))
             return render(await self._run(scope, call, call_input), call)
         finally:
             await self._calls.close(call)
+
+    async def _input(self, scope: Scope, receive: Receive, call: OpenCall) -> CallInput:
+        connection = scope.get(CONNECTION_KEY)
+        if connection is not None and connection.has_whole_request:
+            return await _read_input(scope, receive)
+        try:
+            async with asyncio.timeout(call.deadline_at - time.monotonic()):
+                return await _read_input(scope, receive)
+        except TimeoutError:
+            raise RequestTimedOut("The input did not arrive within the call's timeout") from None
 
     async def _run(self, scope: Scope, call: OpenCall, call_input: CallInput) -> CallOutcome:
         """Run the call; if its caller goes away, end it, unless the caller asked otherwise."""

@@ -1,10 +1,13 @@
 """
-The HTTP/1.1 connection: uvicorn's, with three corrections and an addition.
+The HTTP/1.1 connection: uvicorn's, with four corrections and an addition.
 
 - A request that is no HTTP gets a 400 as text before any application is asked; here it is the
   JSON that every other error is.
 - A request line with bytes beyond ASCII, as curl sends it when a file name has an umlaut, is no
   HTTP to the parser; here such bytes are taken as if they had come percent-encoded.
+- The head of a request has no limits: it may come as slowly as it likes, and a long one costs time
+  that grows with the square of its length, before anybody is asked for a key; here it has a size
+  and a time. A body that stalls ends the connection as well.
 - Head and body of an answer are two writes and so two segments, on uvloop as on the standard loop;
   here they leave together. It saves the server a system call and the client a wake-up, and where
   something on the way delays acknowledgements, 40 ms per call.
@@ -17,12 +20,18 @@ Source: wire specification, quirk 23.
 import asyncio
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from algorium_server.api.errors import error_body, header_text
 from algorium_server.domain.errors import InvalidRequest
+from algorium_server.domain.limits import (
+    REQUEST_BODY_STALL_S_MAX,
+    REQUEST_HEAD_BYTES_MAX,
+    REQUEST_HEAD_S_MAX,
+)
 
 _BEYOND_ASCII: Final = re.compile(rb"[\x80-\xff]")
 
@@ -40,6 +49,12 @@ class JsonProtocol(HttpToolsProtocol):
         on_lost: Called when that happens; set while somebody works on the client's request.
     """
 
+    # True from the end of one request to the end of the next one's head.
+    _is_in_head = True
+    _head_bytes = 0
+    _is_body_awaited = False
+    _timer: asyncio.TimerHandle | None = None
+
     is_lost = False
     on_lost: Callable[[], object] | None = None
 
@@ -51,6 +66,7 @@ class JsonProtocol(HttpToolsProtocol):
         """Take over a connection."""
         one_segment = OneSegment(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, one_segment))
+        self._watch()
 
     def data_received(self, data: bytes) -> None:
         """Take in what arrived; a request line is understood if it came in one piece."""
@@ -58,11 +74,27 @@ class JsonProtocol(HttpToolsProtocol):
             line, newline, rest = data.partition(b"\n")
             line = _BEYOND_ASCII.sub(lambda byte: b"%%%02X" % ord(byte[0]), line)
             data = line + newline + rest
-        super().data_received(data)
+        while data and self._is_in_head and not self.transport.is_closing():
+            room = REQUEST_HEAD_BYTES_MAX - self._head_bytes
+            self._head_bytes += min(room, len(data))
+            super().data_received(data[:room])
+            data = data[room:]
+            if self._is_in_head and self._head_bytes >= REQUEST_HEAD_BYTES_MAX:
+                self._refuse(431, f"The request's head exceeds {REQUEST_HEAD_BYTES_MAX} bytes")
+                return
+        if data and not self.transport.is_closing():
+            super().data_received(data)
+        self._watch()
+
+    @property
+    def has_whole_request(self) -> bool:
+        """Whether the request that is being answered has arrived with all of its body."""
+        return self._is_between_requests
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the client is gone."""
         super().connection_lost(exc)
+        self._unwatch()
         self.is_lost = True
         if self.on_lost is not None:
             self.on_lost()
@@ -73,17 +105,28 @@ class JsonProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope[CONNECTION_KEY] = self  # type: ignore[typeddict-unknown-key]  # ours
 
+    def on_headers_complete(self) -> None:
+        """Note that the head of a request has ended."""
+        self._is_in_head = False
+        self._head_bytes = 0
+        self._unwatch()
+        super().on_headers_complete()
+
     def on_message_complete(self) -> None:
         """Note that a request, body included, has ended."""
-        self._is_between_requests = True
+        self._unwatch()
+        self._is_between_requests = self._is_in_head = True
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse bytes that are not an HTTP request, and close."""
-        error = InvalidRequest(msg)
+        self._refuse(400, msg)
+
+    def _refuse(self, status: int, message: str) -> None:
+        error = InvalidRequest(message)
         body = error_body(error)
         head = [
-            b"HTTP/1.1 400 Bad Request",
+            b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode()),
             b"content-type: application/json",
             b"content-length: %d" % len(body),
             b"x-error-message: " + header_text(error.message),
@@ -92,6 +135,33 @@ class JsonProtocol(HttpToolsProtocol):
         ]
         self.transport.write(b"\r\n".join(head) + body)
         self.transport.close()
+
+    def _watch(self) -> None:
+        """Start or stop the clock, as far as the client is the one to be waited for."""
+        if self._is_in_head and (self._head_bytes or self.cycle is None):
+            self._is_body_awaited = False
+            if self._timer is None:
+                self._timer = self.loop.call_later(REQUEST_HEAD_S_MAX, self._is_late)
+        elif not self._is_in_head:
+            self._unwatch()
+            self._is_body_awaited = True
+            self._timer = self.loop.call_later(REQUEST_BODY_STALL_S_MAX, self._is_late)
+
+    def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _is_late(self) -> None:
+        self._timer = None
+        if self._is_body_awaited and self.flow.read_paused:
+            self._watch()  # it is we who do not read
+        elif self._is_body_awaited:
+            self._refuse(408, f"No more of the body came for {REQUEST_BODY_STALL_S_MAX:.0f} s")
+        elif self._head_bytes:
+            self._refuse(408, f"The request's head took longer than {REQUEST_HEAD_S_MAX:.0f} s")
+        else:
+            self.transport.close()
 
 
 class OneSegment:

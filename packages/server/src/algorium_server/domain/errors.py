@@ -7,6 +7,7 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
     ├── MalformedJson            400  2013  the body is not JSON
     ├── InvalidRequest           400  2015  the request's form is wrong
     │   ├── MethodNotAllowed     405
+    │   ├── RequestTimedOut      408
     │   └── UnsupportedContentType 415
     ├── TooLarge                 413  6001  the body exceeds its limit
     ├── NotAuthenticated         401  2002  no, unknown or expired credentials
@@ -99,6 +100,12 @@ class MethodNotAllowed(InvalidRequest):
     """The path does not answer this verb."""
 
     status = 405  # the nearest code is that of any wrong form
+
+
+class RequestTimedOut(InvalidRequest):
+    """The request did not arrive in time."""
+
+    status = 408  # like 405
 
 
 class UnsupportedContentType(InvalidRequest):

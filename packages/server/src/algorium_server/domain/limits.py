@@ -8,6 +8,14 @@ from typing import Final
 
 MIB: Final = 1024 * 1024
 
+# Requests
+REQUEST_HEAD_BYTES_MAX: Final = 64 * 1024
+"""Request line and headers: many times what any client sends, and cheap to read."""
+REQUEST_HEAD_S_MAX: Final = 30.0
+"""From a connection's start, or a head's first byte, to its end; slow senders hold a socket."""
+REQUEST_BODY_STALL_S_MAX: Final = 60.0
+"""Without a byte of a request's body; slow lines move, dead ones do not."""
+
 # Calls
 CALL_INPUT_BYTES_MAX: Final = 10 * MIB
 """Larger inputs belong into the Data API."""

@@ -38,6 +38,7 @@ START_TIMEOUT_S: Final = 15.0
 _TRIAL_TIMEOUT_S: Final = 15.0
 _STDERR_BYTES_MAX: Final = 4096
 _CHANNEL_BYTES_MAX: Final = 8192
+_NO_DESCRIPTORS: Final = "this server has too many files open"
 _MIB: Final = 1024 * 1024
 _TRIAL: Final = SandboxSpec(
     argv=("/usr/bin/true",),
@@ -110,6 +111,8 @@ class SandboxProcess:
                     break
                 is_ready |= data == confine.READY_MESSAGE
                 if data == confine.LISTENER_MESSAGE:
+                    if not descriptors:
+                        raise NotStarted(_NO_DESCRIPTORS)
                     self.listener = socket.socket(fileno=descriptors[0])
                     self.listener.setblocking(False)
                 elif data.startswith(confine.ERROR_MESSAGE):
@@ -295,13 +298,12 @@ class SandboxHost:
         async with asyncio.timeout(START_TIMEOUT_S):
             link.send("start", id=number, spec=spec.as_dict(), api_path_prefix=prefix)
             self._asked[number] = answer
-            process = await answer
-            process.api_path_prefix = prefix
             try:
+                process = await answer
+                process.api_path_prefix = prefix
                 await process.started()
             except BaseException:
-                link.send("kill", id=number, grace_s=0)
-                process.close()
+                _abandon(answer, link, number)
                 raise
         return process
 
@@ -329,6 +331,10 @@ class SandboxHost:
             case "started":
                 assert self._link is not None
                 assert answer is not None
+                if not descriptors:
+                    self._link.send("kill", id=number, grace_s=0)
+                    _refuse(answer, _NO_DESCRIPTORS)
+                    return
                 process = SandboxProcess(
                     message["pid"], descriptors, link=self._link, number=number
                 )
@@ -338,16 +344,15 @@ class SandboxHost:
                     process.close()
                 else:
                     answer.set_result(process)
-            case "refused" if answer and not answer.done():
-                answer.set_exception(NotStarted(message["message"]))
+            case "refused" if answer:
+                _refuse(answer, message["message"])
             case "exited" if number in self._running:
                 _resolve(self._running.pop(number), ExitStatus(**message))
 
     def _on_lost(self) -> None:
         """Everything the supervisor had started is killed by the kernel."""
         for answer in self._asked.values():
-            if not answer.done():
-                answer.set_exception(NotStarted("the sandbox supervisor died"))
+            _refuse(answer, "the sandbox supervisor died")
         for process in self._running.values():
             _resolve(process, ExitStatus(code=None, signal=signal.SIGKILL))
         self._asked.clear()
@@ -359,6 +364,18 @@ async def _ended(process: SandboxProcess, timeout_s: float) -> ExitStatus:
         return await asyncio.wait_for(asyncio.shield(process.exited), timeout_s)
     except TimeoutError:
         return await process.kill(0)
+
+
+def _refuse(answer: "asyncio.Future[SandboxProcess]", reason: str) -> None:
+    if not answer.done():
+        answer.set_exception(NotStarted(reason))
+
+
+def _abandon(answer: "asyncio.Future[SandboxProcess]", link: SupervisorLink, number: int) -> None:
+    """End what was started, and was not handed out."""
+    if answer.done() and not answer.cancelled() and answer.exception() is None:
+        link.send("kill", id=number, grace_s=0)
+        answer.result().close()
 
 
 def _resolve(process: SandboxProcess, status: ExitStatus) -> None:

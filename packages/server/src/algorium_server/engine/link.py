@@ -89,7 +89,7 @@ class SupervisorLink:
 
     def send(self, op: str, **fields: Any) -> None:
         """
-        Send a message, now or as soon as the supervisor reads again.
+        Send a message, now or as soon as the supervisor reads again; never when it has died.
 
         Raises:
             Unavailable: It is too large for one packet.
@@ -110,8 +110,10 @@ class SupervisorLink:
         await asyncio.to_thread(self._process.wait)
 
     def _flush(self) -> None:
+        if self.is_lost:
+            return
         self._loop.remove_writer(self._control.fileno())
-        while self._outgoing and not self.is_lost:
+        while self._outgoing:
             try:
                 self._control.send(self._outgoing[0])
             except BlockingIOError:
@@ -124,7 +126,7 @@ class SupervisorLink:
     def _receive(self) -> None:
         while not self.is_lost:
             try:
-                data, descriptors, _, _ = socket.recv_fds(
+                data, descriptors, flags, _ = socket.recv_fds(
                     self._control,
                     MESSAGE_BYTES_MAX,
                     _DESCRIPTORS_MAX,
@@ -133,7 +135,11 @@ class SupervisorLink:
             except BlockingIOError:
                 return
             except ConnectionError:
-                data, descriptors = b"", []
+                data, descriptors, flags = b"", [], 0
+            if flags & socket.MSG_CTRUNC:  # we may open no more: what came is of no use
+                for fd in descriptors:
+                    os.close(fd)
+                descriptors = []
             if not data:
                 self._lose()
                 self._loop.run_in_executor(None, self._process.wait)

@@ -25,6 +25,8 @@ from algorium_server.domain.limits import (
     CHILD_CALLS_PER_TREE_MAX,
     QUEUE_CALLS_MAX,
     SLOT_IDLE_S,
+    SLOTS_MAX,
+    SLOTS_PER_POOL_MAX,
 )
 from algorium_server.engine import outcomes, scheduler
 from algorium_server.engine.host import SandboxHost
@@ -55,8 +57,8 @@ class EngineLimits:
         idle_s: Seconds after which an idle slot is given up.
     """
 
-    slots_max: int = 32
-    slots_per_pool_max: int = 8
+    slots_max: int = SLOTS_MAX
+    slots_per_pool_max: int = SLOTS_PER_POOL_MAX
     idle_s: float = SLOT_IDLE_S
 
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from algorium_server.domain.environments import variables_of
 from algorium_server.domain.limits import (
     SLOT_MEMORY_BYTES,
     SLOT_OPEN_FILES_MAX,
@@ -24,9 +24,6 @@ from algorium_server.engine.sandbox import (
     SandboxLimits,
     SandboxSpec,
 )
-
-_SINGLE_THREADED: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Numeric libraries otherwise start a thread per core in every slot at import."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +54,7 @@ def slot_spec(program: Program) -> SandboxSpec:
     environment = str(program.environment_dir)
     return SandboxSpec(
         argv=(f"{environment}/bin/python", "-u", RUNTIME_DIR, program.entry),
-        env={
-            "LANG": "C.UTF-8",
-            "PATH": f"{environment}/bin:/home/algo/.local/bin:/usr/local/bin:/usr/bin:/bin",
-            "PYTHONUNBUFFERED": "1",
-            "VIRTUAL_ENV": environment,
-            **dict.fromkeys(_SINGLE_THREADED, "1"),
-        },
+        env=variables_of(environment),
         cwd=ALGORITHM_DIR,
         mounts=(
             *interpreter_mounts(),

@@ -295,7 +295,7 @@ class CallService:
             program = self._programs[build.build_id] = Program(
                 key=build.build_id,
                 source_dir=source_dir,
-                source_bytes=_tree_bytes(source_dir),
+                source_bytes=build.source_bytes,
                 environment_dir=self._environments_dir / build.environment,
                 entry=build.entry,
             )
@@ -331,7 +331,3 @@ def _give_back(counts: dict[str, int], key: str) -> None:
         counts[key] = left
     else:
         counts.pop(key, None)
-
-
-def _tree_bytes(root: Path) -> int:
-    return sum(path.lstat().st_size for path in root.rglob("*") if path.is_file())
