@@ -22,6 +22,11 @@ WITH_ROOT = tuple(
 )
 CONFINING = (*WITH_ROOT, pytest.param(Mechanism.LANDLOCK, id=Mechanism.LANDLOCK.value))
 ALL = (*CONFINING, pytest.param(Mechanism.PLAIN, id=Mechanism.PLAIN.value))
+WATCHED = tuple(
+    pytest.param((each.values[0], "watched"), marks=each.marks, id=f"{each.id}-watched")
+    for each in ALL
+)
+"""The same without control groups."""
 PYTHON = os.path.realpath(sys.executable)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import uvloop
 
+from algorium.wire.refs import AlgorithmRef
 from algorium_server.api.bytes import BytesFace
 from algorium_server.api.calls import CallFace
 from algorium_server.api.credentials import Credentials
@@ -124,8 +125,8 @@ async def _built(settings: Settings, state: _State) -> AsyncIterator[_Built]:
 
         host = await SandboxHost.start(settings.sandbox_wanted, home / "sandboxes")
         stack.push_async_callback(host.close)
-        router = _Later()
-        engine = await stack.enter_async_context(_engine(host, router, settings))
+        inside = _Later()
+        engine = await stack.enter_async_context(_engine(host, inside, settings))
         calls = CallService(
             directory=directory,
             engine=engine,
@@ -138,7 +139,7 @@ async def _built(settings: Settings, state: _State) -> AsyncIterator[_Built]:
         )
 
         credentials = Credentials(directory)
-        router.app = build_router(
+        router = inside.app = build_router(
             calls=CallFace(calls, void_calls, credentials),
             data=BytesFace(data, credentials),
             health=HealthFace(lambda: _readiness(state, host)),
@@ -259,7 +260,8 @@ def _announce(settings: Settings, api: str, built: _Built) -> None:
         _say(f"key      {built.new_credentials.api_key}")
         _say(f"admin    {built.new_credentials.admin_api_key}")
         _say("These keys are shown once; they are kept in credentials.json in the home directory.")
-    if settings.demo:
+    hello = AlgorithmRef(owner="demo", name="Hello")
+    if settings.demo and built.directory.algorithm(hello) is not None:
         shown = built.new_credentials.api_key if built.new_credentials else "YOUR_API_KEY"
         _say("Try:")
         _say(

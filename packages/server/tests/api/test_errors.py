@@ -15,6 +15,7 @@ from algorium_server.domain.errors import (
     NotAuthenticated,
     PartlyDeleted,
     PathNotFound,
+    RequestTimedOut,
     TooLarge,
     Unavailable,
     UnsupportedContentType,
@@ -23,6 +24,7 @@ from algorium_server.domain.errors import (
 # Wire specification, "Platform errors": these share a code whose own status is another.
 BORROWED_CODES = {
     MethodNotAllowed: 405,
+    RequestTimedOut: 408,
     UnsupportedContentType: 415,
     TooLarge: 413,
     Unavailable: 503,

@@ -332,3 +332,16 @@ def test_without_a_tie_to_the_owner_only_public_is_readable(principal, some_coll
             some_collection.kind is CollectionKind.ACCOUNT and some_collection.acl is ReadAcl.PUBLIC
         )
         assert not is_allowed(may_write(principal, some_collection))
+
+
+def test_what_a_key_restricts_of_data_it_restricts_for_the_algorithms_it_calls():
+    narrow = key(permissions=KeyPermissions(algo_acl=("algo://*",)))
+    inside = Principal(account=ALICE, key=narrow, acting=acting())
+    own_scratch = collection(kind=CollectionKind.TEMP, algorithm_id="bob-algo", name="temp")
+
+    assert not is_allowed(may_read(inside, collection()))
+    assert not is_allowed(may_write(inside, collection()))
+    assert not is_allowed(may_write_for(inside, "alice"))
+    assert is_allowed(may_use_data(inside, for_writing=True))
+    assert is_allowed(may_read(inside, own_scratch))
+    assert is_allowed(may_write(inside, own_scratch))

@@ -51,8 +51,8 @@ def test_the_code_of_a_class_is_in_the_table(error_class):
 
 @pytest.mark.parametrize("error_class", CLASSES)
 def test_a_class_answers_with_the_status_of_its_code_or_a_nearer_one(error_class):
-    # 405, 413, 415 and 503 have no code of their own and borrow the nearest.
-    if error_class.code is None or error_class.status in {405, 413, 415, 503}:
+    # 405, 408, 413, 415 and 503 have no code of their own and borrow the nearest.
+    if error_class.code is None or error_class.status in {405, 408, 413, 415, 503}:
         return
 
     assert error_class.status == BY_NUMBER[error_class.code].status

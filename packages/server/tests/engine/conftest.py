@@ -20,14 +20,20 @@ class Stages:
     def __init__(self, runner: asyncio.Runner, directory: Path) -> None:
         self._runner = runner
         self._directory = directory
-        self.stages: dict[Mechanism, Stage] = {}
+        self.stages: dict[str, Stage] = {}
 
-    def __getitem__(self, mechanism: Mechanism) -> Stage:
-        if mechanism not in self.stages:
-            state_dir = self._directory / mechanism.value
-            host = self._runner.run(SandboxHost.start("auto", state_dir, mechanisms=[mechanism]))
-            self.stages[mechanism] = Stage(self._runner, host, state_dir)
-        stage = self.stages[mechanism]
+    def __getitem__(self, wanted: Mechanism | tuple[Mechanism, str]) -> Stage:
+        mechanism, *how = wanted if isinstance(wanted, tuple) else (wanted,)
+        name = "-".join((mechanism.value, *how))
+        if name not in self.stages:
+            state_dir = self._directory / name / "state"
+            host = self._runner.run(
+                SandboxHost.start(
+                    "auto", state_dir, mechanisms=[mechanism], uses_cgroups="watched" not in how
+                )
+            )
+            self.stages[name] = Stage(self._runner, host, state_dir)
+        stage = self.stages[name]
         if stage.host.level is None:
             pytest.skip(f"no sandbox by {mechanism.value} here. {stage.host.report.remedy}")
         return stage

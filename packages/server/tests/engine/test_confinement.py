@@ -46,6 +46,7 @@ def confined(spec, mechanism, *, layout=LAYOUT, uid=None):
         slot=None if mechanism.has_own_root else SLOT,
         uid=uid,
         api_path_prefix="/token",
+        tasks_of_host=500,
     )
 
 
@@ -107,12 +108,16 @@ def test_without_rules_for_tcp_there_is_no_listener_at_level_reduced():
 
 
 def test_processes_are_counted_by_user_only_where_the_user_is_the_slots_own():
-    as_user = replace(LAYOUT, is_root=False)
+    def processes_max(mechanism, **changes):
+        return confined(SPEC, mechanism, **changes)["rlimits"]["NPROC"] - LIMITS.processes
 
-    assert "NPROC" not in confined(SPEC, Mechanism.BUBBLEWRAP)["rlimits"]
-    assert "NPROC" in confined(SPEC, Mechanism.BUBBLEWRAP, layout=as_user)["rlimits"]
-    assert "NPROC" not in confined(SPEC, Mechanism.LANDLOCK, layout=as_user)["rlimits"]
-    assert "NPROC" in confined(SPEC, Mechanism.LANDLOCK, uid=700_000_001)["rlimits"]
+    as_user = replace(LAYOUT, is_root=False)
+    own = processes_max(Mechanism.BUBBLEWRAP, layout=as_user)
+    shared = processes_max(Mechanism.LANDLOCK, layout=as_user)
+
+    assert own == processes_max(Mechanism.LANDLOCK, uid=700_000_001) < 100
+    assert shared == processes_max(Mechanism.PLAIN) == processes_max(Mechanism.BUBBLEWRAP)
+    assert shared > 500 + 1000  # whatever else that user runs must not count against the slot
 
 
 @pytest.mark.parametrize(("abi", "ports", "has_scopes"), [(3, None, False), (7, [], True)])

@@ -6,25 +6,41 @@ import time
 from dataclasses import replace
 
 import pytest
-from sandboxes import ALL, CONFINING, LIMITS, MIB, WITH_ROOT, Stage, python, read_line
+from sandboxes import (
+    ALL,
+    CONFINING,
+    LIMITS,
+    MIB,
+    WATCHED,
+    WITH_ROOT,
+    Stage,
+    processes_with,
+    python,
+    read_line,
+)
 
 from algorium_server.engine.cgroups import Cgroups
 
 everywhere = pytest.mark.parametrize("stage", ALL, indirect=True)
 confining = pytest.mark.parametrize("stage", CONFINING, indirect=True)
 with_root = pytest.mark.parametrize("stage", WITH_ROOT, indirect=True)
+watched = pytest.mark.parametrize("stage", WATCHED, indirect=True)
 
 BOMB = """
 import os, time
 print('ready', flush=True)
-for _ in range(9):  # 512 of them: a bomb that even a host without limits survives
+end = time.monotonic() + 20
+for _ in range(9):  # 512 of them, for a while: a bomb that even a host without limits survives
     try:
-        os.fork()
+        child = os.fork()
     except OSError:
-        pass
-while True:
+        continue
+    if child == 0 and {scatters}:
+        os.setsid()
+while time.monotonic() < end:
     time.sleep(0.001)
 """
+GATHERED, SCATTERED = BOMB.format(scatters=False), BOMB.format(scatters=True)
 
 
 @everywhere
@@ -115,9 +131,10 @@ except OSError as error:
 
 
 @everywhere
-def test_a_bomb_of_processes_is_contained_and_ended_at_once(stage: Stage):
+@pytest.mark.parametrize("bomb", [GATHERED, SCATTERED], ids=["gathered", "scattered"])
+def test_a_bomb_of_processes_is_contained_and_ended_at_once(stage: Stage, bomb: str):
     async def explode():
-        process = await stage.host.spawn(python(BOMB, limits=replace(LIMITS, processes=24)))
+        process = await stage.host.spawn(python(bomb, limits=replace(LIMITS, processes=24)))
         await read_line(process.stdout_fd)
         await asyncio.wait({process.exited}, timeout=0.5)
         began = time.monotonic()
@@ -135,7 +152,7 @@ def test_a_bomb_of_processes_is_contained_and_ended_at_once(stage: Stage):
 @everywhere
 def test_other_sandboxes_run_while_a_bomb_goes_off(stage: Stage):
     async def explode():
-        bomb = await stage.host.spawn(python(BOMB, limits=replace(LIMITS, processes=24)))
+        bomb = await stage.host.spawn(python(GATHERED, limits=replace(LIMITS, processes=24)))
         await read_line(bomb.stdout_fd)
         other = await stage.host.spawn(python("print('fine')"))
         line = await read_line(other.stdout_fd)
@@ -146,6 +163,37 @@ def test_other_sandboxes_run_while_a_bomb_goes_off(stage: Stage):
         return line
 
     assert stage.runner.run(explode()) == "fine"
+
+
+@watched
+@pytest.mark.parametrize("bomb", [GATHERED, SCATTERED], ids=["gathered", "scattered"])
+def test_a_bomb_is_seen_in_time_where_nobody_counts(stage: Stage, bomb: str):
+    marker = f"marker-{os.urandom(8).hex()}"
+    began = time.monotonic()
+
+    outcome = stage.run(python(f"'{marker}'\n{bomb}", limits=replace(LIMITS, processes=24)))
+
+    assert outcome.status.was_process_limit
+    assert time.monotonic() - began < 3
+    assert processes_with(marker) == []
+
+
+@watched
+def test_memory_is_watched_where_nobody_counts(stage: Stage):
+    limits = replace(LIMITS, memory_bytes=64 * MIB)
+    code = "x = bytearray(100 << 20)\nimport time; time.sleep(600)"
+
+    outcome = stage.run(python(code, limits=limits))
+
+    assert outcome.status.was_oom
+    assert outcome.status.peak_memory_bytes > 64 * MIB
+
+
+@everywhere
+def test_even_where_a_user_is_shared_a_bomb_has_an_end(stage: Stage):
+    code = "import resource; print(resource.getrlimit(resource.RLIMIT_NPROC)[0])"
+
+    assert int(stage.run(code).stdout) > 0
 
 
 @everywhere

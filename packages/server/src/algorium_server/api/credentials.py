@@ -36,17 +36,19 @@ class Credentials:
         Return who sends the request.
 
         Inside a slot it is whoever the call in flight belongs to, unless the algorithm shows a
-        key of its own.
+        known key of its own; between calls nobody may ask at all.
 
         Raises:
             NotAuthenticated: No credentials, or none that are known.
         """
         raw = header(scope, b"authorization")
         in_slot = scope.get(PRINCIPAL_KEY)
+        if in_slot is not None:
+            inside: Principal | None = in_slot()
+            if inside is None:
+                raise NotAuthenticated("authorization required")
+            return (self._of_header(raw) if raw else None) or inside
         known = self._of_header(raw) if raw else None
-        if known is None and in_slot is not None:
-            known = in_slot()
-            raw = None
         if known is not None:
             return known
         if not raw or not parse_authorization(raw):

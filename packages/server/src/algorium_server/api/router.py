@@ -8,12 +8,13 @@ of the tree, and whatever else is raised as an internal error with an id.
 Source: wire specification, "Common request rules", quirks 15 and 16.
 """
 
+import asyncio
 import re
 from typing import Final
 
 from algorium_server.api.errors import send_error
 from algorium_server.api.http import AsgiApp, Disconnected, Receive, Scope, Send
-from algorium_server.domain.errors import NotFound
+from algorium_server.domain.errors import NotFound, Unavailable
 
 _ROUTE: Final = re.compile(
     rb"/+(?:v1/+(?P<calls>(?:web/+)?algo)|v1/+(?P<data>data|connector|hostedData)"
@@ -51,6 +52,8 @@ def build_router(*, calls: AsgiApp, data: AsgiApp, health: AsgiApp) -> AsgiApp:
             await face(_without_doubled_slashes(scope, match), receive, send)
         except Disconnected:
             return  # nobody is left to answer
+        except asyncio.CancelledError:  # the server stops, and its patience is over
+            await _send_error_if_possible(scope, send, Unavailable("The server is shutting down."))
         except Exception as error:
             await _send_error_if_possible(scope, send, error)
 

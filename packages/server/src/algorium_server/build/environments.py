@@ -35,10 +35,10 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from algorium_server.build.confined import BuildFailed, Tools
 from algorium_server.build.packages import Uv
@@ -180,7 +180,7 @@ class Environments:
             try:
                 await self._make(self.path(key), lock, tools, tuple(read_only))
             except BaseException:
-                await asyncio.to_thread(_remove, self.path(key))
+                await _to_the_end(asyncio.to_thread(_remove, self.path(key)))
                 raise
         tools.say(f"Environment {key} is ready")
         return key
@@ -216,7 +216,7 @@ class Environments:
             else:
                 raise BuildFailed("the requirements cannot be installed")
             await self._compile(directory, tools)
-        await asyncio.to_thread(_finish, directory)
+        await _to_the_end(asyncio.to_thread(_finish, directory))
 
     async def _compile(self, directory: Path, tools: Tools) -> None:
         # -S: path files of the environment are not executed.
@@ -243,6 +243,16 @@ class Environments:
         for directory in self._directory.iterdir():
             if directory.name != _CACHE and not (directory / _MARKER).exists():
                 _remove(directory)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await *work* in a thread; when cancelled, wait for the thread first: it cannot be stopped."""
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait({working})
+        raise
 
 
 def _read(path: Path) -> str:
@@ -284,6 +294,7 @@ def _remove(directory: Path) -> None:
     """Remove a directory of which nothing may be writable."""
     if directory.exists():
         directory.chmod(0o755)
+        (directory / _MARKER).unlink(missing_ok=True)  # first: half a tree must not look whole
         for path in _inside(directory):
             if path.is_dir() and not path.is_symlink():
                 path.chmod(0o755)

@@ -115,8 +115,14 @@ def may_see_source(principal: Principal, algorithm: Algorithm) -> bool:
 
 def may_use_data(principal: Principal, *, for_writing: bool) -> Verdict:
     """Decide whether the principal's key opens the Data API at all."""
+    if principal.acting is not None:
+        return ALLOWED  # its own collections are always open to it; the others ask the key
+    return _key_opens_data(principal, for_writing=for_writing)
+
+
+def _key_opens_data(principal: Principal, *, for_writing: bool) -> Verdict:
     key = principal.key
-    if principal.acting is not None or key is None:
+    if key is None:
         return ALLOWED
     if key.kind is KeyKind.ADMIN:
         return Refused("admin keys may not use data")
@@ -131,6 +137,9 @@ def may_read(principal: Principal, collection: Collection) -> Verdict:
     """Decide whether the principal may list *collection* and read its files."""
     if collection.kind is not CollectionKind.ACCOUNT:
         return _may_use_special(principal, collection)
+    by_key = _key_opens_data(principal, for_writing=False)
+    if isinstance(by_key, Refused):
+        return by_key
     if is_owner_like(principal, collection.owner_id):
         return ALLOWED
     if collection.acl is ReadAcl.PUBLIC:
@@ -154,6 +163,9 @@ def may_write(principal: Principal, collection: Collection) -> Verdict:
 
 def may_write_for(principal: Principal, owner_id: str) -> Verdict:
     """Decide whether the principal may create collections for the account *owner_id*."""
+    by_key = _key_opens_data(principal, for_writing=True)
+    if isinstance(by_key, Refused):
+        return by_key
     if principal.account.account_id == owner_id:
         return ALLOWED
     if principal.roles.get(owner_id) in {Role.OWNER, Role.MEMBER}:

@@ -114,7 +114,8 @@ class Principal:
 
     Attributes:
         account: Whose rights count, and who is billed.
-        key: The key that was shown; None inside algorithms.
+        key: The key that was shown, inside algorithms that of the call; None without one. What
+            it restricts of data, it restricts for the algorithms it calls as well.
         acting: Set when an algorithm asks on behalf of *account*.
         roles: Role of the account in each organization, by organization id.
     """

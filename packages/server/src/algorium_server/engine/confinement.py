@@ -22,7 +22,6 @@ from algorium_server.engine.sandbox import (
     TMP_DIR,
     HostLayout,
     Mechanism,
-    SandboxLimits,
     SandboxSpec,
     is_below,
 )
@@ -126,6 +125,7 @@ def confinement(
     slot: SlotDir | None,
     uid: int | None,
     api_path_prefix: str,
+    tasks_of_host: int,
 ) -> dict[str, Any]:
     """
     Return the plan for `confine.py`.
@@ -137,6 +137,7 @@ def confinement(
         slot: Its scratch directory, where it has no root of its own.
         uid: The user to become; None stays.
         api_path_prefix: What the platform API's address ends with, so that it cannot be guessed.
+        tasks_of_host: Processes and threads at this moment, of all users.
     """
     return {
         "argv": list(spec.argv),
@@ -146,7 +147,17 @@ def confinement(
             (f"{COPY_SOURCES_DIR}/{number}" if mechanism.has_own_root else source, target)
             for number, (source, target) in enumerate(spec.copies)
         ],
-        "rlimits": _rlimits(spec.limits, counts_processes=_counts(layout, mechanism, uid)),
+        "rlimits": {
+            "CORE": 0,
+            "NOFILE": spec.limits.open_files,
+            "FSIZE": spec.limits.tmp_bytes,
+            "NPROC": spec.limits.processes
+            + (
+                _SPARE_PROCESSES
+                if _has_own_count(layout, mechanism, uid)
+                else _BRAKE + tasks_of_host
+            ),
+        },  # not AS: it breaks the JVM and torch
         "listener": _listener(spec, layout, mechanism, api_path_prefix),
         "uid": uid,
         "landlock": _landlock(spec, layout, mechanism, slot),
@@ -156,20 +167,16 @@ def confinement(
     }
 
 
-def _counts(layout: HostLayout, mechanism: Mechanism, uid: int | None) -> bool:
-    """RLIMIT_NPROC counts per user and namespace: useless for root, harmful for a shared user."""
+def _has_own_count(layout: HostLayout, mechanism: Mechanism, uid: int | None) -> bool:
+    """Whether RLIMIT_NPROC, which counts per user and namespace, counts this sandbox alone."""
     return uid is not None or (mechanism.has_own_root and not layout.is_root)
-
-
-def _rlimits(limits: SandboxLimits, *, counts_processes: bool) -> dict[str, int]:
-    """Not AS: it breaks the JVM and torch."""
-    rlimits = {"CORE": 0, "NOFILE": limits.open_files, "FSIZE": limits.tmp_bytes}
-    spare = limits.processes + _SPARE_PROCESSES
-    return {**rlimits, "NPROC": spare} if counts_processes else rlimits
 
 
 _SPARE_PROCESSES: Final = 16
 """So that whoever counts exactly notices first and can say what happened."""
+_BRAKE: Final = 4096
+"""Where a user is shared its processes outside count, too: that is no limit for this sandbox, but
+the end of a bomb that grows faster than anybody looks. The kernel lets root pass."""
 
 
 def _listener(

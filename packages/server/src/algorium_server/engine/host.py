@@ -163,9 +163,10 @@ class SandboxHost:
         report: What is protected, what is not, what would help.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *, uses_cgroups: bool) -> None:
         self.report = HostReport(level=None, mechanism=None)
         self._state_dir = state_dir
+        self._uses_cgroups = uses_cgroups
         self._layout: HostLayout | None = None
         self._link: SupervisorLink | None = None
         self._filters: tuple[bytes, bytes] = (b"", b"")
@@ -187,6 +188,7 @@ class SandboxHost:
         state_dir: Path,
         *,
         mechanisms: Sequence[Mechanism] | None = None,
+        uses_cgroups: bool = True,
     ) -> Self:
         """
         Find the strongest mechanism that works, by trying, and get ready to use it.
@@ -195,11 +197,12 @@ class SandboxHost:
             wanted: `auto` takes what there is, even nothing; the others insist.
             state_dir: A directory for scratch files, created if need be. Nobody else's.
             mechanisms: Try only these; for tests and diagnosis.
+            uses_cgroups: Make control groups where possible; the same.
 
         Raises:
             Unavailable: The wanted level cannot be had; the message says what to do.
         """
-        host = cls(state_dir)
+        host = cls(state_dir, uses_cgroups=uses_cgroups)
         missing = await host._choose(mechanisms or probe.CANDIDATES[wanted])
         if host.level is None and wanted != "auto":
             await host.close()
@@ -317,7 +320,7 @@ class SandboxHost:
                     "layout": asdict(self._layout),
                     "bwrap": probe.find_bubblewrap(),
                     "state_dir": str(self._state_dir.resolve()),
-                    "uses_cgroups": True,
+                    "uses_cgroups": self._uses_cgroups,
                 }
                 self._link = await SupervisorLink.start(
                     config, self._filters, on_event=self._on_event, on_lost=self._on_lost

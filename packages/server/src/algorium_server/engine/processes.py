@@ -95,6 +95,13 @@ def kill_mentioning(text: str) -> None:
                         send([int(name)], signal.SIGKILL)
 
 
+def tasks_of_host() -> int:
+    """Return how many processes and threads this machine has: one short read."""
+    with suppress(OSError, ValueError, IndexError), open("/proc/loadavg") as file:
+        return int(file.read().split()[3].partition("/")[2])
+    return 0
+
+
 def started_at(pid: int) -> int | None:
     """
     Return the start of *pid* in clock ticks since boot: with the pid, a name for ever.

@@ -51,6 +51,11 @@ from algorium_server.engine.sandbox import HostLayout, Mechanism, SandboxSpec
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 """A message is one packet; arguments and environment are all that can make it large."""
 _TICK_S: Final = 0.2
+_GLANCE_S: Final = 0.02
+_SURGE_TASKS: Final = 64
+"""So many more tasks on this machine since the last look, and the next one comes at once: a
+program that only lives to multiply is stopped before it has doubled too often. Where control groups
+count processes nobody glances."""
 _ENDING_TICK_S: Final = 0.01
 """Nobody tells when the last process leaves a control group."""
 _DISK_TICKS: Final = 10
@@ -88,6 +93,7 @@ class Supervisor:
         self._is_stopping = False
         self._ticks = 0
         self._next_tick_at = 0.0
+        self._tasks_seen = 0
         self._send(
             "ready", cgroups=self._cgroups and [self._cgroups.version, *self._cgroups.controllers]
         )
@@ -116,8 +122,10 @@ class Supervisor:
             return None
         if any(each.is_ending for each in self._sandboxes.values()):
             return _ENDING_TICK_S
-        kills = [each.kill_at for each in self._sandboxes.values() if each.kill_at is not None]
-        return max(min([self._next_tick_at, *kills]) - time.monotonic(), 0.0)
+        now = time.monotonic()
+        times = [each.kill_at for each in self._sandboxes.values() if each.kill_at is not None]
+        times += [now + _GLANCE_S for each in self._sandboxes.values() if each.watched.processes]
+        return max(min([self._next_tick_at, *times]) - now, 0.0)
 
     def _receive(self) -> None:
         try:
@@ -163,6 +171,7 @@ class Supervisor:
             slot=slot,
             uid=uid,
             api_path_prefix=message["api_path_prefix"],
+            tasks_of_host=processes.tasks_of_host(),
         )
         argv = sandbox.confine_argv(self._layout, has_own_root=self._mechanism.has_own_root)
         if self._mechanism is Mechanism.BUBBLEWRAP:
@@ -228,8 +237,11 @@ class Supervisor:
         if now >= self._next_tick_at:
             self._next_tick_at = now + _TICK_S
             self._ticks += 1
+            self._tasks_seen = processes.tasks_of_host()
             for each in self._sandboxes.values():
                 self._watch(each)
+        else:
+            self._glance()
         for each in list(self._sandboxes.values()):
             if each.kill_at is not None and now >= each.kill_at and not each.is_ending:
                 self._destroy(each)
@@ -259,6 +271,16 @@ class Supervisor:
             processes.send([stray], signal.SIGKILL)
             for each in ending:
                 each.strays.add(stray)
+
+    def _glance(self) -> None:
+        counted = [each for each in self._sandboxes.values() if each.watched.processes]
+        if not counted or (tasks := processes.tasks_of_host()) <= self._tasks_seen + _SURGE_TASKS:
+            return
+        self._tasks_seen = tasks
+        for each in counted:
+            if not each.is_ending and watch.has_too_many(each.watched):
+                each.excess = "processes"
+                self._destroy(each)
 
     def _watch(self, each: _Sandbox) -> None:
         if each.is_ending:

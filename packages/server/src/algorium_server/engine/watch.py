@@ -39,11 +39,16 @@ class Watched:
     private: tuple[str, ...] = ()
 
 
+def has_too_many(watched: Watched) -> bool:
+    """Whether the limit of processes is exceeded, and ours to watch."""
+    limit = watched.limits.processes
+    return watched.processes and len(_tree(watched)) > limit
+
+
 def look(watched: Watched) -> tuple[int, Excess | None]:
     """Return the memory in use, 0 if not watched, and which limit is exceeded."""
-    limit = watched.limits.processes
-    tree = processes.descendants(watched.root, count_max=limit if watched.processes else None)
-    if watched.processes and len(tree) > limit:
+    tree = _tree(watched)
+    if watched.processes and len(tree) > watched.limits.processes:
         return 0, "processes"
     if not watched.memory:
         return 0, None
@@ -70,6 +75,11 @@ def is_full(directory: str, limits: SandboxLimits) -> bool:
                 if used > limits.tmp_bytes or entries > _ENTRIES_MAX:
                     return True
     return False
+
+
+def _tree(watched: Watched) -> list[int]:
+    count_max = watched.limits.processes if watched.processes else None
+    return processes.descendants(watched.root, count_max=count_max)
 
 
 def _private_bytes(tree: Iterable[int], private: tuple[str, ...]) -> int:

@@ -240,6 +240,7 @@ class CallService:
             account_id=call.runs_as.account.account_id,
             inside=Principal(
                 account=call.runs_as.account,
+                key=call.runs_as.key,
                 roles=call.runs_as.roles,
                 acting=ActingAlgorithm(
                     algorithm_id=resolved.algorithm.algorithm_id,

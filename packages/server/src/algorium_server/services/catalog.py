@@ -67,7 +67,15 @@ def read_catalog(examples_dir: Path) -> tuple[DemoAlgorithm, ...]:
 
 
 def read_project(directory: Path) -> dict[str, bytes]:
-    """Return the files of a project by their paths with slashes, without what tools left there."""
+    """
+    Return the files of a project by their paths with slashes, without what tools left there.
+
+    Raises:
+        InvalidInput: There is a symbolic link: it might lead out of the project.
+    """
+    for path in directory.rglob("*"):
+        if path.is_symlink():
+            raise InvalidInput(f"{path} is a symbolic link; projects hold files only")
     return {
         path.relative_to(directory).as_posix(): path.read_bytes()
         for path in sorted(directory.rglob("*"))

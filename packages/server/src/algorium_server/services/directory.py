@@ -139,6 +139,14 @@ class Directory:
         """Return *account* as a principal without a key: all its rights, unrestricted."""
         return Principal(account=account, roles=self.roles_of(account.account_id))
 
+    def principal_of_call(self, account_id: str, key_id: str) -> Principal | None:
+        """Return who made an earlier call, by key if there was one; None if either is gone."""
+        if not key_id:
+            account = self._accounts.get(account_id)
+            return self.principal_of(account) if account is not None else None
+        digest = next((d for d, key in self._keys.items() if key.key_id == key_id), "")
+        return self._principals.get(digest) or self._make_principal(digest)
+
     def algorithm(self, ref: AlgorithmRef) -> Algorithm | None:
         """Return the algorithm that *ref* names, whatever its version; names in any case."""
         if ref.algorithm_id:

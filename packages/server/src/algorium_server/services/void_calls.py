@@ -30,6 +30,7 @@ class _Payload(msgspec.Struct, frozen=True):
     """A void call at rest."""
 
     account_id: str
+    key_id: str
     build_id: str
     version_id: str
     timeout_s: float
@@ -72,6 +73,7 @@ class VoidCalls:
         resolved = call.resolved
         payload = _Payload(
             account_id=call.caller.account.account_id,
+            key_id=call.caller.key.key_id if call.caller.key else "",
             build_id=resolved.build.build_id,
             version_id=resolved.version.version_id if resolved.version else "",
             timeout_s=call.options.timeout_s,
@@ -102,12 +104,12 @@ class VoidCalls:
             NotDelivered: No slot has seen the call; it may be tried again.
         """
         payload = msgspec.msgpack.decode(job.payload, type=_Payload)
-        account = self._directory.account(payload.account_id)
+        principal = self._directory.principal_of_call(payload.account_id, payload.key_id)
         resolved = self._directory.resolved_build(payload.build_id, version_id=payload.version_id)
-        if account is None or resolved is None:
-            raise JobFailed("the calling account or the algorithm no longer exists")
+        if principal is None or resolved is None:
+            raise JobFailed("the calling account, its key or the algorithm no longer exists")
         call = self._calls.resume(
-            self._directory.principal_of(account),
+            principal,
             resolved,
             CallOptions(timeout_s=payload.timeout_s, output=Output.VOID),
             request_id=job.job_id,
