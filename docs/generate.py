@@ -5,6 +5,7 @@ Writes the pages of the documentation that are made from the code.
     docs/limits.md               from algorium_server/domain/limits.py
     docs/reference/settings.md   from the table in algorium_server/settings.py
     docs/reference/client.md     from the docstrings of algorium's public names
+    docs/reference/sandbox.md    from the tables in algorium_server/engine/probe.py
 
 `make docs` runs this; a test fails while a page on disk differs from what this would write.
 """
@@ -21,6 +22,7 @@ from typing import Any
 import algorium
 from algorium.wire.codes import CODES, ERROR_TYPES, Code
 from algorium_server.domain import limits
+from algorium_server.engine.probe import NEEDED_VERSIONS, UNPROTECTED
 from algorium_server.settings import Option, Settings
 
 DOCS = Path(__file__).parent
@@ -46,6 +48,7 @@ def pages() -> dict[str, str]:
         "limits.md": "\n".join(_limits_page()),
         "reference/settings.md": "\n".join(_settings_page()),
         "reference/client.md": "\n".join(_client_page()),
+        "reference/sandbox.md": "\n".join(_sandbox_page()),
     }
 
 
@@ -150,6 +153,26 @@ def _option_text(option: Option) -> str:
     kind = option.kind.replace(" | ", "`, `")
     kind = f"one of `{kind}`" if kind != option.kind else kind
     return f"{option.help}\n\n- Type: {kind}\n- Default: {default}\n- Variable: `{option.variable}`"
+
+
+def _sandbox_page() -> Iterator[str]:
+    yield "# What sandboxes leave open"
+    yield _made_from("packages/server/src/algorium_server/engine/probe.py")
+    yield "What each level leaves open, or takes away from the algorithm."
+    yield "`algorium doctor` and `GET /readyz` say the same for the host at hand."
+    yield "[The sandbox](../concepts/sandbox.md) explains the levels."
+    for level, sentences in UNPROTECTED.items():
+        yield f"\n## {level}\n"
+        yield from [f"- {_sentence(each)}" for each in sentences or ("nothing that we know of",)]
+    yield "\n## reduced, on older kernels\n"
+    yield "| before version … of Landlock | |\n|---|---|"
+    for version, sentence in NEEDED_VERSIONS.items():
+        yield f"| {version} | {_sentence(sentence)} |"
+    yield ""
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _client_page() -> Iterator[str]:

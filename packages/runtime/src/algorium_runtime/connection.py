@@ -1,4 +1,4 @@
-"""The worker's end of the slot protocol on its inherited socket: blocking, nothing read ahead."""
+"""The worker's end of the slot protocol on its inherited socket: blocking."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from algorium_runtime import frames
 
+SMALL_FRAME_BYTES = 16 * 1024
+"""Read at once: most calls need one system call, large bodies one more copy of this much."""
 BODY_BYTES_MAX = 64 * 1024 * 1024
 """Inputs are limited far below this; it only keeps a broken stream from taking all memory."""
 SMALL_BODY_BYTES_MAX = 64 * 1024
@@ -27,6 +29,7 @@ class Connection:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.setblocking(True)
         self._owner_pid = os.getpid()
+        self._ahead = b""
         os.register_at_fork(after_in_child=self._socket.close)
 
     def receive(self) -> frames.Frame | None:
@@ -36,17 +39,31 @@ class Connection:
         Raises:
             frames.ProtocolError: The stream is out of step.
         """
-        data = self._read(frames.PREFIX.size)
+        prefix_bytes = frames.PREFIX.size
+        data = self._take(prefix_bytes)
         if data is None:
             return None
         prefix = frames.decode_prefix(
-            data, header_len_max=frames.HEADER_BYTES_MAX, body_len_max=BODY_BYTES_MAX
+            data[:prefix_bytes],
+            header_len_max=frames.HEADER_BYTES_MAX,
+            body_len_max=BODY_BYTES_MAX,
         )
-        header = self._read(prefix.header_len)
-        body = self._read(prefix.body_len)
-        if header is None or body is None:
-            return None
-        return frames.Frame(prefix.type, frames.decode_header(header), body)
+        body_at = prefix_bytes + prefix.header_len
+        end = body_at + prefix.body_len
+        if len(data) < body_at:
+            rest = self._read(body_at - len(data))
+            if rest is None:
+                return None
+            data += rest
+        if len(data) >= end:  # a small frame: one system call, and usually nothing behind it
+            body, self._ahead = data[body_at:end], data[end:]
+        else:
+            rest = self._read(end - len(data))
+            if rest is None:
+                return None
+            body = data[body_at:] + rest
+        header = frames.decode_header(data[prefix_bytes:body_at])
+        return frames.Frame(prefix.type, header, body)
 
     def send(self, frame_type: int, header: dict[str, Any], body: bytes = b"") -> None:
         """Send one frame; in a forked child end the process instead."""
@@ -62,12 +79,24 @@ class Connection:
             sent = len(head)
         self._socket.sendall(memoryview(body)[sent - len(head) :])
 
+    def _take(self, length: int) -> bytes | None:
+        """Return *length* bytes and what arrived with them, or None if the stream ends first."""
+        data, self._ahead = self._ahead, b""
+        if not data:
+            data = self._socket.recv(SMALL_FRAME_BYTES)
+        if data and len(data) < length:
+            rest = self._read(length - len(data))
+            if rest is None:
+                return None
+            data += rest
+        return data or None
+
     def _read(self, length: int) -> bytes | None:
         """
         Return exactly *length* bytes, or None if the stream ends first.
 
-        One system call fills one fresh bytes object, so that even the largest input is never
-        copied: faster than reading ahead into a buffer, also for small frames.
+        One system call fills one fresh bytes object, so that even the largest input is copied
+        once at most.
         """
         data = self._socket.recv(length, socket.MSG_WAITALL) if length else b""
         if len(data) == length:

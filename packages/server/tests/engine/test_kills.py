@@ -17,7 +17,8 @@ from sandboxes import (
     wait_until,
 )
 
-from algorium_server.engine.host import SandboxHost
+from algorium_server.domain.errors import Unavailable
+from algorium_server.engine.host import SandboxHost, SandboxProcess
 from algorium_server.engine.sandbox import ExitStatus
 
 everywhere = pytest.mark.parametrize("stage", ALL, indirect=True)
@@ -143,6 +144,40 @@ def test_the_death_of_the_supervisor_ends_its_sandboxes_and_the_next_start_works
 
     assert status == ExitStatus(code=None, signal=signal.SIGKILL)
     assert line == "again"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanism", ALL)
+def test_starts_under_way_when_the_supervisor_dies_are_refused_and_leave_nothing(
+    stages, mechanism, tmp_path
+):
+    spec = python("", has_slot_socket=True, has_listener=True)
+
+    async def start_and_die(host, wait_s):
+        starts = [asyncio.create_task(host.spawn(spec)) for _ in range(6)]
+        await asyncio.sleep(wait_s)  # at another stage each time
+        os.kill(min(processes_with(str(tmp_path / "state"))), signal.SIGKILL)
+        for outcome in await asyncio.gather(*starts, return_exceptions=True):
+            if isinstance(outcome, SandboxProcess):
+                await asyncio.wait_for(outcome.exited, 5)
+                outcome.close()
+            else:
+                assert isinstance(outcome, Unavailable)
+
+    async def survive():
+        host = await SandboxHost.start("auto", tmp_path / "state", mechanisms=[mechanism])
+        held = len(os.listdir("/proc/self/fd"))
+        for wait_s in (0, 0.02, 0.04, 0.08):
+            await start_and_die(host, wait_s)
+            again = await host.spawn(spec)
+            await again.exited
+            again.close()
+            assert len(os.listdir("/proc/self/fd")) == held
+            assert len(list((tmp_path / "state").glob("slots-*"))) == 1
+        await host.close()
+
+    assert stages[mechanism]
+    stages[mechanism].runner.run(survive())
 
 
 def test_closing_leaves_neither_processes_nor_directories(stages, tmp_path):

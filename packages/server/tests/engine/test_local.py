@@ -111,9 +111,10 @@ def flight(account: str, *, timeout_s: float, is_nested: bool = False) -> Flight
         depth=1,
         is_pipeline_enabled=True,
     )
+    principal = Principal(account=owner, acting=acting)
     return Flight(
         account_id=account,
-        inside=Principal(account=owner, acting=acting),
+        inside=lambda: principal,
         deadline_at=deadline_at,
         is_nested=is_nested,
     )

@@ -1,12 +1,17 @@
 """
 Calls: what goes in, what comes out, and how long it may take.
 
+What is made anew for every call is a msgspec struct: it behaves like a frozen dataclass and is
+built in a fifth of the time.
+
 Source: wire specification, "Calling algorithms".
 """
 
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.limits import CALL_TIMEOUT_S_DEFAULT, CALL_TIMEOUT_S_MAX
@@ -40,16 +45,14 @@ class CallOptions:
     is_sudo: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallInput:
+class CallInput(msgspec.Struct, frozen=True, kw_only=True):
     """An input: its type and its bytes (JSON and text as UTF-8, binary as is)."""
 
     content_type: ContentType
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the time of a call went, in seconds."""
 
     queue_s: float
@@ -57,8 +60,7 @@ class Timings:
     run_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallSuccess:
+class CallSuccess(msgspec.Struct, frozen=True, kw_only=True):
     """
     A result.
 
@@ -73,8 +75,7 @@ class CallSuccess:
     stdout: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallFailure:
+class CallFailure(msgspec.Struct, frozen=True, kw_only=True):
     """
     The algorithm failed: a result of the call, not a failure of the platform.
 

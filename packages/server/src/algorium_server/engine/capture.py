@@ -112,8 +112,9 @@ class Capture:
     """
 
     def __init__(self, stdout_fd: int, stderr_fd: int) -> None:
-        self._log = CallLog()
-        self.slot_log = self._log
+        self.slot_log = CallLog()
+        self._call_log: CallLog | None = None
+        self._is_in_call = False
         self._ready = select.poll()
         self._pipes: dict[int, Pipe] = {}
         for stream, fd in ((STDOUT, stdout_fd), (STDERR, stderr_fd)):
@@ -125,13 +126,14 @@ class Capture:
     def begin(self) -> None:
         """Open the log of a call; what is still in the pipes is not the call's."""
         self.drain()
-        self._log = CallLog()
+        self._is_in_call = True
 
     def end(self) -> str:
         """Close the log of the call and return its text."""
         self.drain()
-        log, self._log = self._log, self.slot_log
-        return log.text()
+        self._is_in_call = False
+        log, self._call_log = self._call_log, None
+        return log.text() if log is not None else ""
 
     def drain(self) -> None:
         """Read both pipes until they are empty; costs one system call when they are already."""
@@ -146,7 +148,12 @@ class Capture:
             pipe.close()
 
     def _append(self, stream: int, data: bytes) -> None:
-        self._log.append(stream, data)
+        log = self.slot_log
+        if self._is_in_call:
+            if self._call_log is None:  # made when something is printed: most calls are silent
+                self._call_log = CallLog()
+            log = self._call_log
+        log.append(stream, data)
 
     def _forget(self, fd: int) -> None:
         del self._pipes[fd]

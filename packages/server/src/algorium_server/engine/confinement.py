@@ -22,6 +22,7 @@ from algorium_server.engine.sandbox import (
     TMP_DIR,
     HostLayout,
     Mechanism,
+    SandboxLimits,
     SandboxSpec,
     is_below,
 )
@@ -147,17 +148,12 @@ def confinement(
             (f"{COPY_SOURCES_DIR}/{number}" if mechanism.has_own_root else source, target)
             for number, (source, target) in enumerate(spec.copies)
         ],
-        "rlimits": {
-            "CORE": 0,
-            "NOFILE": spec.limits.open_files,
-            "FSIZE": spec.limits.tmp_bytes,
-            "NPROC": spec.limits.processes
-            + (
-                _SPARE_PROCESSES
-                if _has_own_count(layout, mechanism, uid)
-                else _BRAKE + tasks_of_host
-            ),
-        },  # not AS: it breaks the JVM and torch
+        "rlimits": _rlimits(
+            spec.limits,
+            spare_processes=_SPARE_PROCESSES
+            if _has_own_count(layout, mechanism, uid)
+            else tasks_of_host + _SPARE_TASKS_OF_OTHERS,
+        ),
         "listener": _listener(spec, layout, mechanism, api_path_prefix),
         "uid": uid,
         "landlock": _landlock(spec, layout, mechanism, slot),
@@ -172,11 +168,21 @@ def _has_own_count(layout: HostLayout, mechanism: Mechanism, uid: int | None) ->
     return uid is not None or (mechanism.has_own_root and not layout.is_root)
 
 
+def _rlimits(limits: SandboxLimits, *, spare_processes: int) -> dict[str, int]:
+    """Not AS: it breaks the JVM and torch."""
+    return {
+        "CORE": 0,
+        "NOFILE": limits.open_files,
+        "FSIZE": limits.tmp_bytes,
+        "NPROC": limits.processes + spare_processes,
+    }
+
+
 _SPARE_PROCESSES: Final = 16
 """So that whoever counts exactly notices first and can say what happened."""
-_BRAKE: Final = 4096
-"""Where a user is shared its processes outside count, too: that is no limit for this sandbox, but
-the end of a bomb that grows faster than anybody looks. The kernel lets root pass."""
+_SPARE_TASKS_OF_OTHERS: Final = 4096
+"""Where a user is shared, whatever else it runs counts as well, and may become this much more: no
+limit for this sandbox, but the end of a bomb that outruns whoever looks. Root has none."""
 
 
 def _listener(

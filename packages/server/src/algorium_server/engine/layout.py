@@ -52,7 +52,7 @@ def find_layout(state_dir: Path) -> HostLayout:
 
     Copied rather than mounted file by file: one mount instead of twenty at every start.
     """
-    python = os.path.realpath(sys._base_executable)  # type: ignore[attr-defined] # the venv's origin
+    python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # no venv's
     return HostLayout(
         system_dirs=tuple(path for path in _SYSTEM if os.path.isdir(path) and not _is_link(path)),
         system_links=tuple((path, os.readlink(path)) for path in _SYSTEM if _is_link(path)),

@@ -16,7 +16,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from algorium_runtime import frames
 from algorium_server.domain.calls import CallInput, CallOutcome, Timings
@@ -225,15 +225,18 @@ class LocalEngine:
         waiter = Waiter(future, arrived, flight)
         line.append(waiter)
         self._grow(pool)
+        remaining_s = max(flight.deadline_at - arrived, 0.0)
+        deadline = asyncio.get_running_loop().call_later(remaining_s, _expire, future)
         try:
-            async with asyncio.timeout(flight.deadline_at - arrived):
-                return await future
+            return await future
         except BaseException:
             with suppress(ValueError):  # handed a slot, or failed, at the same moment
                 line.remove(waiter)
             if future.done() and not future.cancelled() and future.exception() is None:
                 self._release(pool, future.result())
             raise
+        finally:
+            deadline.cancel()
 
     def _grow(self, pool: Pool) -> None:
         if self._is_closing or not pool.waiting:
@@ -348,9 +351,9 @@ class LocalEngine:
         task.add_done_callback(self._tasks.discard)
 
 
-def _expire(answer: "asyncio.Future[frames.Frame]") -> None:
-    if not answer.done():
-        answer.set_exception(TimeoutError())
+def _expire(awaited: "asyncio.Future[Any]") -> None:
+    if not awaited.done():
+        awaited.set_exception(TimeoutError())
 
 
 def _since(began: float) -> float:

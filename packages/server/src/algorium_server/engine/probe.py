@@ -32,22 +32,27 @@ CANDIDATES: Final[dict[Wanted, tuple[Mechanism, ...]]] = {
 }
 """Strongest first."""
 
-_UNPROTECTED: Final = {
+UNPROTECTED: Final = {
     Level.FULL: (),
     Level.REDUCED: (
         "names, sizes and dates of the host's files can be seen, their contents cannot",
         "system programs, libraries and public files of /etc are the host's",
+        "the host's name, users, uptime and load can be read",
         "process ids of the host can be seen, commands and environments cannot",
+        "the platform's API listens on the host's loopback device, at an address that other"
+        " processes cannot guess but could be told",
         "on one TCP port number, which it cannot choose, a program can reach other machines too",
-        "scratch space is limited by looking every two seconds",
-        "the shared scratch places are closed: programs must use TMPDIR, and have no named locks",
+        "scratch space lies on the host's disk and is limited by looking every two seconds",
+        "programs find neither /tmp nor /opt/algorithm, only TMPDIR and their working directory;"
+        " /dev/shm is closed, so they have no named locks",
         "setting modes, owners and times of files has no effect",
         "programs cannot open sockets with a path, nor read /proc of their child processes",
     ),
     Level.NONE: ("everything: the program can do whatever the server's user can",),
 }
+"""What each level leaves open or takes away; the documentation says the same."""
 
-_NEEDED_VERSIONS: Final = {
+NEEDED_VERSIONS: Final = {
     LANDLOCK_ABI_WITH_RENAMES: "files cannot be moved between directories, only copied",
     LANDLOCK_ABI_WITH_TCP: "programs have no network at all, so no platform API either",
     LANDLOCK_ABI_WITH_SCOPES: "programs cannot send signals",
@@ -176,10 +181,10 @@ def report(
         absent.append(NO_LANDLOCK)
     if not cgroups:
         absent.append(NO_CGROUPS)
-    unprotected = list(_UNPROTECTED[mechanism.level])
+    unprotected = list(UNPROTECTED[mechanism.level])
     if mechanism is Mechanism.LANDLOCK:
         unprotected += (
-            text for version, text in _NEEDED_VERSIONS.items() if layout.landlock_abi < version
+            text for version, text in NEEDED_VERSIONS.items() if layout.landlock_abi < version
         )
     return HostReport(
         level=mechanism.level,

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Final
 
 _PASSES_MAX: Final = 50
@@ -50,11 +50,29 @@ def kill_descendants(root: int) -> None:
     """
     stopped: set[int] = set()
     groups: set[int] = set()
-    for _ in range(_PASSES_MAX):
-        if not _stop_below(root, stopped, groups):
-            break
-    _send_groups(groups, signal.SIGKILL)
-    send(stopped, signal.SIGKILL)
+    with _precedence():
+        for _ in range(_PASSES_MAX):
+            if not _stop_below(root, stopped, groups):
+                break
+        _send_groups(groups, signal.SIGKILL)
+        send(stopped, signal.SIGKILL)
+
+
+@contextmanager
+def _precedence() -> Iterator[None]:
+    """
+    Run before all ordinary processes, where the system lets us.
+
+    Otherwise whoever is to be stopped shares the processors with us, and a thousand of them leave
+    us a thousandth.
+    """
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _stop_below(root: int, stopped: set[int], groups: set[int]) -> bool:

@@ -10,10 +10,8 @@ Source: runtime design, "Slot protocol", "Failures".
 
 import asyncio
 import itertools
-import socket
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -32,7 +30,6 @@ from algorium_server.engine.sandbox import ExitStatus
 
 _SCRATCH_BYTES: Final = 2 * SLOT_HEADER_BYTES_MAX
 """Holds a prefix and the largest header with room to spare; larger bodies get their own buffer."""
-_SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
 _SPLIT_WRITE_BYTES: Final = 65_536
 """Below it head and body are joined for one write; above it joining costs more than a write."""
 _header = msgspec.json.Decoder(dict[str, Any])
@@ -40,14 +37,14 @@ _EXIT_WAIT_S: Final = 2.0
 """How long the exit status may trail the end of the slot's socket."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flight:
+class Flight(msgspec.Struct, frozen=True, kw_only=True):
     """
     A call in flight, as the engine sees it.
 
     Attributes:
         account_id: Whose slots may run it: slots are never shared between calling accounts.
-        inside: The principal that the algorithm acts as while this call runs.
+        inside: Makes the principal that the algorithm acts as while this call runs; most calls
+            never ask.
         deadline_at: Monotonic seconds.
         is_nested: Made by an algorithm; such calls have their own share of slots.
         on_delivery: Told right before the call's first byte goes to a slot; from then on the
@@ -55,7 +52,7 @@ class Flight:
     """
 
     account_id: str
-    inside: Principal
+    inside: Callable[[], Principal]
     deadline_at: float
     is_nested: bool = False
     on_delivery: Callable[[], None] | None = None
@@ -223,8 +220,6 @@ class Slot:
         """Start reading frames."""
         sock = self.process.socket
         assert sock is not None, "slots are spawned with a socket"
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            sock.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
         transport, _ = await self._loop.create_unix_connection(
             lambda: FrameReceiver(self._on_frame, self._on_closed), sock=sock
         )
@@ -232,7 +227,7 @@ class Slot:
 
     def principal(self) -> Principal | None:
         """Who the algorithm acts as right now; None when no call is in flight."""
-        return self.flight.inside if self.flight is not None else self.load_principal
+        return self.flight.inside() if self.flight is not None else self.load_principal
 
     async def loaded(self, timeout_s: float) -> frames.Frame:
         """

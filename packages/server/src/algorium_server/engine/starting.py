@@ -84,10 +84,11 @@ class Starter:
             timings = Timings(queue_s=0.0, load_s=time.monotonic() - began, run_s=0.0)
             return LoadFailed(outcome(timings, slot.capture.slot_log.text()))
 
-        acting = flight.inside.acting
+        inside = flight.inside()
+        acting = inside.acting
         if acting is not None:
             loading = replace(acting, tree_id="", deadline_at=began + LOAD_TIMEOUT_S, depth=1)
-            slot.load_principal = replace(flight.inside, acting=loading)
+            slot.load_principal = replace(inside, acting=loading)
         if process.listener is not None:
             slot.listener = await self._listeners.serve(
                 process.listener, principal=slot.principal, path_prefix=process.api_path_prefix

@@ -9,9 +9,11 @@ Source: wire specification, "Calling algorithms"; runtime design, "Scheduling".
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from algorium.wire.refs import AlgorithmRef
 from algorium_server.domain import access
@@ -53,8 +55,7 @@ class Engine(Protocol):
         """Run one call to its outcome."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenCall:
+class OpenCall(msgspec.Struct, frozen=True, kw_only=True):
     """
     An admitted call. Whoever opened it closes it, whatever happens in between.
 
@@ -233,29 +234,14 @@ class CallService:
             TooManyRequests: The algorithm's queue is full.
             Unavailable: No slot can be started.
         """
-        acting = call.caller.acting
-        depth = acting.depth + 1 if acting is not None else 1
-        resolved = call.resolved
         flight = Flight(
             account_id=call.runs_as.account.account_id,
-            inside=Principal(
-                account=call.runs_as.account,
-                key=call.runs_as.key,
-                roles=call.runs_as.roles,
-                acting=ActingAlgorithm(
-                    algorithm_id=resolved.algorithm.algorithm_id,
-                    owner_id=resolved.algorithm.owner_id,
-                    tree_id=call.tree_id,
-                    deadline_at=call.deadline_at,
-                    depth=depth,
-                    is_pipeline_enabled=resolved.is_pipeline_enabled,
-                ),
-            ),
+            inside=lambda: _inside(call),
             deadline_at=call.deadline_at,
             is_nested=not call.is_root,
             on_delivery=on_delivery,
         )
-        outcome = await self._engine.call(self._program(resolved), flight, call_input)
+        outcome = await self._engine.call(self._program(call.resolved), flight, call_input)
         return _visible(outcome, call)
 
     def _opened(
@@ -301,6 +287,25 @@ class CallService:
                 entry=build.entry,
             )
         return program
+
+
+def _inside(call: OpenCall) -> Principal:
+    """Return as whom the algorithm acts while the call runs."""
+    acting = call.caller.acting
+    algorithm = call.resolved.algorithm
+    return Principal(
+        account=call.runs_as.account,
+        key=call.runs_as.key,
+        roles=call.runs_as.roles,
+        acting=ActingAlgorithm(
+            algorithm_id=algorithm.algorithm_id,
+            owner_id=algorithm.owner_id,
+            tree_id=call.tree_id,
+            deadline_at=call.deadline_at,
+            depth=acting.depth + 1 if acting is not None else 1,
+            is_pipeline_enabled=call.resolved.is_pipeline_enabled,
+        ),
+    )
 
 
 def _visible(outcome: CallOutcome, call: OpenCall) -> CallOutcome:
