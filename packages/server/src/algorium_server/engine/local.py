@@ -6,6 +6,9 @@ shared between accounts. A call takes the most recently used idle slot, or waits
 `scheduler` decides whether another slot is worth starting. A call is delivered once: after its
 first byte went to a slot nothing is tried again. Every wait ends at the call's deadline.
 
+One tick serves all deadlines and all decisions to grow, as long as calls wait or run: a timer and
+a decision per call would cost more than the shortest calls themselves.
+
 Calls that algorithms make (nested) have a line and slots of their own: calls from outside hold a
 limited number of a pool's slots, so that parents never wait for children that wait for parents.
 
@@ -16,7 +19,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from algorium_runtime import frames
 from algorium_server.domain.calls import CallInput, CallOutcome, Timings
@@ -38,7 +41,7 @@ from algorium_server.engine.starting import LoadFailed, Starter
 from algorium_server.telemetry import logger
 
 _TICK_S: Final = 0.02
-"""How often queues are looked at again while calls wait: a fraction of a slot's start."""
+"""How exact deadlines are, and how late a decision to grow: a fraction of a slot's start."""
 _SWEEP_S: Final = 15.0
 _NESTED_SLOTS_MAX: Final = CHILD_CALLS_PER_TREE_MAX
 """Beyond a pool's maximum, for nested calls only: what one call tree may need at once."""
@@ -150,11 +153,9 @@ class LocalEngine:
         slot.flight = flight
         if flight.on_delivery is not None:
             flight.on_delivery()
-        answer = slot.send(call_input, remaining_s=remaining_s)
-        loop = asyncio.get_running_loop()
-        deadline = loop.call_later(max(remaining_s, 0.0), _expire, answer)
+        self._keep_ticking()
         try:
-            frame = await answer
+            frame = await slot.send(call_input, remaining_s=remaining_s)
         except TimeoutError:
             slot.kill()
             return outcomes.timed_out(
@@ -170,7 +171,6 @@ class LocalEngine:
             slot.kill()
             raise
         finally:
-            deadline.cancel()
             slot.flight = None
         run_s = _since(started)
         pool.run_s = scheduler.blend(pool.run_s, run_s) if pool.run_s else run_s
@@ -224,9 +224,9 @@ class LocalEngine:
         future: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         waiter = Waiter(future, arrived, flight)
         line.append(waiter)
-        self._grow(pool)
-        remaining_s = max(flight.deadline_at - arrived, 0.0)
-        deadline = asyncio.get_running_loop().call_later(remaining_s, _expire, future)
+        self._keep_ticking()
+        if not pool.slots:
+            self._grow(pool)
         try:
             return await future
         except BaseException:
@@ -235,8 +235,6 @@ class LocalEngine:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self._release(pool, future.result())
             raise
-        finally:
-            deadline.cancel()
 
     def _grow(self, pool: Pool) -> None:
         if self._is_closing or not pool.waiting:
@@ -245,9 +243,6 @@ class LocalEngine:
             pool.starting += 1
             flight = (pool.nested or pool.roots)[0].flight
             self._track(asyncio.get_running_loop().create_task(self._start(pool, flight)))
-        if not self._ticking:
-            self._ticking = True
-            asyncio.get_running_loop().call_later(_TICK_S, self._tick)
 
     def _wants_slot(self, pool: Pool, now: float) -> bool:
         limits = self._limits
@@ -271,11 +266,25 @@ class LocalEngine:
         )
         return scheduler.should_grow(view) and self._make_room(limits.slots_max)
 
+    def _keep_ticking(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            asyncio.get_running_loop().call_later(_TICK_S, self._tick)
+
     def _tick(self) -> None:
         self._ticking = False
+        now = time.monotonic()
+        is_needed = False
         for pool in tuple(self._pools.values()):
             if pool.waiting:
+                pool.expire_waiting(now)
                 self._grow(pool)
+            for slot in pool.busy:
+                if slot.flight is not None and now >= slot.flight.deadline_at:
+                    slot.expire()
+            is_needed = is_needed or pool.waiting > 0 or bool(pool.busy)
+        if is_needed:
+            self._keep_ticking()
 
     def _make_room(self, slots_max: int) -> bool:
         if sum(pool.slots for pool in self._pools.values()) < slots_max:
@@ -349,11 +358,6 @@ class LocalEngine:
     def _track(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _expire(awaited: "asyncio.Future[Any]") -> None:
-    if not awaited.done():
-        awaited.set_exception(TimeoutError())
 
 
 def _since(began: float) -> float:

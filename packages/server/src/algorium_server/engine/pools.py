@@ -93,6 +93,12 @@ class Pool:
         self.busy.discard(slot)
         self.busy_for_roots.discard(slot)
 
+    def expire_waiting(self, now: float) -> None:
+        """Tell the calls in line whose deadline has passed."""
+        for waiter in (*self.nested, *self.roots):
+            if now >= waiter.flight.deadline_at and not waiter.future.done():
+                waiter.future.set_exception(TimeoutError())
+
     def next_waiter(self, *, roots_max: int) -> Waiter | None:
         """Take who is served next: nested calls first, since other calls wait for them."""
         lines = [self.nested]

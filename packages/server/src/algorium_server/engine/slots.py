@@ -267,6 +267,11 @@ class Slot:
                 transport.write(call_input.body)
         return answer
 
+    def expire(self) -> None:
+        """Tell whoever waits for the answer that its time is up."""
+        if self._frame is not None and not self._frame.done():
+            self._frame.set_exception(TimeoutError())
+
     def fail(self, violation: str) -> None:
         """Destroy the slot because of what its process did; wakes whoever waits."""
         self._fail(SlotEnded(None, violation=violation))
