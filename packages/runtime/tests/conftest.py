@@ -31,8 +31,14 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 def find_oldest_python() -> str | None:
     """Return an interpreter of the oldest version that authors may bring, if there is one."""
-    candidates = [*Path.home().glob(".pyenv/versions/3.8.*/bin/python")]
-    return str(candidates[0]) if candidates else shutil.which("python3.8")
+    installed = [str(path) for path in Path.home().glob(".pyenv/versions/3.8.*/bin/python")]
+    candidates = [*installed, shutil.which("python3.8") or ""]
+    return next((path for path in candidates if path and is_python(path)), None)
+
+
+def is_python(path: str) -> bool:
+    """Whether *path* runs: version managers put stand-ins on the path that only complain."""
+    return subprocess.run([path, "-c", "pass"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture(params=["this Python", "Python 3.8"])

@@ -44,7 +44,7 @@ from algorium_server.services.data import DataService
 from algorium_server.services.directory import Directory
 from algorium_server.services.publishing import Publishing
 from algorium_server.services.void_calls import JOB_KIND, VoidCalls
-from algorium_server.serving import address_of, listen, serving
+from algorium_server.serving import address_of, allow_many_connections, listen, serving
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database, sqlite_url
 from algorium_server.telemetry import configure, logger
@@ -63,6 +63,7 @@ def serve(settings: Settings) -> int:
         AlgoriumError: It cannot start; the message says why and what to do.
     """
     configure(settings.log_level, settings.log_format)
+    allow_many_connections()
     return uvloop.run(_serve(settings))
 
 

@@ -1,9 +1,10 @@
 """The HTTP server: a listening socket, and uvicorn on it for as long as a block lasts."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 import uvicorn
@@ -36,6 +37,13 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
     listening.setblocking(False)
     return listening
+
+
+def allow_many_connections() -> None:
+    """Let the process have as many descriptors as it may: each slot and each caller needs some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems name a limit that they do not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def address_of(host: str, listening: socket.socket) -> str:

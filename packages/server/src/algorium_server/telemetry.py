@@ -63,8 +63,10 @@ def configure(level: str, format: str, *, file: TextIO | None = None) -> None:  
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    # Libraries are chatty below warnings; the operator who asks for debug gets all of it.
+    # Libraries are chatty below warnings; the operator who asks for debug gets all of it, but for
+    # the line per statement of the SQLite driver, which would bury the rest.
     root.setLevel(number if level == "debug" else max(number, logging.WARNING))
+    logging.getLogger("aiosqlite").setLevel(max(number, logging.INFO))
 
 
 def logger(name: str) -> structlog.typing.FilteringBoundLogger:

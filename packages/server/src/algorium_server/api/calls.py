@@ -128,6 +128,10 @@ class CallFace:
             answer = await self._call(scope, receive, request_id, is_web=is_web)
         except Disconnected:
             return
+        except MethodNotAllowed as error:
+            allow = [*cors, (b"allow", b"POST, OPTIONS" if is_web else b"POST")]
+            await send_error(scope, send, error, request_id=request_id, headers=allow)
+            return
         except Exception as error:  # nothing is sent yet: whatever it is can still be told
             await send_error(scope, send, error, request_id=request_id, headers=cors)
             return

@@ -18,13 +18,14 @@ import functools
 import hmac
 import socket
 from collections.abc import Callable
+from email.utils import formatdate
 
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from algorium_server.api.credentials import PRINCIPAL_KEY
 from algorium_server.api.errors import send_error
-from algorium_server.api.http import AsgiApp, Receive, Scope, Send
+from algorium_server.api.http import AsgiApp, Header, Receive, Scope, Send
 from algorium_server.api.protocol import JsonProtocol
 from algorium_server.domain.errors import NotAuthenticated, Unavailable
 from algorium_server.domain.identity import Principal
@@ -64,12 +65,24 @@ class SlotApi:
         """Accept on *listener* until the returned object is closed; see `engine/listener.py`."""
         config = copy.copy(self._config)
         config.loaded_app = functools.partial(_identified, self._app, principal, path_prefix)
-        state = ServerState()
+        state = _SlotState()
         server = await asyncio.get_running_loop().create_server(
             lambda: _SlotProtocol(config=config, server_state=state, app_state={}),
             sock=listener,
         )
         return ServedListener(server, state)
+
+
+class _SlotState(ServerState):
+    """What the connections of one listener share; answers carry the time, as everywhere."""
+
+    @property
+    def default_headers(self) -> list[Header]:
+        return [(b"date", formatdate(usegmt=True).encode())]
+
+    @default_headers.setter
+    def default_headers(self, _: list[Header]) -> None:
+        pass
 
 
 class ServedListener:
