@@ -12,13 +12,13 @@ from algorium_server.api.http import (
     read_body,
     respond,
 )
-from algorium_server.domain.errors import AlgoriumError, TooLarge
+from algorium_server.domain.errors import AlgoriumError
 
 
 async def echo(scope, receive, send):
     """Answer with the body, which may have ten bytes."""
     try:
-        body = await read_body(scope, receive, bytes_max=10, too_large=TooLarge("at most 10"))
+        body = await read_body(scope, receive, bytes_max=10, too_large="at most 10")
     except AlgoriumError as error:
         await send_error(scope, send, error)
     else:
@@ -86,7 +86,7 @@ def test_a_client_that_leaves_in_the_middle_is_noticed():
     async def receive():
         return next(messages)
 
-    reading = read_body({"headers": []}, receive, bytes_max=10, too_large=TooLarge())
+    reading = read_body({"headers": []}, receive, bytes_max=10, too_large="too large")
     with pytest.raises(Disconnected):
         asyncio.run(reading)
 

@@ -4,7 +4,6 @@ import threading
 
 from algorium_server.api.http import encode_json, read_body, respond
 from algorium_server.api.protocol import OneSegment
-from algorium_server.domain.errors import TooLarge
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
 
@@ -26,7 +25,7 @@ def test_raw_bytes_in_a_path_count_as_percent_encoded(serve):
 
 def test_raw_bytes_in_a_body_are_left_alone(serve):
     async def echo(scope, receive, send):
-        body = await read_body(scope, receive, bytes_max=9000, too_large=TooLarge())
+        body = await read_body(scope, receive, bytes_max=9000, too_large="too large")
         await respond(send, 200, body)
 
     body = bytes(range(256)) * 20

@@ -37,7 +37,7 @@ from algorium_server.api.listings import hosted_of, listing_of, parse_acl, parse
 from algorium_server.api.paths import parse_data_path
 from algorium_server.api.uploads import Upload, refuse
 from algorium_server.data.connector import Entry, OpenFile
-from algorium_server.domain.errors import MethodNotAllowed, NotFound, TooLarge
+from algorium_server.domain.errors import MethodNotAllowed, NotFound
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import BLOB_CHUNK_BYTES, DATA_JSON_BYTES_MAX
 from algorium_server.services.data import DataService, Listing
@@ -203,7 +203,7 @@ async def _read_json(scope: Scope, upload: Upload) -> bytes:
         scope,
         upload.receive,
         bytes_max=DATA_JSON_BYTES_MAX,
-        too_large=TooLarge(f"the body is limited to {DATA_JSON_BYTES_MAX} bytes here"),
+        too_large=f"the body is limited to {DATA_JSON_BYTES_MAX} bytes here",
     )
 
 

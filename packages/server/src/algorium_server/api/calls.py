@@ -52,7 +52,6 @@ from algorium_server.domain.errors import (
     MalformedJson,
     MethodNotAllowed,
     RequestTimedOut,
-    TooLarge,
     UnsupportedContentType,
 )
 from algorium_server.domain.limits import CALL_INPUT_BYTES_MAX
@@ -244,10 +243,12 @@ async def _read_input(scope: Scope, receive: Receive) -> CallInput:
         scope,
         receive,
         bytes_max=CALL_INPUT_BYTES_MAX,
-        too_large=TooLarge("Algorithm input exceeds the 10MiB limit"),
+        too_large="Algorithm input exceeds the 10MiB limit",
     )
-    media_type = type_header.partition(b";")[0].strip().lower()
-    content_type = _INPUT_TYPES.get(media_type)
+    content_type = _INPUT_TYPES.get(type_header)  # as most clients spell it
+    if content_type is None:
+        media_type = type_header.partition(b";")[0].strip().lower()
+        content_type = _INPUT_TYPES.get(media_type)
     if content_type is None:
         if not media_type and not body:
             return CallInput(content_type=ContentType.JSON, body=b"null")
@@ -293,7 +294,7 @@ def _envelope(outcome: CallSuccess, call: OpenCall) -> bytes:
     """Splice the checked result into the envelope; `metadata` comes first, old clients compare."""
     timings = outcome.timings
     metadata = b'"content_type":"%s","duration":%s' % (
-        outcome.content_type.value.encode(),
+        outcome.content_type.encode(),
         _duration(timings.run_s),
     )
     if call.options.wants_stdout and call.sees_stdout:

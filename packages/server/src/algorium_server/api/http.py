@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from algorium_server.domain.errors import AlgoriumError
+from algorium_server.domain.errors import TooLarge
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -31,9 +31,7 @@ class Disconnected(Exception):
     """The client is gone; nobody reads an answer any more."""
 
 
-async def read_body(
-    scope: Scope, receive: Receive, *, bytes_max: int, too_large: AlgoriumError
-) -> bytes:
+async def read_body(scope: Scope, receive: Receive, *, bytes_max: int, too_large: str) -> bytes:
     """
     Read the whole request body.
 
@@ -45,15 +43,15 @@ async def read_body(
         scope: The request.
         receive: Where its body comes from.
         bytes_max: The longest body that is accepted.
-        too_large: What to raise beyond it.
+        too_large: What to tell beyond it.
 
     Raises:
-        AlgoriumError: *too_large*.
+        TooLarge: The body is longer.
         Disconnected: The client went away before the end of the body.
     """
     announced = header(scope, b"content-length")
     if announced is not None and announced.isdigit() and int(announced) > bytes_max:
-        raise too_large
+        raise TooLarge(too_large)
     chunks: list[bytes] = []
     size_bytes = 0
     while True:
@@ -63,7 +61,7 @@ async def read_body(
         chunk: bytes = message.get("body", b"")
         size_bytes += len(chunk)
         if size_bytes > bytes_max:
-            raise too_large
+            raise TooLarge(too_large)
         if not message.get("more_body", False):
             return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)

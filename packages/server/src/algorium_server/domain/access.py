@@ -67,9 +67,10 @@ def may_call(principal: Principal, *, owner: str, algorithm: Algorithm) -> Verdi
         return Refused("admin keys may not call algorithms")
     if not key.permissions.allow_algo:
         return Refused("the key has allow_algo=false")
-    if not any(_acl_matches(e, owner, algorithm.name) for e in key.permissions.algo_acl):
-        return Refused("no algo_acl entry of the key matches")
-    return ALLOWED
+    for entry in key.permissions.algo_acl:
+        if _acl_matches(entry, owner, algorithm.name):
+            return ALLOWED
+    return Refused("no algo_acl entry of the key matches")
 
 
 def may_call_from_web(principal: Principal, *, origin_host: str) -> Verdict:

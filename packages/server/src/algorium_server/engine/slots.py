@@ -256,7 +256,7 @@ class Slot:
         if transport is not None and self._end is None:
             head = frames.encode_call_head(
                 self._expected_id,
-                call_input.content_type.value,
+                call_input.content_type,
                 max(int(remaining_s * 1000), 0),
                 len(call_input.body),
             )

@@ -67,8 +67,7 @@ class OpenCall(msgspec.Struct, frozen=True, kw_only=True):
         is_root: No algorithm made this call.
         is_counted: It takes part in the limits of open calls.
         deadline_at: Monotonic seconds.
-        sees_stdout: The caller may see what the algorithm printed.
-        sees_stacktrace: The caller may see the algorithm's source, and so its stack traces.
+        is_sudo: The caller sees what the owner sees.
     """
 
     request_id: str
@@ -80,8 +79,17 @@ class OpenCall(msgspec.Struct, frozen=True, kw_only=True):
     is_root: bool
     is_counted: bool
     deadline_at: float
-    sees_stdout: bool
-    sees_stacktrace: bool
+    is_sudo: bool
+
+    @property
+    def sees_stdout(self) -> bool:
+        """Whether the caller may see what the algorithm printed."""
+        return self.is_sudo or access.is_owner_like(self.caller, self.resolved.algorithm.owner_id)
+
+    @property
+    def sees_stacktrace(self) -> bool:
+        """Whether the caller may see the algorithm's source, and so its stack traces."""
+        return self.is_sudo or access.may_see_source(self.caller, self.resolved.algorithm)
 
 
 class CallService:
@@ -257,7 +265,6 @@ class CallService:
         is_sudo: bool,
         deadline_at: float,
     ) -> OpenCall:
-        algorithm = resolved.algorithm
         return OpenCall(
             request_id=request_id,
             caller=principal,
@@ -268,8 +275,7 @@ class CallService:
             is_root=is_root,
             is_counted=is_counted,
             deadline_at=deadline_at,
-            sees_stdout=is_sudo or access.is_owner_like(principal, algorithm.owner_id),
-            sees_stacktrace=is_sudo or access.may_see_source(principal, algorithm),
+            is_sudo=is_sudo,
         )
 
     def _program(self, resolved: Resolved) -> Program:
@@ -316,7 +322,7 @@ def _visible(outcome: CallOutcome, call: OpenCall) -> CallOutcome:
             size = (size + 2) // 3 * 4
         if size > CALL_OUTPUT_BYTES_MAX:
             outcome = outcomes.too_large(outcome.timings, outcome.stdout)
-    stdout = outcome.stdout if call.sees_stdout and call.options.wants_stdout else ""
+    stdout = outcome.stdout if call.options.wants_stdout and call.sees_stdout else ""
     if isinstance(outcome, CallFailure):
         stacktrace = outcome.stacktrace if call.sees_stacktrace else ""
         return replace(outcome, stdout=stdout, stacktrace=stacktrace)
