@@ -8,6 +8,7 @@ from data_site import running_site
 
 from algorium.wire.uris import DataUri
 from algorium_server.domain.collections import CollectionKind
+from algorium_server.domain.errors import Unavailable
 from algorium_server.services.data import DataService, Listing
 from algorium_server.services.upkeep import Upkeep
 from algorium_server.store import files as file_rows
@@ -97,6 +98,7 @@ def test_sweeping_goes_on_whatever_failed(site, runner):
             await swept.wait()
         assert not sweeping.done()
         sweeping.cancel()
+        await asyncio.wait({sweeping})
 
     runner.run(scenario())
 
@@ -114,3 +116,26 @@ def test_blobs_without_a_row_are_swept(site, runner):
     assert runner.run(site.data.sweep_blobs(before=datetime.now(UTC) - timedelta(hours=1))) == 1
     assert len(site.blob_files()) == 1
     assert names(site, runner, site.inside("jane"), "data://.algo/perm") == ["f"]
+
+
+def test_sweeping_ends_when_it_is_cancelled_whatever_comes_of_it(site, runner):
+    class Interrupted(Upkeep):
+        async def sweep(self, now):
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                raise Unavailable("the database does not answer") from None
+
+    begun = asyncio.Event()
+
+    async def scenario():
+        upkeep = Interrupted(site.database, site.blobs, clock=site.clock)
+        sweeping = asyncio.create_task(upkeep.keep_swept(every_s=0.01))
+        await begun.wait()
+        sweeping.cancel()
+        done, _ = await asyncio.wait({sweeping}, timeout=10)
+        assert done
+        assert isinstance(sweeping.exception(), Unavailable)
+
+    runner.run(scenario())

@@ -82,6 +82,9 @@ class Upkeep:
                 await self.sweep(self._clock())
                 await self.sweep_blobs(before=blobs_before)
             except Exception:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise  # what a database makes of being cancelled in the middle
                 # Whatever it is: without sweeping, the disk fills up until somebody notices.
                 _log.exception("sweeping failed; trying again", after_s=every_s)
             await asyncio.sleep(every_s)
