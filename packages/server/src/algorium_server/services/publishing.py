@@ -302,6 +302,9 @@ class Publishing:
             except Unavailable:
                 raise
             except Exception as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise  # what something on the way made of being told to stop
                 # The server must start, and the other algorithms can do without this one.
                 reason = error.message if isinstance(error, AlgoriumError) else "an internal error"
                 on_progress(f"{name}: not published: {reason}")

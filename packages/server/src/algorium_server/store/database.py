@@ -161,6 +161,9 @@ async def _translated() -> AsyncIterator[None]:
     try:
         yield
     except (InterfaceError, OperationalError, PoolTimeout) as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # a statement cut short, not a sick database
+            raise asyncio.CancelledError from error
         raise Unavailable(
             "the database does not answer or cannot write now; try again", detail=str(error)
         ) from error
