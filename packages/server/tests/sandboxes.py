@@ -59,7 +59,7 @@ class Stage:
 
     def supervisor(self) -> int:
         """Find the supervisor's process; its sandboxes name the same directory, but came later."""
-        return min(processes_with(str(self.state_dir)))
+        return min(processes_with(str(self.state_dir)), key=started_at)
 
     def run(self, spec: SandboxSpec | str, *, timeout_s: float = 20.0) -> Outcome:
         """Run a program to its end."""
@@ -117,6 +117,14 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float) -> None:
     while not condition():
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.01)
+
+
+def started_at(pid: int) -> float:
+    """Return when a process began, in ticks; ids wrap around and say nothing about it."""
+    try:
+        return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return float("inf")
 
 
 def processes_with(marker: str) -> list[int]:

@@ -275,18 +275,24 @@ def test_failed_loads_are_answered_from_memory_after_a_few(run: Run) -> None:
 
 
 def test_closing_ends_every_slot(run: Run) -> None:
-    pids: list[int] = []
+    others = children()
+    ours: set[int] = set()
 
     async def scenario(site: Site) -> None:
         await site.call('"count"')
         await site.call('"count"', account="b")
-        children = Path("/proc/self/task").glob("*/children")
-        pids.extend(int(pid) for path in children for pid in path.read_text().split())
-        assert pids
+        ours.update(children() - others)
+        assert ours
 
     run(scenario)
 
-    assert not [pid for pid in pids if is_alive(pid)]
+    assert not {pid for pid in ours if is_alive(pid)}
+
+
+def children() -> set[int]:
+    """Return the processes that this one has started."""
+    lists = (path.read_text() for path in Path("/proc/self/task").glob("*/children"))
+    return {int(pid) for pids in lists for pid in pids.split()}
 
 
 def is_alive(pid: int) -> bool:
