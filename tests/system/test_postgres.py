@@ -11,14 +11,15 @@ from running import RunningServer
 
 sys.path.append(str(Path(__file__).parents[2] / "packages" / "server" / "tests"))
 
-from postgres import HOW_TO_GET, find_binaries, running_postgres
+from postgres import find_binaries, running_postgres, why_not
 
 
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
+    if reason := why_not():
+        pytest.skip(reason)
     binaries = find_binaries()
-    if binaries is None:
-        pytest.skip(HOW_TO_GET)
+    assert binaries is not None
     with running_postgres(binaries) as server:
         server.execute("CREATE DATABASE product")
         yield server.url("product")

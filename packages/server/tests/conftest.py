@@ -22,7 +22,7 @@ import pytest
 # Test modules are no package: what they share is found by its plain name.
 sys.path.append(str(Path(__file__).parent))
 
-from postgres import HOW_TO_GET, PrivatePostgres, find_binaries, running_postgres
+from postgres import PrivatePostgres, find_binaries, running_postgres, why_not
 
 from algorium_server.store.database import Database, sqlite_url
 
@@ -38,9 +38,10 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PrivatePostgres]:
+    if reason := why_not():
+        pytest.skip(reason)
     binaries = find_binaries()
-    if binaries is None:
-        pytest.skip(HOW_TO_GET)
+    assert binaries is not None
     with running_postgres(binaries) as server:
         yield server
 

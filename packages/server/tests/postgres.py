@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import asyncpg
@@ -50,6 +51,21 @@ kill -INT "$server"
 wait "$server"
 rm -rf "$directory"
 """
+
+
+def why_not() -> str:
+    """Return why no private server can run here, empty if one can."""
+    if find_binaries() is None:
+        return HOW_TO_GET
+    as_user = _unprivileged()
+    if "user" not in as_user:
+        return ""
+    with tempfile.NamedTemporaryFile() as probe:
+        try:
+            os.chown(probe.name, as_user["user"], as_user["group"])
+        except OSError:
+            return "PostgreSQL refuses root, and root cannot become another user here"
+    return ""
 
 
 def find_binaries() -> Path | None:
@@ -171,7 +187,7 @@ def running_postgres(binaries: Path) -> Iterator[PrivatePostgres]:
         server.stop()
 
 
-def _unprivileged() -> dict[str, object]:
+def _unprivileged() -> dict[str, Any]:
     """PostgreSQL refuses to run as root; return what makes it somebody else."""
     if os.geteuid() != 0:
         return {}
