@@ -79,7 +79,7 @@ class LocalEngine:
         self._starter = Starter(host, listeners)
         self._limits = limits
         self._pools: dict[tuple[str, str], Pool] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting: set[asyncio.Task[None]] = set()
         self._killing: set[asyncio.Task[None]] = set()
         self._ticking = False
         self._sweeper: asyncio.Task[None] | None = None
@@ -98,9 +98,9 @@ class LocalEngine:
             for waiter in (*pool.nested, *pool.roots):
                 if not waiter.future.done():
                     waiter.future.set_exception(Unavailable("The server is shutting down."))
-        for task in tuple(self._tasks):
+        for task in tuple(self._starting):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._starting, return_exceptions=True)
         slots = [slot for pool in self._pools.values() for slot in (*pool.idle, *pool.busy)]
         await asyncio.gather(*(slot.kill(grace_s=0) for slot in slots), *self._killing)
 
@@ -115,14 +115,11 @@ class LocalEngine:
         arrived = time.monotonic()
         pool = self._pool(program, flight)
         try:
-            slot = pool.take_idle(
-                flight, roots_max=self._limits.slots_per_pool_max
-            ) or await self._wait(pool, flight, arrived)
-            while slot.is_dead:  # it died before the call's first byte: another one may serve
-                self._release(pool, slot)
-                slot = pool.take_idle(
-                    flight, roots_max=self._limits.slots_per_pool_max
-                ) or await self._wait(pool, flight, arrived)
+            while True:
+                slot = pool.take_idle(flight) or await self._wait(pool, flight, arrived)
+                if not slot.is_dead:
+                    break
+                self._release(pool, slot)  # it died before the call's first byte: try another one
         except TimeoutError:
             return outcomes.timed_out(Timings(queue_s=_since(arrived), load_s=0.0, run_s=0.0))
         except LoadFailed as failed:
@@ -133,7 +130,7 @@ class LocalEngine:
             self._release(pool, slot)
 
     def slots_in_use(self) -> dict[str, int]:
-        """Count slots by state, for the readiness page."""
+        """Count slots by state, for whoever watches the engine."""
         pools = self._pools.values()
         return {
             "idle": sum(len(pool.idle) for pool in pools),
@@ -187,7 +184,7 @@ class LocalEngine:
         if slot.is_dead:
             self._retire(pool, slot)
             return
-        waiter = pool.next_waiter(roots_max=self._limits.slots_per_pool_max)
+        waiter = pool.next_waiter()
         if waiter is None:
             slot.idle_since = time.monotonic()
             pool.idle.append(slot)
@@ -199,9 +196,7 @@ class LocalEngine:
     def _retire(self, pool: Pool, slot: Slot) -> None:
         with suppress(ValueError):
             pool.idle.remove(slot)
-        killing = slot.kill(grace_s=0)
-        self._killing.add(killing)
-        killing.add_done_callback(self._killing.discard)
+        _keep(slot.kill(grace_s=0), among=self._killing)
         self._grow(pool)
 
     # Waiting, growing
@@ -210,7 +205,7 @@ class LocalEngine:
         key = (flight.account_id, program.key)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = Pool(program)
+            pool = self._pools[key] = Pool(program, roots_max=self._limits.slots_per_pool_max)
         return pool
 
     async def _wait(self, pool: Pool, flight: Flight, arrived: float) -> Slot:
@@ -242,7 +237,8 @@ class LocalEngine:
         if self._wants_slot(pool, time.monotonic()):
             pool.starting += 1
             flight = (pool.nested or pool.roots)[0].flight
-            self._track(asyncio.get_running_loop().create_task(self._start(pool, flight)))
+            starting = asyncio.get_running_loop().create_task(self._start(pool, flight))
+            _keep(starting, among=self._starting)
 
     def _wants_slot(self, pool: Pool, now: float) -> bool:
         limits = self._limits
@@ -251,7 +247,7 @@ class LocalEngine:
             if scheduler.should_grow_for_nested(
                 waiting=len(pool.nested), starting=pool.starting, stalled_s=stalled_s
             ):
-                is_below_max = pool.slots < limits.slots_per_pool_max + _NESTED_SLOTS_MAX
+                is_below_max = pool.slots < pool.roots_max + _NESTED_SLOTS_MAX
                 return is_below_max and self._make_room(limits.slots_max + _NESTED_SLOTS_MAX)
         if not pool.roots:
             return False
@@ -262,7 +258,7 @@ class LocalEngine:
             busy=len(pool.busy_for_roots),
             run_s=pool.run_s,
             start_s=pool.start_s,
-            slots_max=limits.slots_per_pool_max,
+            slots_max=pool.roots_max,
         )
         return scheduler.should_grow(view) and self._make_room(limits.slots_max)
 
@@ -327,7 +323,7 @@ class LocalEngine:
         """Without another slot to hope for, everybody who waits gets the same answer."""
         if pool.busy or pool.idle or pool.starting:
             return
-        while (waiter := pool.next_waiter(roots_max=self._limits.slots_per_pool_max)) is not None:
+        while (waiter := pool.next_waiter()) is not None:
             waiter.future.set_exception(error)
 
     def _on_end(self, pool: Pool, slot: Slot) -> None:
@@ -355,9 +351,11 @@ class LocalEngine:
             if not pool.slots and not pool.waiting and not is_paused:
                 del self._pools[key]
 
-    def _track(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+def _keep(task: "asyncio.Task[None]", *, among: "set[asyncio.Task[None]]") -> None:
+    """Hold on to a task until it is done: the loop itself does not."""
+    among.add(task)
+    task.add_done_callback(among.discard)
 
 
 def _since(began: float) -> float:

@@ -32,6 +32,7 @@ class Pool:
     The slots of one program for one account.
 
     Attributes:
+        roots_max: How many slots calls from outside may hold at a time.
         idle: The most recently used one last.
         busy: With a call in flight, or handed to one that has not woken up yet.
         busy_for_roots: Those of them that serve calls from outside.
@@ -45,8 +46,9 @@ class Pool:
         last_failure: What the newest failed load means for calls.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, roots_max: int) -> None:
         self.program = program
+        self.roots_max = roots_max
         self.idle: list[Slot] = []
         self.busy: set[Slot] = set()
         self.busy_for_roots: set[Slot] = set()
@@ -73,9 +75,9 @@ class Pool:
         """Return the line in which a call stands."""
         return self.nested if flight.is_nested else self.roots
 
-    def take_idle(self, flight: Flight, *, roots_max: int) -> Slot | None:
+    def take_idle(self, flight: Flight) -> Slot | None:
         """Take the most recently used idle slot, unless others wait already."""
-        is_full = not flight.is_nested and len(self.busy_for_roots) >= roots_max
+        is_full = not flight.is_nested and len(self.busy_for_roots) >= self.roots_max
         if not self.idle or self.line(flight) or is_full:
             return None
         slot = self.idle.pop()
@@ -99,10 +101,10 @@ class Pool:
             if now >= waiter.flight.deadline_at and not waiter.future.done():
                 waiter.future.set_exception(TimeoutError())
 
-    def next_waiter(self, *, roots_max: int) -> Waiter | None:
+    def next_waiter(self) -> Waiter | None:
         """Take who is served next: nested calls first, since other calls wait for them."""
         lines = [self.nested]
-        if len(self.busy_for_roots) < roots_max:
+        if len(self.busy_for_roots) < self.roots_max:
             lines.append(self.roots)
         for line in lines:
             while line:

@@ -179,11 +179,12 @@ class CallService:
             deadline_at = min(deadline_at, acting.deadline_at)
             self._children[tree_id] = children + 1
         self._in_flight[account_id] = in_flight + 1
-        return self._opened(
-            principal,
-            resolved,
-            options,
+        return OpenCall(
             request_id=request_id,
+            caller=principal,
+            runs_as=self._runs_as(principal, resolved, is_sudo=is_sudo),
+            resolved=resolved,
+            options=options,
             tree_id=tree_id,
             is_root=is_root,
             is_counted=True,
@@ -201,11 +202,12 @@ class CallService:
         is_sudo: bool,
     ) -> OpenCall:
         """Open a call that was admitted before: its time begins now, and it is not counted."""
-        return self._opened(
-            principal,
-            resolved,
-            options,
+        return OpenCall(
             request_id=request_id,
+            caller=principal,
+            runs_as=self._runs_as(principal, resolved, is_sudo=is_sudo),
+            resolved=resolved,
+            options=options,
             tree_id=request_id,
             is_root=True,
             is_counted=False,
@@ -252,31 +254,8 @@ class CallService:
         outcome = await self._engine.call(self._program(call.resolved), flight, call_input)
         return _visible(outcome, call)
 
-    def _opened(
-        self,
-        principal: Principal,
-        resolved: Resolved,
-        options: CallOptions,
-        *,
-        request_id: str,
-        tree_id: str,
-        is_root: bool,
-        is_counted: bool,
-        is_sudo: bool,
-        deadline_at: float,
-    ) -> OpenCall:
-        return OpenCall(
-            request_id=request_id,
-            caller=principal,
-            runs_as=self._directory.principal_of(resolved.owner) if is_sudo else principal,
-            resolved=resolved,
-            options=options,
-            tree_id=tree_id,
-            is_root=is_root,
-            is_counted=is_counted,
-            deadline_at=deadline_at,
-            is_sudo=is_sudo,
-        )
+    def _runs_as(self, principal: Principal, resolved: Resolved, *, is_sudo: bool) -> Principal:
+        return self._directory.principal_of(resolved.owner) if is_sudo else principal
 
     def _program(self, resolved: Resolved) -> Program:
         build = resolved.build
