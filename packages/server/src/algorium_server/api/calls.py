@@ -15,8 +15,6 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import msgspec
-
 from algorium.wire.refs import AlgorithmRef, RefSyntaxError
 from algorium_server.api.credentials import Credentials
 from algorium_server.api.errors import header_text, send_error
@@ -43,6 +41,7 @@ from algorium_server.domain.calls import (
     CallSuccess,
     ContentType,
     Output,
+    is_json,
     parse_output,
     parse_timeout,
 )
@@ -78,7 +77,6 @@ _RAW_TYPES: Final = {
     ContentType.VOID: "text/plain",
 }
 _DEFAULT_OPTIONS: Final = CallOptions()
-_json = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Answer(NamedTuple):
@@ -267,17 +265,14 @@ def _check(content_type: ContentType, body: bytes) -> None:
     if content_type is ContentType.BINARY:
         return
     if content_type is ContentType.JSON:
-        try:
-            _json.decode(body)
-        except (msgspec.DecodeError, RecursionError):
-            raise MalformedJson("Invalid JSON") from None
+        if not is_json(body):
+            raise MalformedJson("Invalid JSON")
+        return
     if body.isascii():
         return
     try:
         body.decode("utf-8")
     except UnicodeDecodeError as error:
-        if content_type is ContentType.JSON:
-            raise MalformedJson("Invalid JSON") from None
         raise InvalidInput(f"The text is not valid UTF-8: byte {error.start}") from None
 
 

@@ -95,6 +95,8 @@ class CallFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 CallOutcome = CallSuccess | CallFailure
 
+_one_value = msgspec.json.Decoder(msgspec.Raw)
+
 TIMEOUT_MESSAGE = "Failed to run algorithm - may have timed-out or hit out-of-memory error"
 """Compared literally by an old client; also used when memory runs out."""
 
@@ -126,3 +128,23 @@ def parse_output(text: str) -> Output:
         return Output(text or "default")
     except ValueError:
         raise InvalidInput(f"output must be raw, void or default, not {text!r}") from None
+
+
+def is_json(body: bytes) -> bool:
+    """Whether *body* is exactly one JSON value in valid UTF-8."""
+    try:
+        _one_value.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return is_utf8(body)
+
+
+def is_utf8(body: bytes) -> bool:
+    """Whether *body* is valid UTF-8."""
+    if body.isascii():
+        return True
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -9,8 +9,6 @@ Source: runtime design, "Slot protocol", "Failures"; wire specification, "Errors
 import json
 from typing import Any
 
-import msgspec
-
 from algorium.wire.codes import standard_error_type
 from algorium_runtime import frames
 from algorium_server.domain.calls import (
@@ -20,12 +18,13 @@ from algorium_server.domain.calls import (
     CallSuccess,
     ContentType,
     Timings,
+    is_json,
+    is_utf8,
 )
 from algorium_server.domain.limits import SLOT_PROCESSES_MAX, SLOT_TMP_BYTES
 from algorium_server.engine.sandbox import ExitStatus
 from algorium_server.engine.slots import SlotEnded
 
-_json = msgspec.json.Decoder(msgspec.Raw)
 _RESULT_TYPES = frozenset(ContentType)
 
 
@@ -128,26 +127,6 @@ def _of_result(frame: frames.Frame, timings: Timings, stdout: str) -> CallOutcom
     if content_type is ContentType.TEXT and not is_utf8(body):
         raise frames.ProtocolError("a text result that is not UTF-8")
     return CallSuccess(content_type=content_type, body=body, timings=timings, stdout=stdout)
-
-
-def is_json(body: bytes) -> bool:
-    """Whether *body* is exactly one JSON value in valid UTF-8."""
-    try:
-        _json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return is_utf8(body)
-
-
-def is_utf8(body: bytes) -> bool:
-    """Whether *body* is valid UTF-8."""
-    if body.isascii():
-        return True
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _error_body(body: bytes) -> dict[str, Any]:
