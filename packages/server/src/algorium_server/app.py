@@ -22,6 +22,7 @@ from algorium.wire.refs import AlgorithmRef
 from algorium_server.api.bytes import BytesFace
 from algorium_server.api.calls import CallFace
 from algorium_server.api.credentials import Credentials
+from algorium_server.api.heads import Heads
 from algorium_server.api.health import HealthFace, Readiness
 from algorium_server.api.http import AsgiApp, Receive, Scope, Send
 from algorium_server.api.router import build_router
@@ -31,8 +32,9 @@ from algorium_server.build.environments import Environments
 from algorium_server.build.repositories import Repositories
 from algorium_server.data.blobs import BlobStore
 from algorium_server.domain.errors import Unavailable
+from algorium_server.engine.capacity import EngineLimits
 from algorium_server.engine.host import SandboxHost
-from algorium_server.engine.local import EngineLimits, LocalEngine
+from algorium_server.engine.local import LocalEngine
 from algorium_server.engine.probe import HostReport
 from algorium_server.engine.sandbox import Level
 from algorium_server.home import locked, write_endpoint
@@ -87,7 +89,9 @@ async def _serve(settings: Settings) -> int:
         state = _State(demo="building" if settings.demo else "")
         built = await stack.enter_async_context(_built(settings, state))
         grace_s = settings.shutdown_grace_s
-        await stack.enter_async_context(serving(built.router, listening, grace_s=grace_s))
+        await stack.enter_async_context(
+            serving(built.router, built.heads, listening, grace_s=grace_s)
+        )
         if settings.demo:
             await _until(stopping, _publish_demo(built, settings, state))
         if not stopping.is_set():
@@ -102,6 +106,7 @@ async def _serve(settings: Settings) -> int:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Built:
     router: AsgiApp
+    heads: Heads
     host: SandboxHost
     directory: Directory
     publishing: Publishing
@@ -149,6 +154,7 @@ async def _built(settings: Settings, state: _State) -> AsyncIterator[_Built]:
         stack.callback(sweeping.cancel)
         yield _Built(
             router=router,
+            heads=Heads(calls),
             host=host,
             directory=directory,
             publishing=await _publishing(home, database, directory, host),

@@ -5,12 +5,14 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Final
 
 import uvicorn
 
+from algorium_server.api.direct import DirectProtocol
+from algorium_server.api.heads import Heads
 from algorium_server.api.http import AsgiApp
-from algorium_server.api.protocol import JsonProtocol
 from algorium_server.domain.errors import Unavailable
 
 _BACKLOG: Final = 2048
@@ -53,15 +55,19 @@ def address_of(host: str, listening: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def serving(app: AsgiApp, listening: socket.socket, *, grace_s: float) -> AsyncIterator[None]:
+async def serving(
+    app: AsgiApp, heads: Heads, listening: socket.socket, *, grace_s: float
+) -> AsyncIterator[None]:
     """
     Serve *app* on a socket; at the end, answers under way may take *grace_s* to finish.
+
+    Calls that were seen before are answered without the application, through *heads*.
 
     The socket is closed with it.
     """
     config = uvicorn.Config(
         app,
-        http=JsonProtocol,
+        http=partial(DirectProtocol, heads),  # type: ignore[arg-type]  # called like a class
         ws="none",
         lifespan="off",
         log_config=None,

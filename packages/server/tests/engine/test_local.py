@@ -13,10 +13,17 @@ from typing import Any
 
 import pytest
 
-from algorium_server.domain.calls import CallFailure, CallInput, CallSuccess, ContentType
+from algorium_server.domain.calls import (
+    CallFailure,
+    CallInput,
+    CallOutcome,
+    CallSuccess,
+    ContentType,
+)
 from algorium_server.domain.identity import Account, AccountKind, ActingAlgorithm, Principal
+from algorium_server.engine.capacity import EngineLimits
 from algorium_server.engine.host import SandboxHost
-from algorium_server.engine.local import EngineLimits, LocalEngine
+from algorium_server.engine.local import LocalEngine
 from algorium_server.engine.program import Program
 from algorium_server.engine.slots import Flight
 
@@ -81,7 +88,7 @@ class Site:
         timeout_s: float = 30,
         is_nested: bool = False,
     ) -> Any:
-        outcome = await self.engine.call(
+        outcome = await self.outcome(
             program or self.program(),
             flight(account, timeout_s=timeout_s, is_nested=is_nested),
             CallInput(content_type=ContentType.JSON, body=value.encode()),
@@ -90,6 +97,22 @@ class Site:
             return outcome.body.decode()
         assert isinstance(outcome, CallFailure)
         return outcome.error_type
+
+    async def outcome(self, program: Program, flight: Flight, call_input: CallInput) -> CallOutcome:
+        ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def on_outcome(outcome: CallOutcome | Exception) -> None:
+            if isinstance(outcome, Exception):
+                ended.set_exception(outcome)
+            else:
+                ended.set_result(outcome)
+
+        delivery = self.engine.submit(program, flight, call_input, on_outcome)
+        try:
+            return await ended
+        except asyncio.CancelledError:
+            delivery.cancel()
+            raise
 
     async def settled(self, **wanted: int) -> None:
         deadline = time.monotonic() + 20

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from algorium.wire.refs import AlgorithmRef, RefSyntaxError
 from algorium_server.api.credentials import Credentials
 from algorium_server.api.errors import header_text, send_error
+from algorium_server.api.heads import Head
 from algorium_server.api.http import (
     JSON,
     Disconnected,
@@ -120,7 +121,7 @@ class CallFace:
         if is_preflight:
             await respond(send, 204, headers=cors)
             return
-        request_id = _new_request_id()
+        request_id = new_request_id()
         try:
             answer = await self._call(scope, receive, request_id, is_web=is_web)
         except Disconnected:
@@ -142,36 +143,63 @@ class CallFace:
     async def _call(
         self, scope: Scope, receive: Receive, request_id: str, *, is_web: bool
     ) -> Answer:
+        head = self._head(scope, is_web=is_web)
+        call = self._calls.open(head.grant, head.options, request_id)
+        try:
+            call_input = await self._input(scope, receive, call, head)
+            if head.options.output is Output.VOID:
+                await self._void_calls.accept(call, call_input, now=self._clock())
+                return Answer(200, JSON, encode_json({"async": "void", "request_id": request_id}))
+            answer = render(await self._run(scope, call, call_input, head), call)
+        finally:
+            if (ending := self._calls.close(call)) is not None:
+                await ending
+        connection = scope.get(CONNECTION_KEY)
+        if connection is not None and not is_web:
+            connection.remember(scope, head)
+        return answer
+
+    def _head(self, scope: Scope, *, is_web: bool) -> Head:
         principal = self._credentials.principal(scope)
         if scope["method"] != "POST":
             raise MethodNotAllowed("Method not allowed")
         ref = parse_path(scope["raw_path"])
-        options = parse_options(parse_query(scope)) if scope["query_string"] else _DEFAULT_OPTIONS
-        web_origin = _origin_host(scope) if is_web else None
-        call = self._calls.open(principal, ref, options, request_id, web_origin=web_origin)
-        try:
-            call_input = await self._input(scope, receive, call)
-            if options.output is Output.VOID:
-                await self._void_calls.accept(call, call_input, now=self._clock())
-                return Answer(200, JSON, encode_json({"async": "void", "request_id": request_id}))
-            return render(await self._run(scope, call, call_input), call)
-        finally:
-            await self._calls.close(call)
+        query = parse_query(scope) if scope["query_string"] else {}
+        options = parse_options(query) if query else _DEFAULT_OPTIONS
+        grant = self._calls.grant(
+            principal,
+            ref,
+            wants_sudo=options.is_sudo,
+            web_origin=_origin_host(scope) if is_web else None,
+        )
+        content_type = _content_type(scope)
+        encoding = header(scope, b"content-encoding") or b""
+        wish = (header(scope, _ON_DISCONNECT_HEADER) or b"").decode("latin-1")
+        wish = wish or query.get("on_disconnect", "")
+        return Head(
+            grant=grant,
+            options=options,
+            content_type=content_type,
+            is_base64=encoding.strip().lower() == b"base64" and content_type is ContentType.BINARY,
+            continues_alone=wish.strip().lower() == "continue",
+        )
 
-    async def _input(self, scope: Scope, receive: Receive, call: OpenCall) -> CallInput:
+    async def _input(self, scope: Scope, receive: Receive, call: OpenCall, head: Head) -> CallInput:
         connection = scope.get(CONNECTION_KEY)
         if connection is not None and connection.has_whole_request:
-            return await _read_input(scope, receive)
+            return read_input(head, await _body(scope, receive))
         try:
             async with asyncio.timeout(call.deadline_at - time.monotonic()):
-                return await _read_input(scope, receive)
+                return read_input(head, await _body(scope, receive))
         except TimeoutError:
             raise RequestTimedOut("The input did not arrive within the call's timeout") from None
 
-    async def _run(self, scope: Scope, call: OpenCall, call_input: CallInput) -> CallOutcome:
+    async def _run(
+        self, scope: Scope, call: OpenCall, call_input: CallInput, head: Head
+    ) -> CallOutcome:
         """Run the call; if its caller goes away, end it, unless the caller asked otherwise."""
         connection = scope.get(CONNECTION_KEY)
-        if connection is None or _continues_alone(scope):
+        if connection is None or head.continues_alone:
             return await self._calls.run(call, call_input)
         if connection.is_lost:
             raise Disconnected
@@ -230,29 +258,41 @@ def parse_options(query: dict[str, str]) -> CallOptions:
     )
 
 
-async def _read_input(scope: Scope, receive: Receive) -> CallInput:
-    type_header, encoding = b"", b""
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            type_header = value
-        elif name == b"content-encoding":
-            encoding = value.strip().lower()
-    body = await read_body(
+def _content_type(scope: Scope) -> ContentType | None:
+    raw = header(scope, b"content-type") or b""
+    content_type = _INPUT_TYPES.get(raw)  # as most clients spell it
+    if content_type is None:
+        media_type = raw.partition(b";")[0].strip().lower()
+        content_type = _INPUT_TYPES.get(media_type)
+        if content_type is None and media_type:
+            raise UnsupportedContentType(f"unsupported content type {raw.decode('latin-1')!r}")
+    return content_type
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    return await read_body(
         scope,
         receive,
         bytes_max=CALL_INPUT_BYTES_MAX,
         too_large="Algorithm input exceeds the 10MiB limit",
     )
-    content_type = _INPUT_TYPES.get(type_header)  # as most clients spell it
+
+
+def read_input(head: Head, body: bytes) -> CallInput:
+    """
+    Make the input of a call of its body.
+
+    Raises:
+        UnsupportedContentType: There is a body, but nothing says what it is.
+        MalformedJson: It is not JSON.
+        InvalidInput: It is not UTF-8, or not base64.
+    """
+    content_type = head.content_type
     if content_type is None:
-        media_type = type_header.partition(b";")[0].strip().lower()
-        content_type = _INPUT_TYPES.get(media_type)
-    if content_type is None:
-        if not media_type and not body:
-            return CallInput(content_type=ContentType.JSON, body=b"null")
-        shown = type_header.decode("latin-1")
-        raise UnsupportedContentType(f"unsupported content type {shown!r}")
-    if encoding == b"base64" and content_type is ContentType.BINARY:
+        if body:
+            raise UnsupportedContentType("unsupported content type ''")
+        return CallInput(content_type=ContentType.JSON, body=b"null")
+    if head.is_base64:
         try:
             return CallInput(content_type=content_type, body=b64decode(body))
         except Base64Error:
@@ -292,7 +332,7 @@ def _envelope(outcome: CallSuccess, call: OpenCall) -> bytes:
         outcome.content_type.encode(),
         _duration(timings.run_s),
     )
-    if call.options.wants_stdout and call.sees_stdout:
+    if call.options.wants_stdout and call.grant.sees_stdout:
         metadata += b',"stdout":%s' % encode_json(outcome.stdout)
     if call.options.wants_timing:
         total_s = timings.queue_s + timings.load_s + timings.run_s
@@ -338,18 +378,10 @@ def _duration(seconds: float) -> bytes:
     return b"%.6f" % max(seconds, 0.000001)
 
 
-def _new_request_id() -> str:
+def new_request_id() -> str:
     """Return `req-` and a random UUID, without the detour of a UUID object."""
     digits = os.urandom(16).hex()
     return f"req-{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-
-
-def _continues_alone(scope: Scope) -> bool:
-    """Whether the caller wants the call to go on without them."""
-    wish = (header(scope, _ON_DISCONNECT_HEADER) or b"").decode("latin-1")
-    if not wish and scope["query_string"]:
-        wish = parse_query(scope).get("on_disconnect", "")
-    return wish.strip().lower() == "continue"
 
 
 def _origin_host(scope: Scope) -> str:

@@ -26,6 +26,8 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from algorium_server.api.errors import error_body, header_text
+from algorium_server.api.heads import Head
+from algorium_server.api.http import Scope
 from algorium_server.domain.errors import InvalidRequest
 from algorium_server.domain.limits import (
     REQUEST_BODY_STALL_S_MAX,
@@ -64,8 +66,8 @@ class JsonProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take over a connection."""
-        one_segment = OneSegment(transport, self.loop)
-        super().connection_made(cast(asyncio.Transport, one_segment))
+        self._one_segment = OneSegment(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._one_segment))
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -90,6 +92,9 @@ class JsonProtocol(HttpToolsProtocol):
     def has_whole_request(self) -> bool:
         """Whether the request that is being answered has arrived with all of its body."""
         return self._is_between_requests
+
+    def remember(self, scope: Scope, head: Head) -> None:
+        """Learn what the head of the call in *scope* meant, for those who can use it again."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the client is gone."""
@@ -190,16 +195,22 @@ class OneSegment:
         elif data.startswith(b"HTTP/1.1 "):
             self._head = data
             if self._release is None:
-                self._release = self._loop.call_soon(self._flush)
+                self._release = self._loop.call_soon(self.flush)
         else:
             self._transport.write(data)
 
     def close(self) -> None:
         """Send what is held back, then close."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
-    def _flush(self) -> None:
+    @property
+    def is_holding(self) -> bool:
+        """Whether a head waits for its body."""
+        return bool(self._head)
+
+    def flush(self) -> None:
+        """Send what is held back."""
         self._release = None
         if self._head:
             head, self._head = self._head, b""

@@ -145,3 +145,34 @@ JOB_PRUNE_S: Final = 3600.0
 """Between two clean-ups of finished jobs."""
 JOB_ERROR_CHARS_MAX: Final = 4096
 """Kept of the text of a failure; the whole of it is in the log."""
+
+# Usage
+USAGE_WRITE_S: Final = 0.1
+"""For how long a record may be in memory only; with the write, below the 200 ms that a crash of the
+server may cost."""
+USAGE_IMPORT_S: Final = 1.0
+"""From the journal to the database: one flush of the disk a second, however many calls."""
+USAGE_BATCH_RECORDS_MAX: Final = 256
+"""In one write: to encode them takes a tenth of a millisecond, in which nothing else runs."""
+USAGE_IMPORT_RECORDS_MAX: Final = 4096
+"""In one transaction: SQLite's only writer is taken for some hundredths of a second."""
+USAGE_SEGMENT_BYTES_MAX: Final = 8 * MIB
+"""Of one file of the journal: it is read whole."""
+USAGE_JOURNAL_BYTES_MAX: Final = 1024 * MIB
+"""Some four million calls that the database has not taken; after that, calls are refused."""
+USAGE_HELD_RECORDS_MAX: Final = 50_000
+"""In memory while neither the disk nor the database takes them; after that, calls are refused."""
+USAGE_RETRY_S_MAX: Final = 30.0
+"""How late a database that is back is noticed."""
+USAGE_CLOSE_S: Final = 5.0
+"""What the database gets at a stop to take the last records; the rest waits in the journal."""
+USAGE_KEEP_DAYS: Final = 400
+"""A year and a month, so that each month can be compared with the same one a year ago."""
+USAGE_PRUNE_S: Final = 3600.0
+"""Between two clean-ups of old records."""
+USAGE_PRUNE_RECORDS_MAX: Final = 5000
+"""In one step of a clean-up: other writers wait for some hundredths of a second."""
+USAGE_PAGE_RECORDS: Final = 50
+"""In a page for which nobody said how many."""
+USAGE_PAGE_RECORDS_MAX: Final = 1000
+"""In any page; a marker leads to the next one."""

@@ -7,7 +7,7 @@ algorithms make (nested) stand in lines of their own, see `local`.
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, Protocol
 
 from algorium_server.domain.calls import CallOutcome
 from algorium_server.engine import scheduler
@@ -16,6 +16,28 @@ from algorium_server.engine.slots import Flight, Slot
 
 _START_GUESS_S: Final = 0.5
 """Until the first slot of a pool has been measured."""
+
+
+class Waiting(Protocol):
+    """
+    A call that stands in line. It hears exactly once: that it has a slot, or that it gets none.
+
+    It is told apart from others by identity.
+    """
+
+    @property
+    def flight(self) -> Flight:
+        """The call, as the engine sees it."""
+
+    @property
+    def input_bytes(self) -> int:
+        """Size of the input that it holds while it waits."""
+
+    def granted(self, slot: Slot) -> None:
+        """Take a slot that is busy for this call from now on; must not raise."""
+
+    def refused(self, error: Exception) -> None:
+        """Hear that there will be no slot: a `TimeoutError` if the deadline passed in line."""
 
 
 class Waiter:

@@ -12,7 +12,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import msgspec
 
@@ -28,11 +28,17 @@ from algorium_server.engine.capture import Capture
 from algorium_server.engine.host import SandboxProcess
 from algorium_server.engine.sandbox import ExitStatus
 
+if TYPE_CHECKING:
+    from algorium_server.engine.pools import Pool
+
 _SCRATCH_BYTES: Final = 2 * SLOT_HEADER_BYTES_MAX
 """Holds a prefix and the largest header with room to spare; larger bodies get their own buffer."""
 _SPLIT_WRITE_BYTES: Final = 65_536
 """Below it head and body are joined for one write; above it joining costs more than a write."""
+_PREFIX_BYTES: Final = frames.PREFIX.size
 _header = msgspec.json.Decoder(dict[str, Any])
+_LOADED: Final = frozenset({frames.READY, frames.LOAD_ERROR})
+_ANSWERS: Final = frozenset({frames.RESULT, frames.ERROR})
 _EXIT_WAIT_S: Final = 2.0
 """How long the exit status may trail the end of the slot's socket."""
 
@@ -90,6 +96,7 @@ class FrameReceiver(asyncio.BufferedProtocol):
         self._on_frame = on_frame
         self._on_closed = on_closed
         self._scratch = bytearray(_SCRATCH_BYTES)
+        self._view = memoryview(self._scratch)
         self._filled = 0
         self._pending: tuple[int, dict[str, Any]] | None = None
         self._body = bytearray()
@@ -98,11 +105,9 @@ class FrameReceiver(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the base class names it
         """Return where the next bytes go."""
-        if self._is_broken:
-            return memoryview(self._scratch)
-        if self._pending is not None:
+        if self._pending is not None and not self._is_broken:
             return memoryview(self._body)[self._body_filled :]
-        return memoryview(self._scratch)[self._filled :]
+        return self._view[self._filled :] if self._filled else self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take *nbytes* that arrived in the buffer."""
@@ -116,10 +121,10 @@ class FrameReceiver(asyncio.BufferedProtocol):
                 self._filled += nbytes
                 self._cut()
         except frames.ProtocolError as error:
-            self._is_broken = True
+            self._is_broken, self._filled = True, 0
             self._on_closed(str(error), False)
         except _Oversized as error:
-            self._is_broken = True
+            self._is_broken, self._filled = True, 0
             self._on_closed(str(error), True)
 
     def eof_received(self) -> None:
@@ -135,38 +140,43 @@ class FrameReceiver(asyncio.BufferedProtocol):
             return
         assert self._pending is not None
         frame_type, header = self._pending
-        body, self._body, self._pending = bytes(self._body), bytearray(), None
+        # Handed on as it is, since a copy of the largest costs milliseconds; nobody changes it.
+        body = cast(bytes, self._body)
+        self._body, self._pending = bytearray(), None
         self._on_frame(frames.Frame(frame_type, header, body))
 
     def _cut(self) -> None:
-        at = 0
-        prefix_bytes = frames.PREFIX.size
-        while self._filled - at >= prefix_bytes:
+        at, filled = 0, self._filled
+        while filled - at >= _PREFIX_BYTES:
             prefix = frames.decode_prefix(
-                bytes(self._scratch[at : at + prefix_bytes]),
+                bytes(self._scratch[at : at + _PREFIX_BYTES]),
                 header_len_max=SLOT_HEADER_BYTES_MAX,
                 body_len_max=2**63,
             )
             if prefix.body_len > SLOT_BODY_BYTES_MAX:
                 raise _Oversized(f"a body of {prefix.body_len} bytes")
-            body_at = at + prefix_bytes + prefix.header_len
-            if self._filled < body_at:
+            body_at = at + _PREFIX_BYTES + prefix.header_len
+            if filled < body_at:
                 break
-            header = _parse_header(self._scratch[at + prefix_bytes : body_at])
+            header = _parse_header(self._scratch[at + _PREFIX_BYTES : body_at])
             end = body_at + prefix.body_len
-            if self._filled < end:
+            if filled < end:
                 self._body = bytearray(prefix.body_len)
-                self._body_filled = self._filled - body_at
-                self._body[: self._body_filled] = self._scratch[body_at : self._filled]
+                self._body_filled = filled - body_at
+                self._body[: self._body_filled] = self._scratch[body_at:filled]
                 self._pending = (prefix.type, header)
-                at = self._filled
+                at = filled
                 break
             body = bytes(self._scratch[body_at:end])
             at = end
+            if at == filled:  # the usual case: one frame, and nothing behind it
+                self._filled = 0
+                self._on_frame(frames.Frame(prefix.type, header, body))
+                return
             self._on_frame(frames.Frame(prefix.type, header, body))
         if at:
-            remaining = self._filled - at
-            self._scratch[:remaining] = self._scratch[at : self._filled]
+            remaining = filled - at
+            self._scratch[:remaining] = self._scratch[at:filled]
             self._filled = remaining
 
 
@@ -177,11 +187,36 @@ def _parse_header(data: bytearray) -> dict[str, Any]:
         raise frames.ProtocolError("a header is not a JSON object") from error
 
 
+class Receiver(Protocol):
+    """Who waits for a slot: told once, by one of the two."""
+
+    def answered(self, frame: frames.Frame) -> None:
+        """Take the frame that answers."""
+
+    def broken(self, end: SlotEnded) -> None:
+        """Learn that no answer will come."""
+
+
 class Closable(Protocol):
     """Something that is closed once."""
 
     def close(self) -> None:
         """Close it; idempotent."""
+
+
+class _Loading:
+    """Waits for the end of loading."""
+
+    def __init__(self, frame: "asyncio.Future[frames.Frame]") -> None:
+        self.frame = frame
+
+    def answered(self, frame: frames.Frame) -> None:
+        if not self.frame.done():
+            self.frame.set_result(frame)
+
+    def broken(self, end: SlotEnded) -> None:
+        if not self.frame.done():
+            self.frame.set_exception(end)
 
 
 class Slot:
@@ -194,6 +229,7 @@ class Slot:
         load_s: What starting and loading took, for the first call; 0 after it.
         listener: The platform's API inside; closed with the slot.
         idle_since: Monotonic seconds of the end of the last call.
+        pool: Where it belongs; set by `capacity` once it is warm.
     """
 
     def __init__(self, process: SandboxProcess, *, number: int) -> None:
@@ -205,12 +241,13 @@ class Slot:
         self.load_s = 0.0
         self.listener: Closable | None = None
         self.idle_since = 0.0
+        self.pool: Pool | None = None
         self.is_dead = False
         self.on_end: Callable[[Slot], None] = lambda _slot: None
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._expected_id = 0
-        self._frame: asyncio.Future[frames.Frame] | None = None
+        self._receiver: Receiver | None = None
         self._end: SlotEnded | None = None
         self._transport: asyncio.Transport | None = None
         self._killing: asyncio.Task[None] | None = None
@@ -240,37 +277,41 @@ class Slot:
             SlotEnded: The process ended instead.
             TimeoutError: Neither happened in time.
         """
+        loading = _Loading(self._loop.create_future())
+        self._receiver = loading
+        if self._end is not None:
+            raise self._end
         async with asyncio.timeout(timeout_s):
-            return await self._next_frame()
+            return await loading.frame
 
-    def send(self, call_input: CallInput, *, remaining_s: float) -> "asyncio.Future[frames.Frame]":
+    def send(self, call_input: CallInput, *, remaining_s: float, receiver: Receiver) -> None:
         """
-        Send a call; the future yields its `RESULT` or `ERROR`, or raises `SlotEnded`.
+        Send a call; *receiver* gets its `RESULT` or `ERROR`, or learns of the slot's end.
 
         From the first byte on the call counts as delivered: it is never sent again.
         """
-        self._expected_id = next(self._ids)
         self.capture.begin()
-        answer = self._next_frame()
+        self._receiver = receiver
+        if self._end is not None:
+            self._loop.call_soon(self._tell, self._end)
+            return
+        self._expected_id = next(self._ids)
+        body = call_input.body
+        head = frames.encode_call_head(
+            self._expected_id, call_input.content_type, max(int(remaining_s * 1000), 0), len(body)
+        )
         transport = self._transport
-        if transport is not None and self._end is None:
-            head = frames.encode_call_head(
-                self._expected_id,
-                call_input.content_type,
-                max(int(remaining_s * 1000), 0),
-                len(call_input.body),
-            )
-            if len(call_input.body) < _SPLIT_WRITE_BYTES:
-                transport.write(head + call_input.body)
-            else:
-                transport.write(head)
-                transport.write(call_input.body)
-        return answer
+        assert transport is not None, "connected before anybody gets the slot"
+        if len(body) < _SPLIT_WRITE_BYTES:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
 
-    def expire(self) -> None:
-        """Tell whoever waits for the answer that its time is up."""
-        if self._frame is not None and not self._frame.done():
-            self._frame.set_exception(TimeoutError())
+    def forget(self, receiver: Receiver) -> None:
+        """Tell *receiver* nothing any more: its call was given up."""
+        if self._receiver is receiver:
+            self._receiver = None
 
     def fail(self, violation: str) -> None:
         """Destroy the slot because of what its process did; wakes whoever waits."""
@@ -294,22 +335,15 @@ class Slot:
                 return SlotEnded(await asyncio.shield(self.process.exited))
         return SlotEnded(None, violation="the process closed its connection to the platform")
 
-    def _next_frame(self) -> "asyncio.Future[frames.Frame]":
-        self._frame = self._loop.create_future()
-        if self._end is not None:
-            self._frame.set_exception(self._end)
-        return self._frame
-
     def _on_frame(self, frame: frames.Frame) -> None:
-        waiting = self._frame
-        if waiting is None or waiting.done():
+        receiver = self._receiver
+        if receiver is None:
             self.fail("a frame arrived outside a call")
-        elif (self._expected_id == 0 and frame.type in {frames.READY, frames.LOAD_ERROR}) or (
-            frame.type in {frames.RESULT, frames.ERROR}
-            and self._expected_id != 0
-            and frame.header.get("id") == self._expected_id
+        elif (self._expected_id == 0 and frame.type in _LOADED) or (
+            frame.type in _ANSWERS and frame.header.get("id") == self._expected_id != 0
         ):
-            waiting.set_result(frame)
+            self._receiver = None
+            receiver.answered(frame)
         else:
             self.fail(f"frame type {frame.type} is out of place")
 
@@ -325,10 +359,13 @@ class Slot:
             return
         self._end = end
         self.is_dead = True
-        if self._frame is not None and not self._frame.done():
-            self._frame.set_exception(end)
-            self._frame.exception()  # nobody may be waiting any more: not worth a log line
+        self._tell(end)
         self.on_end(self)
+
+    def _tell(self, end: SlotEnded) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.broken(end)
 
     async def _kill(self, grace_s: float) -> None:
         await self.process.kill(grace_s)

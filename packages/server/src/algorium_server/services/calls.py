@@ -7,10 +7,12 @@ touches no database: whatever it needs is in the directory.
 Source: wire specification, "Calling algorithms"; runtime design, "Scheduling".
 """
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -48,38 +50,45 @@ _PROGRAMS_KEPT_MAX: Final = 10_000
 """They are cheap to make again, and most versions are not called for days."""
 
 
+class Running(Protocol):
+    """A call on its way through the engine."""
+
+    def cancel(self) -> None:
+        """Give it up, wherever it is; its outcome is not told any more. Idempotent."""
+
+
+OnOutcome = Callable[[CallOutcome | Exception], None]
+"""Told once how a call ended: its outcome, or the error for which it did not run."""
+
+
 class Engine(Protocol):
     """What runs calls: `engine.local` on this machine."""
 
-    async def call(self, program: Program, flight: Flight, call_input: CallInput) -> CallOutcome:
-        """Run one call to its outcome."""
+    def submit(
+        self, program: Program, flight: Flight, call_input: CallInput, on_outcome: OnOutcome
+    ) -> Running:
+        """Start one call; *on_outcome* is told its end, later and exactly once."""
 
 
-class OpenCall(msgspec.Struct, frozen=True, kw_only=True):
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """
-    An admitted call. Whoever opened it closes it, whatever happens in between.
+    That a principal may call an algorithm: what was found in the directory, and decided.
+
+    It holds as long as the directory has not changed, see `CallService.is_current`.
 
     Attributes:
-        request_id: `req-` and a UUID.
         caller: Who called; also who is billed.
         runs_as: As whom the algorithm acts; differs from *caller* under sudo.
-        tree_id: Request id of the root call.
-        is_root: No algorithm made this call.
-        is_counted: It takes part in the limits of open calls.
-        deadline_at: Monotonic seconds.
         is_sudo: The caller sees what the owner sees.
+        revision: Of the directory, when it was granted.
     """
 
-    request_id: str
     caller: Principal
     runs_as: Principal
     resolved: Resolved
-    options: CallOptions
-    tree_id: str
-    is_root: bool
-    is_counted: bool
-    deadline_at: float
+    program: Program
     is_sudo: bool
+    revision: int
 
     @property
     def sees_stdout(self) -> bool:
@@ -92,6 +101,46 @@ class OpenCall(msgspec.Struct, frozen=True, kw_only=True):
         return self.is_sudo or access.may_see_source(self.caller, self.resolved.algorithm)
 
 
+class OpenCall(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    An admitted call. Whoever opened it closes it, whatever happens in between.
+
+    Attributes:
+        request_id: `req-` and a UUID.
+        tree_id: Request id of the root call.
+        is_root: No algorithm made this call.
+        is_counted: It takes part in the limits of open calls.
+        deadline_at: Monotonic seconds.
+    """
+
+    request_id: str
+    grant: Grant
+    options: CallOptions
+    tree_id: str
+    is_root: bool
+    is_counted: bool
+    deadline_at: float
+
+    def inside(self) -> Principal:
+        """Return as whom the algorithm acts while the call runs."""
+        grant = self.grant
+        acting = grant.caller.acting
+        algorithm = grant.resolved.algorithm
+        return Principal(
+            account=grant.runs_as.account,
+            key=grant.runs_as.key,
+            roles=grant.runs_as.roles,
+            acting=ActingAlgorithm(
+                algorithm_id=algorithm.algorithm_id,
+                owner_id=algorithm.owner_id,
+                tree_id=self.tree_id,
+                deadline_at=self.deadline_at,
+                depth=acting.depth + 1 if acting is not None else 1,
+                is_pipeline_enabled=grant.resolved.is_pipeline_enabled,
+            ),
+        )
+
+
 class CallService:
     """
     Use cases of calling.
@@ -101,7 +150,7 @@ class CallService:
         engine: Runs the calls.
         builds_dir: Where checked-out trees of builds lie, by build id.
         environments_dir: Where environments lie, by key.
-        end_session: Ends the session data of a call tree.
+        end_session: Ends the session data of a call tree; None if there is none.
     """
 
     def __init__(
@@ -111,7 +160,7 @@ class CallService:
         engine: Engine,
         builds_dir: Path,
         environments_dir: Path,
-        end_session: Callable[[str], Awaitable[None]],
+        end_session: Callable[[str], Coroutine[Any, Any, None] | None],
     ) -> None:
         self._directory = directory
         self._engine = engine
@@ -122,32 +171,29 @@ class CallService:
         self._children: dict[str, int] = {}
         self._programs: dict[str, Program] = {}
 
-    def open(
+    def grant(
         self,
         principal: Principal,
         ref: AlgorithmRef,
-        options: CallOptions,
-        request_id: str,
         *,
+        wants_sudo: bool = False,
         web_origin: str | None = None,
-    ) -> OpenCall:
+    ) -> Grant:
         """
-        Admit a call, before its input is read.
+        Find what is called, and decide whether it may be.
 
         Args:
             principal: Who calls.
             ref: What is called.
-            options: How.
-            request_id: `req-` and a UUID, fresh.
+            wants_sudo: Call as the algorithm's owner, for administrators.
             web_origin: Host of the calling page for calls from browsers, else None.
 
         Raises:
             AlgorithmNotFound: No such algorithm or version for this caller.
             NotAuthorized: The key or the calling algorithm may not make this call.
-            TooManyRequests: The account or the call tree has too many calls open.
             Unavailable: The version needs something that this server cannot give.
         """
-        is_sudo = options.is_sudo and principal.account.is_admin and principal.acting is None
+        is_sudo = wants_sudo and principal.account.is_admin and principal.acting is None
         resolved = self._directory.resolve(ref, principal, is_sudo=is_sudo)
         if resolved is None:
             raise AlgorithmNotFound(f"algorithm {ref.uri} not found")
@@ -158,6 +204,25 @@ class CallService:
         if isinstance(verdict, access.Refused):
             raise NotAuthorized(detail=verdict.reason)
         _check_network(resolved)
+        return self._grant(principal, resolved, is_sudo=is_sudo)
+
+    def is_current(self, grant: Grant) -> bool:
+        """Whether nothing has changed since *grant* was given."""
+        return grant.revision == self._directory.revision
+
+    def open(self, grant: Grant, options: CallOptions, request_id: str) -> OpenCall:
+        """
+        Admit a call, before its input is read.
+
+        Args:
+            grant: A current grant.
+            options: How it is called.
+            request_id: `req-` and a UUID, fresh.
+
+        Raises:
+            TooManyRequests: The account or the call tree has too many calls open.
+        """
+        principal = grant.caller
         account_id = principal.account.account_id
         in_flight = self._in_flight.get(account_id, 0)
         if in_flight >= CALLS_IN_FLIGHT_PER_ACCOUNT_MAX:
@@ -181,14 +246,11 @@ class CallService:
         self._in_flight[account_id] = in_flight + 1
         return OpenCall(
             request_id=request_id,
-            caller=principal,
-            runs_as=self._runs_as(principal, resolved, is_sudo=is_sudo),
-            resolved=resolved,
+            grant=grant,
             options=options,
             tree_id=tree_id,
             is_root=is_root,
             is_counted=True,
-            is_sudo=is_sudo,
             deadline_at=deadline_at,
         )
 
@@ -204,26 +266,61 @@ class CallService:
         """Open a call that was admitted before: its time begins now, and it is not counted."""
         return OpenCall(
             request_id=request_id,
-            caller=principal,
-            runs_as=self._runs_as(principal, resolved, is_sudo=is_sudo),
-            resolved=resolved,
+            grant=self._grant(principal, resolved, is_sudo=is_sudo),
             options=options,
             tree_id=request_id,
             is_root=True,
             is_counted=False,
-            is_sudo=is_sudo,
             deadline_at=time.monotonic() + options.timeout_s,
         )
 
-    async def close(self, call: OpenCall) -> None:
-        """Give back what `open` took; the root call also ends its session data."""
+    def close(self, call: OpenCall) -> Coroutine[Any, Any, None] | None:
+        """
+        Give back what `open` took.
+
+        Returns:
+            What remains to be awaited when the root call has left session data, else None.
+        """
         if call.is_counted:
-            _give_back(self._in_flight, call.caller.account.account_id)
-        if call.is_root:
-            self._children.pop(call.tree_id, None)
-            await self._end_session(call.tree_id)
-        else:
+            _give_back(self._in_flight, call.grant.caller.account.account_id)
+        if not call.is_root:
             _give_back(self._children, call.tree_id)
+            return None
+        self._children.pop(call.tree_id, None)
+        return self._end_session(call.tree_id)
+
+    def start(
+        self,
+        call: OpenCall,
+        call_input: CallInput,
+        on_outcome: OnOutcome,
+        *,
+        on_delivery: Callable[[], None] | None = None,
+    ) -> Running:
+        """
+        Start an admitted call.
+
+        Args:
+            call: What `open` returned.
+            call_input: Its input, checked.
+            on_outcome: Told its end, later and exactly once: what its caller may see of the
+                outcome, or the error for which it did not run.
+            on_delivery: Told right before the input goes to a slot.
+
+        Raises:
+            TooManyRequests: The algorithm's queue is full.
+            Unavailable: No slot can be started.
+        """
+        grant = call.grant
+        flight = Flight(
+            account_id=grant.runs_as.account.account_id,
+            inside=call.inside,
+            deadline_at=call.deadline_at,
+            is_nested=not call.is_root,
+            on_delivery=on_delivery,
+        )
+        finish = partial(_finish, call, on_outcome)
+        return self._engine.submit(grant.program, flight, call_input, finish)
 
     async def run(
         self,
@@ -233,29 +330,39 @@ class CallService:
         on_delivery: Callable[[], None] | None = None,
     ) -> CallOutcome:
         """
-        Run an admitted call and return what its caller may see of the outcome.
-
-        Args:
-            call: What `open` returned.
-            call_input: Its input, checked.
-            on_delivery: Told right before the input goes to a slot.
+        Run an admitted call; like `start`, for who can wait. Cancelled, the call is given up.
 
         Raises:
             TooManyRequests: The algorithm's queue is full.
             Unavailable: No slot can be started.
         """
-        flight = Flight(
-            account_id=call.runs_as.account.account_id,
-            inside=lambda: _inside(call),
-            deadline_at=call.deadline_at,
-            is_nested=not call.is_root,
-            on_delivery=on_delivery,
-        )
-        outcome = await self._engine.call(self._program(call.resolved), flight, call_input)
-        return _visible(outcome, call)
+        ended: asyncio.Future[CallOutcome] = asyncio.get_running_loop().create_future()
 
-    def _runs_as(self, principal: Principal, resolved: Resolved, *, is_sudo: bool) -> Principal:
-        return self._directory.principal_of(resolved.owner) if is_sudo else principal
+        def on_outcome(outcome: CallOutcome | Exception) -> None:
+            if ended.done():
+                return
+            if isinstance(outcome, Exception):
+                ended.set_exception(outcome)
+            else:
+                ended.set_result(outcome)
+
+        running = self.start(call, call_input, on_outcome, on_delivery=on_delivery)
+        try:
+            return await ended
+        except asyncio.CancelledError:
+            running.cancel()
+            raise
+
+    def _grant(self, principal: Principal, resolved: Resolved, *, is_sudo: bool) -> Grant:
+        owner = resolved.owner
+        return Grant(
+            caller=principal,
+            runs_as=self._directory.principal_of(owner) if is_sudo else principal,
+            resolved=resolved,
+            program=self._program(resolved),
+            is_sudo=is_sudo,
+            revision=self._directory.revision,
+        )
 
     def _program(self, resolved: Resolved) -> Program:
         build = resolved.build
@@ -274,36 +381,24 @@ class CallService:
         return program
 
 
-def _inside(call: OpenCall) -> Principal:
-    """Return as whom the algorithm acts while the call runs."""
-    acting = call.caller.acting
-    algorithm = call.resolved.algorithm
-    return Principal(
-        account=call.runs_as.account,
-        key=call.runs_as.key,
-        roles=call.runs_as.roles,
-        acting=ActingAlgorithm(
-            algorithm_id=algorithm.algorithm_id,
-            owner_id=algorithm.owner_id,
-            tree_id=call.tree_id,
-            deadline_at=call.deadline_at,
-            depth=acting.depth + 1 if acting is not None else 1,
-            is_pipeline_enabled=call.resolved.is_pipeline_enabled,
-        ),
-    )
+def _finish(call: OpenCall, on_outcome: OnOutcome, outcome: CallOutcome | Exception) -> None:
+    on_outcome(outcome if isinstance(outcome, Exception) else _visible(outcome, call))
 
 
 def _visible(outcome: CallOutcome, call: OpenCall) -> CallOutcome:
     """Enforce the output limit, and take out what this caller may not see."""
+    options = call.options
     if isinstance(outcome, CallSuccess):
         size = len(outcome.body)
-        if outcome.content_type is ContentType.BINARY and call.options.output is not Output.RAW:
+        if outcome.content_type is ContentType.BINARY and options.output is not Output.RAW:
             size = (size + 2) // 3 * 4
         if size > CALL_OUTPUT_BYTES_MAX:
             outcome = outcomes.too_large(outcome.timings, outcome.stdout)
-    stdout = outcome.stdout if call.options.wants_stdout and call.sees_stdout else ""
+        elif not outcome.stdout:
+            return outcome
+    stdout = outcome.stdout if options.wants_stdout and call.grant.sees_stdout else ""
     if isinstance(outcome, CallFailure):
-        stacktrace = outcome.stacktrace if call.sees_stacktrace else ""
+        stacktrace = outcome.stacktrace if call.grant.sees_stacktrace else ""
         return replace(outcome, stdout=stdout, stacktrace=stacktrace)
     return outcome if outcome.stdout == stdout else replace(outcome, stdout=stdout)
 

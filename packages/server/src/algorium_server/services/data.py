@@ -8,9 +8,10 @@ transaction that makes them visible. What a caller may not know of looks like wh
 Source: wire specification, "Data API, URIs, connectors".
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 from algorium.wire.bodies import ReadAcl
@@ -268,9 +269,9 @@ class DataService:
                 for collection in await files.collections_of(connection, owner.account_id)
             ]
 
-    async def end_session(self, tree_id: str) -> None:
-        """Delete what a call tree has stored in `.session`; never raises, and is mostly free."""
-        await self._upkeep.end_session(tree_id)
+    def end_session(self, tree_id: str) -> Coroutine[Any, Any, None] | None:
+        """Return what deletes a call tree's `.session` and never raises; None if it has none."""
+        return self._upkeep.end_session(tree_id)
 
     async def keep_swept(self) -> None:
         """Remove what has ended by itself, at once and then hourly, until cancelled."""

@@ -72,11 +72,13 @@ class Directory:
     Attributes:
         generation: Grows with every change of accounts, keys or roles; whoever keeps principals
             compares it.
+        revision: Grows with every change; whoever keeps anything compares it.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.generation = 0
+        self.revision = 0
         self._accounts: dict[str, Account] = {}
         self._accounts_by_name: dict[str, Account] = {}
         self._keys: dict[str, ApiKey] = {}
@@ -303,6 +305,7 @@ class Directory:
 
     def _forget(self, *, principals: bool = False) -> None:
         self._resolved.clear()
+        self.revision += 1
         if principals:
             self._principals.clear()
             self.generation += 1

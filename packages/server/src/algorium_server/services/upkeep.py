@@ -9,10 +9,10 @@ Source: wire specification, "Special names and who may do what".
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from algorium_server.data.blobs import BlobStore
@@ -50,11 +50,12 @@ class Upkeep:
         """Whether a call tree that stores files has not ended."""
         return session.name in self._sessions
 
-    async def end_session(self, tree_id: str) -> None:
-        """Delete what a call tree has stored; never raises."""
+    def end_session(self, tree_id: str) -> Coroutine[Any, Any, None] | None:
+        """Return what deletes the data of a call tree and never raises; None if it has none."""
         owner_id = self._sessions.pop(tree_id, None)
-        if owner_id is None:
-            return
+        return None if owner_id is None else self._end_session(tree_id, owner_id)
+
+    async def _end_session(self, tree_id: str, owner_id: str) -> None:
         session = Collection(
             collection_id=str(uuid4()),
             kind=CollectionKind.SESSION,

@@ -70,14 +70,15 @@ class VoidCalls:
         Raises:
             TooManyRequests: The account has too many void calls waiting.
         """
-        resolved = call.resolved
+        grant = call.grant
+        resolved = grant.resolved
         payload = _Payload(
-            account_id=call.caller.account.account_id,
-            key_id=call.caller.key.key_id if call.caller.key else "",
+            account_id=grant.caller.account.account_id,
+            key_id=grant.caller.key.key_id if grant.caller.key else "",
             build_id=resolved.build.build_id,
             version_id=resolved.version.version_id if resolved.version else "",
             timeout_s=call.options.timeout_s,
-            is_sudo=call.runs_as is not call.caller,
+            is_sudo=grant.is_sudo,
             content_type=call_input.content_type.value,
             body=call_input.body,
         )
@@ -124,6 +125,7 @@ class VoidCalls:
                 raise
             raise NotDelivered(str(error) or "the server is stopping") from error
         finally:
-            await self._calls.close(call)
+            if (ending := self._calls.close(call)) is not None:
+                await ending
         if isinstance(outcome, CallFailure):
             raise JobFailed(f"{outcome.error_type}: {outcome.message}")

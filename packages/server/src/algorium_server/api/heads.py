@@ -1,0 +1,102 @@
+"""
+The heads of calls, understood once.
+
+Programs send the same head again and again: path, key, type, length. What its exact bytes meant is
+kept, for `api/direct.py` to use when they come again. Bytes that were once understood mean the same
+the next time, except for what the directory says; so what was kept counts only as long as nothing
+in the directory has changed. Only heads of calls that were answered are kept, so strangers add
+none.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+import msgspec
+
+from algorium_server.domain.calls import CallOptions, ContentType
+from algorium_server.domain.limits import CALL_INPUT_BYTES_MAX
+from algorium_server.services.calls import CallService, Grant
+
+_HEAD_BYTES_MAX: Final = 4096
+"""Of a head that is remembered: many times what clients send."""
+_HEADS_MAX: Final = 4096
+"""Remembered. Each is a caller, an algorithm and a length of input."""
+
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
+_UNUSUAL: Final = re.compile(
+    rb"\r\n(?:transfer-encoding|expect|upgrade|content-length[ \t]|connection:(?![ \t]*keep-alive"
+    rb"[ \t]*\r\n))",
+    re.IGNORECASE,
+)
+"""What makes the meaning of a request depend on more than its path and its length."""
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the head of a call says, understood.
+
+    Attributes:
+        grant: That its sender may call what it names.
+        content_type: Of the input; None if the head says neither type nor length: no input.
+        is_base64: The input is binary and comes encoded.
+        continues_alone: The call goes on when its caller goes away.
+    """
+
+    grant: Grant
+    options: CallOptions
+    content_type: ContentType | None
+    is_base64: bool
+    continues_alone: bool
+
+
+class KnownHead(NamedTuple):
+    """A head that was seen before: what it means, and how long the body behind it is."""
+
+    head: Head
+    body_bytes: int
+
+
+class Heads:
+    """
+    The heads that were seen before, for all connections.
+
+    Args:
+        calls: Runs the calls.
+    """
+
+    def __init__(self, calls: CallService) -> None:
+        self.calls = calls
+        self._known: dict[bytes, KnownHead] = {}
+        self._shared_headers: list[tuple[bytes, bytes]] = []
+        self._shared_head = b""
+
+    def find(self, raw_head: bytes) -> KnownHead | None:
+        """Return what *raw_head* means, None if that has to be found out (again)."""
+        known = self._known.get(raw_head)
+        if known is None or self.calls.is_current(known.head.grant):
+            return known
+        del self._known[raw_head]
+        return None
+
+    def remember(self, raw_head: bytes, head: Head) -> None:
+        """Keep what *raw_head* means, unless more than its bytes decides about that."""
+        lengths = _LENGTH.findall(raw_head)
+        if (
+            len(raw_head) > _HEAD_BYTES_MAX
+            or len(lengths) != 1
+            or int(lengths[0]) > CALL_INPUT_BYTES_MAX
+            or _UNUSUAL.search(raw_head)
+            or not raw_head.partition(b"\r\n")[0].endswith(b" HTTP/1.1")
+            or not raw_head.isascii()
+        ):
+            return
+        if len(self._known) >= _HEADS_MAX:
+            self._known.clear()
+        self._known[raw_head] = KnownHead(head, int(lengths[0]))
+
+    def shared_head(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Return the lines that every answer carries; uvicorn renews *headers* once a second."""
+        if headers is not self._shared_headers:
+            self._shared_headers = headers
+            self._shared_head = b"".join(b"%s: %s\r\n" % header for header in headers)
+        return self._shared_head
