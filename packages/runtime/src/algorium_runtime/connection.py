@@ -39,6 +39,12 @@ class Connection:
         Raises:
             frames.ProtocolError: The stream is out of step.
         """
+        if not self._ahead:
+            data = self._socket.recv(SMALL_FRAME_BYTES)
+            whole = frames.decode_whole(data)
+            if whole is not None:  # nearly always
+                return whole
+            self._ahead = data
         prefix_bytes = frames.PREFIX.size
         data = self._take(prefix_bytes)
         if data is None:
@@ -67,9 +73,12 @@ class Connection:
 
     def send(self, frame_type: int, header: dict[str, Any], body: bytes = b"") -> None:
         """Send one frame; in a forked child end the process instead."""
+        self.send_encoded(frames.encode_head(frame_type, header, len(body)), body)
+
+    def send_encoded(self, head: bytes, body: bytes) -> None:
+        """Send one frame, all of which but the body is encoded already."""
         if os.getpid() != self._owner_pid:
             os._exit(0)
-        head = frames.encode_head(frame_type, header, len(body))
         if len(body) <= SMALL_BODY_BYTES_MAX:
             self._socket.sendall(head + body)
             return
@@ -82,8 +91,6 @@ class Connection:
     def _take(self, length: int) -> bytes | None:
         """Return *length* bytes and what arrived with them, or None if the stream ends first."""
         data, self._ahead = self._ahead, b""
-        if not data:
-            data = self._socket.recv(SMALL_FRAME_BYTES)
         if data and len(data) < length:
             rest = self._read(length - len(data))
             if rest is None:

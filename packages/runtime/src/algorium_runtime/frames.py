@@ -35,7 +35,10 @@ import math
 import struct
 from typing import Any, NamedTuple, NoReturn
 
+from algorium_runtime.jsontext import fast_reader
+
 PREFIX = struct.Struct("<BBHIQ")
+_PREFIX_BYTES = PREFIX.size
 VERSION = 1
 
 READY = 1
@@ -87,6 +90,40 @@ def encode_call_head(call_id: int, content_type: str, remaining_ms: int, body_le
         remaining_ms,
     )
     return PREFIX.pack(VERSION, CALL, 0, len(text), body_len) + text
+
+
+def encode_result_head(call_id: object, content_type: str, run_s: float, body_len: int) -> bytes:
+    """Return all of a RESULT frame but its body: `encode_head`, written out for the hot path."""
+    if type(call_id) is not int:
+        header = {"id": call_id, "content_type": content_type, "run_s": run_s}
+        return encode_head(RESULT, header, body_len)
+    text = b'{"id":%d,"content_type":"%s","run_s":%.7f}' % (
+        call_id,
+        content_type.encode("ascii"),
+        run_s,
+    )
+    return PREFIX.pack(VERSION, RESULT, 0, len(text), body_len) + text
+
+
+def decode_whole(data: bytes) -> Frame | None:
+    """
+    Read *data* as exactly one frame, on the hot path; None if it is anything else.
+
+    What is not read here is for `decode_prefix` and `decode_header` to judge.
+    """
+    if len(data) < _PREFIX_BYTES:
+        return None
+    version, frame_type, flags, header_len, body_len = PREFIX.unpack_from(data)
+    body_at = _PREFIX_BYTES + header_len
+    if (
+        version != VERSION
+        or flags
+        or not READY <= frame_type <= ERROR
+        or header_len > HEADER_BYTES_MAX
+        or body_at + body_len != len(data)
+    ):
+        return None
+    return Frame(frame_type, decode_header(data[_PREFIX_BYTES:body_at]), data[body_at:])
 
 
 def decode_prefix(data: bytes, *, header_len_max: int, body_len_max: int) -> Prefix:
@@ -145,4 +182,6 @@ def _finite(text: str) -> float:
 
 # Made once: `json.dumps` and `json.loads` with options build these anew on every call.
 _encode_header = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-_decode_header = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+_decode_header = fast_reader(
+    json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+)

@@ -26,7 +26,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, NoReturn, Tuple, TypeVar
+from typing import Callable, Iterator, NoReturn, Tuple, TypeVar
 
 from algorium_runtime import frames, selfserving, values
 from algorium_runtime.connection import Connection
@@ -46,7 +46,8 @@ EXIT_GRACE_S = 2.0
 """For exit handlers and left-over threads; the platform kills a second later."""
 
 T = TypeVar("T")
-Answer = Tuple[int, Dict[str, Any], bytes]
+Answer = Tuple[bytes, bytes]
+"""A frame: all of it but the body, then the body."""
 
 
 def run(entry: str, *, descriptor: int = SLOT_DESCRIPTOR) -> NoReturn:
@@ -75,12 +76,17 @@ def run(entry: str, *, descriptor: int = SLOT_DESCRIPTOR) -> NoReturn:
         serve(_loaded(lambda: program_of(import_entry(entry)), connection, flush))
 
 
-def check(entry: str) -> NoReturn:
+def check(entry: str, directory: str | None = None) -> NoReturn:
     """
     Import the module *entry* as a slot would, and exit with 0 if calls could follow.
 
     Otherwise the exit code is 1 and standard error says why. Nothing is loaded or called.
+
+    Args:
+        entry: The module.
+        directory: Where to list the third-party modules that came with it, see `preloading`.
     """
+    before = set(sys.modules)
     served: list[Program] = []
     with limited_exit():
         enter_project()
@@ -95,6 +101,11 @@ def check(entry: str) -> NoReturn:
             sys.exit(describe(error).stacktrace.rstrip() or str(error))
         except SystemExit as leaving:
             sys.exit(f"{entry} ended the process while it was imported: SystemExit({leaving})")
+        if directory is not None:
+            from algorium_runtime import preloading  # noqa: PLC0415 - for start-up time: not in slots
+
+            names = preloading.loaded_since(before)
+            preloading.write(os.path.join(directory, preloading.WANTED_FILE), names)
         sys.exit(0)
 
 
@@ -157,31 +168,29 @@ def _answer_calls(connection: Connection, apply: Apply, flush: Callable[[], None
         answer = _answer(frame, apply)
         del frame  # an idle slot holds on to neither input nor result
         flush()
-        connection.send(*answer)
+        connection.send_encoded(*answer)
         del answer
 
 
 def _answer(frame: frames.Frame, apply: Apply) -> Answer:
-    """Run one call; returns the type, header and body of the frame that answers it."""
+    """Run one call; returns the frame that answers it."""
     started_s = time.perf_counter()
-    header: dict[str, Any] = {"id": frame.header.get("id")}
-    frame_type, kind = frames.ERROR, "algorithm"
+    kind = "algorithm"
     try:
         value = values.decode(frame.header.get("content_type", ""), frame.body)
         content_type, body = values.encode(apply(value))
-        frame_type = frames.RESULT
+        run_s = time.perf_counter() - started_s
+        call_id = frame.header.get("id")
+        return frames.encode_result_head(call_id, content_type, run_s, len(body)), body
     except values.InputError as error:
         kind, body = "input", Failure(str(error)).encode()
     except values.ResultError as error:
         body = Failure(str(error)).encode()
     except Exception as error:  # the author's code may raise anything
         body = describe(error).encode()
-    if frame_type == frames.RESULT:
-        header["content_type"] = content_type
-    else:
-        header["kind"] = kind
-    header["run_s"] = time.perf_counter() - started_s
-    return frame_type, header, body
+    run_s = time.perf_counter() - started_s
+    header = {"id": frame.header.get("id"), "kind": kind, "run_s": run_s}
+    return frames.encode_head(frames.ERROR, header, len(body)), body
 
 
 def _cut_off_later(code: int) -> None:

@@ -22,6 +22,8 @@ import math
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from algorium_runtime.jsontext import fast_reader
+
 JSON = "json"
 TEXT = "text"
 BINARY = "binary"
@@ -114,7 +116,7 @@ _encoder = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
 )
 _encode_json = _encoder.encode
-_decode_json = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decode_json = fast_reader(json.JSONDecoder(parse_constant=_refuse_constant))
 
 
 def _surrogate(error: UnicodeEncodeError) -> str:

@@ -62,6 +62,8 @@ _PREFIX: Final = b"/v1/algo"
 _WEB_PREFIX: Final = b"/v1/web/algo"
 _ON_DISCONNECT_HEADER: Final = b"algorium-on-disconnect"
 
+_REQUEST_IDS_AT_ONCE: Final = 32
+
 _PATHS_CACHED_MAX: Final = 4096
 """Callers use few references many times; what names no algorithm is not kept."""
 
@@ -378,10 +380,20 @@ def _duration(seconds: float) -> bytes:
     return b"%.6f" % max(seconds, 0.000001)
 
 
-def new_request_id() -> str:
-    """Return `req-` and a random UUID, without the detour of a UUID object."""
-    digits = os.urandom(16).hex()
-    return f"req-{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+class _RequestIds:
+    """`req-` and a random UUID for every call; randomness is fetched for many at a time."""
+
+    def __init__(self) -> None:
+        self._digits = ""
+
+    def __call__(self) -> str:
+        if not self._digits:
+            self._digits = os.urandom(_REQUEST_IDS_AT_ONCE * 16).hex()
+        digits, self._digits = self._digits[:32], self._digits[32:]
+        return f"req-{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+new_request_id = _RequestIds()
 
 
 def _origin_host(scope: Scope) -> str:

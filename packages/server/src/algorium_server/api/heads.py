@@ -22,7 +22,8 @@ _HEAD_BYTES_MAX: Final = 4096
 _HEADS_MAX: Final = 4096
 """Remembered. Each is a caller, an algorithm and a length of input."""
 
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
+_LENGTH: Final = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([^\r]*)", re.IGNORECASE)
+_DIGITS: Final = re.compile(rb"[0-9]{1,9}[ \t]*")
 _UNUSUAL: Final = re.compile(
     rb"\r\n(?:transfer-encoding|expect|upgrade|content-length[ \t]|connection:(?![ \t]*keep-alive"
     rb"[ \t]*\r\n))",
@@ -84,6 +85,7 @@ class Heads:
         if (
             len(raw_head) > _HEAD_BYTES_MAX
             or len(lengths) != 1
+            or not _DIGITS.fullmatch(lengths[0])
             or int(lengths[0]) > CALL_INPUT_BYTES_MAX
             or _UNUSUAL.search(raw_head)
             or not raw_head.partition(b"\r\n")[0].endswith(b" HTTP/1.1")
