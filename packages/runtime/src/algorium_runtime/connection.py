@@ -40,11 +40,11 @@ class Connection:
             frames.ProtocolError: The stream is out of step.
         """
         if not self._ahead:
-            data = self._socket.recv(SMALL_FRAME_BYTES)
-            whole = frames.decode_whole(data)
+            self._ahead = self._socket.recv(SMALL_FRAME_BYTES)
+            whole = frames.decode_whole(self._ahead)
             if whole is not None:  # nearly always
+                self._ahead = b""
                 return whole
-            self._ahead = data
         prefix_bytes = frames.PREFIX.size
         data = self._take(prefix_bytes)
         if data is None:

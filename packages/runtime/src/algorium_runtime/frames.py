@@ -182,6 +182,4 @@ def _finite(text: str) -> float:
 
 # Made once: `json.dumps` and `json.loads` with options build these anew on every call.
 _encode_header = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-_decode_header = fast_reader(
-    json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
-)
+_decode_header = fast_reader(json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite))

@@ -13,7 +13,8 @@ from typing import Any, Callable
 
 def fast_reader(decoder: json.JSONDecoder) -> Callable[[str], Any]:
     """Return a function that reads texts exactly as `decoder.decode` does, usually faster."""
-    scan, decode = decoder.scan_once, decoder.decode
+    scan: Callable[[str, int], Any] = decoder.scan_once  # type: ignore[attr-defined]  # as `json`
+    decode = decoder.decode
 
     def read(text: str) -> Any:
         try:

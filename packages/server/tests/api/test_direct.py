@@ -5,8 +5,10 @@ Every test sends a first call the long way, so that what follows takes the short
 """
 
 import asyncio
+import base64
 import itertools
 import json
+import os
 import re
 import socket
 import threading
@@ -28,7 +30,7 @@ from algorium_server.api.direct import DirectProtocol
 from algorium_server.api.heads import Head, Heads
 from algorium_server.api.router import build_router
 from algorium_server.domain.algorithms import BuildStatus, Callability
-from algorium_server.domain.calls import CallOptions, CallSuccess, ContentType, Timings
+from algorium_server.domain.calls import CallOptions, CallSuccess, ContentType, Timings, content_of
 from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.identity import DEFAULT_KEY_PERMISSIONS, KeyPermissions, Principal
 from algorium_server.domain.limits import CALLS_IN_FLIGHT_PER_ACCOUNT_MAX
@@ -50,10 +52,10 @@ class PlayedEngine:
 
     def submit(self, program, flight, call_input, on_outcome):
         self.submitted += 1
-        body = bytes(call_input.body)
+        body = content_of(call_input.body)
         timings = Timings(queue_s=0.0, load_s=0.0, run_s=0.1)
         outcome = self.failing or CallSuccess(
-            content_type=call_input.content_type, body=body, timings=timings
+            content_type=call_input.content_type, body=call_input.body, timings=timings
         )
         if body.startswith(b'"keep'):
             self.kept[body] = partial(on_outcome, outcome)
@@ -93,6 +95,8 @@ class Site:
         self.directory.put_build(build)
         self.directory.put_version(rows.version(build, "1.0.0", callability=Callability.PUBLIC))
         self.ended: list[str] = []
+        self.session_gate = asyncio.Event()
+        self.session_gate.set()
         self.calls = CallService(
             directory=self.directory,
             engine=self.engine,
@@ -101,7 +105,7 @@ class Site:
             end_session=self.end_session,
         )
         self.face = CountedFace(self.calls, None, Credentials(self.directory))
-        self.router = build_router(calls=self.face, data=None, health=None)
+        self.router = build_router(calls=self.face, data=None, health=None, usage=None)
         self.port = 0
         self.connections = ExitStack()
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -109,6 +113,7 @@ class Site:
     def end_session(self, tree_id):
         async def end():
             self.ended.append(tree_id)
+            await self.session_gate.wait()
 
         return end()
 
@@ -127,7 +132,10 @@ class Connection:
     """A keep-alive connection that reads one answer at a time."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # fills up soon
+        self.socket.settimeout(DEADLINE_S)
+        self.socket.connect(("127.0.0.1", port))
         self.stream = self.socket.makefile("rb")
 
     def send(self, *requests: bytes) -> None:
@@ -141,6 +149,13 @@ class Connection:
             headers[name] = value
         body = self.stream.read(int(headers["content-length"]))
         return status, headers, json.loads(body)
+
+    def body(self) -> bytes:
+        length = 0
+        while (line := self.stream.readline().strip()) != b"":
+            if line.startswith(b"content-length: "):
+                length = int(line.split()[1])
+        return self.stream.read(length)
 
     def result(self) -> object:
         status, _, body = self.answer()
@@ -269,6 +284,44 @@ def test_large_bodies_in_many_pieces_are_whole(site):
     assert site.face.taken == 3, "a request behind the long way teaches nothing"
 
 
+@pytest.mark.parametrize("output", [b"", b"?output=raw"])
+@pytest.mark.parametrize("size", [1_048_576, 1_048_577, 5_000_000])
+def test_large_binary_results_are_whole_both_ways(site, size, output):
+    connection = site.connect()
+    body = os.urandom(size)
+    request = call(body).replace(b"/Hello", b"/Hello" + output, 1)
+    request = request.replace(b"application/json", b"application/octet-stream", 1)
+
+    for _ in range(3):
+        connection.send(request)
+        if output:
+            assert connection.body() == body
+        else:
+            assert base64.b64decode(connection.result()) == body
+    assert site.face.taken == 1
+
+
+def test_a_large_answer_that_is_not_read_counts_until_it_is_gone(site):
+    stuck = [site.connect() for _ in range(CALLS_IN_FLIGHT_PER_ACCOUNT_MAX)]
+    request = call(b'"%s"' % (b"x" * 5_000_000))
+    stuck[0].send(request)
+    assert len(stuck[0].result()) == 5_000_000
+    before = site.engine.submitted
+    for connection in stuck:
+        connection.send(request)
+    until(lambda: site.engine.submitted == before + len(stuck))
+
+    other = site.connect()
+    other.send(call(b"1"))
+    assert other.answer()[0] == 429
+    for connection in stuck[1:]:
+        connection.close()
+    assert len(stuck[0].result()) == 5_000_000
+    until(lambda: len(site.ended) >= len(stuck))
+    other.send(call(b"1"))
+    assert other.result() == 1
+
+
 def test_bad_input_is_told_and_the_connection_goes_on(connection):
     connection.send(call(b"{]{]"), call(b'"\xff"'.ljust(4)), call(b"1001"))
 
@@ -367,6 +420,33 @@ def test_session_data_has_ended_when_the_answer_comes(site, connection):
     _, headers, _ = connection.answer()
 
     assert site.ended[-1] == headers["x-request-id"]
+
+
+def test_a_caller_that_goes_away_while_its_session_ends_gives_back_one_place(site):
+    caller, waiting = site.connect(), site.connect()
+    caller.send(call(b'"keep00"'))
+    until(lambda: len(site.engine.kept) == 1)
+    site.in_loop(site.engine.kept.pop(b'"keep00"'))
+    assert caller.result() == "keep00"
+    kept = [site.connect() for _ in range(CALLS_IN_FLIGHT_PER_ACCOUNT_MAX - 1)]
+    for number, connection in enumerate(kept):
+        connection.send(call(b'"keep%02d"' % number))
+    until(lambda: len(site.engine.kept) == len(kept))
+    site.in_loop(site.session_gate.clear)
+    ended = len(site.ended)
+    caller.send(call(b'"000000"'))
+    until(lambda: len(site.ended) == ended + 1)
+
+    caller.close()
+    site.in_loop(site.session_gate.set)
+
+    waiting.send(call(b'"keep99"'))
+    until(lambda: len(site.engine.kept) == len(kept) + 1)
+    other = site.connect()
+    other.send(call(b'"000000"'))
+    assert other.answer()[0] == 429
+    for act in tuple(site.engine.kept.values()):
+        site.in_loop(act)
 
 
 def test_a_server_that_stops_answers_what_is_under_way_and_closes():

@@ -5,9 +5,16 @@ import json
 import pytest
 
 from algorium_runtime import frames
-from algorium_server.domain.calls import CallFailure, CallSuccess, ContentType, Timings
+from algorium_server.domain.calls import (
+    TIMEOUT_MESSAGE,
+    CallFailure,
+    CallSuccess,
+    ContentType,
+    Timings,
+)
+from algorium_server.domain.limits import MIB
 from algorium_server.engine import outcomes
-from algorium_server.engine.sandbox import ExitStatus
+from algorium_server.engine.sandbox import ExitStatus, SandboxLimits
 from algorium_server.engine.slots import SlotEnded
 
 TIMINGS = Timings(queue_s=0.0, load_s=0.0, run_s=0.1)
@@ -87,7 +94,73 @@ def test_the_end_of_a_slot_has_a_type(end: SlotEnded, error_type: str) -> None:
     assert outcomes.of_end(end, TIMINGS, "").error_type == error_type
 
 
-def test_a_limit_that_ended_the_process_is_named() -> None:
-    end = SlotEnded(ExitStatus(code=None, signal=9, was_process_limit=True))
+LIMITS = SandboxLimits(
+    memory_bytes=64 * MIB, processes=24, open_files=32, tmp_bytes=8 * MIB, cpus=0.0
+)
 
-    assert outcomes.of_end(end, TIMINGS, "").message.endswith("limit of 256 processes")
+
+@pytest.mark.parametrize(
+    ("changes", "ending"),
+    [
+        ({"was_process_limit": True}, "exited with code -99: it reached its limit of 24 processes"),
+        (
+            {"was_disk_limit": True},
+            "exited with code -99: it stored more than 8 MiB of temporary files",
+        ),
+        ({}, "exited with code -99"),
+    ],
+)
+def test_a_limit_that_ended_the_process_is_named(changes: dict[str, bool], ending: str) -> None:
+    end = SlotEnded(ExitStatus(code=None, signal=9, **changes))
+
+    assert outcomes.of_end(end, TIMINGS, "", LIMITS).message == ending
+
+
+@pytest.mark.parametrize(
+    ("peak", "ending"),
+    [(65 * MIB, "limited to 64 MiB; it used 65 MiB."), (None, "64 MiB; it reached that.")],
+)
+def test_running_out_of_memory_names_limit_and_peak_beside_the_fixed_message(
+    peak: int | None, ending: str
+) -> None:
+    end = SlotEnded(ExitStatus(code=None, signal=9, was_oom=True, peak_memory_bytes=peak))
+
+    failure = outcomes.of_end(end, TIMINGS, "", LIMITS)
+
+    assert failure.message == TIMEOUT_MESSAGE
+    assert failure.hint.endswith(ending)
+
+
+@pytest.mark.parametrize(
+    ("message", "limit"),
+    [
+        ("[Errno 24] Too many open files: '/tmp/x'", "32 files"),
+        ("EMFILE: too many open files, open '/tmp/x'", "32 files"),
+        ("java.io.FileNotFoundException: /tmp/x (Too many open files)", "32 files"),
+        ("[Errno 28] No space left on device", "8 MiB"),
+        ("ENOSPC: no space left on device, write", "8 MiB"),
+        ("[Errno 27] File too large", "8 MiB"),
+        ("can't start new thread", "24 processes"),
+        ("[Errno 11] Resource temporarily unavailable", "24 processes"),
+        ("unable to create native thread: possibly out of memory", "24 processes"),
+    ],
+)
+@pytest.mark.parametrize("kind", [frames.ERROR, frames.LOAD_ERROR])
+def test_an_error_that_a_limit_caused_names_the_limit(message: str, limit: str, kind: int) -> None:
+    frame = frames.Frame(kind, {"id": 1}, json.dumps({"message": message}).encode())
+
+    failure = outcomes.of_frame(frame, TIMINGS, "", LIMITS)
+
+    assert isinstance(failure, CallFailure)
+    assert failure.message == message
+    assert limit in failure.hint
+
+
+@pytest.mark.parametrize("message", ["no", "Errno 24", "open files", "[Errno 2] No such file"])
+def test_other_errors_name_none(message: str) -> None:
+    frame = frames.Frame(frames.ERROR, {"id": 1}, json.dumps({"message": message}).encode())
+
+    failure = outcomes.of_frame(frame, TIMINGS, "", LIMITS)
+
+    assert isinstance(failure, CallFailure)
+    assert failure.hint == ""

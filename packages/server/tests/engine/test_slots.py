@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from algorium_runtime import frames
 from algorium_server.domain.limits import SLOT_BODY_BYTES_MAX, SLOT_HEADER_BYTES_MAX
-from algorium_server.engine.slots import FrameReceiver
+from algorium_server.engine.receiving import FrameReceiver
 
 BODY = st.one_of(st.binary(max_size=100), st.integers(100_000, 300_000).map(bytes))
 

@@ -9,19 +9,20 @@ import os
 import time
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from algorium.wire.refs import AlgorithmRef, RefSyntaxError
+from algorium_server.api.bodies import kept, read_call_body
 from algorium_server.api.credentials import Credentials
+from algorium_server.api.envelopes import Answer, Streamed, render
 from algorium_server.api.errors import header_text, send_error
 from algorium_server.api.heads import Head
 from algorium_server.api.http import (
     JSON,
     Disconnected,
+    Header,
     Receive,
     Scope,
     Send,
@@ -30,18 +31,17 @@ from algorium_server.api.http import (
     encode_json,
     header,
     parse_query,
-    read_body,
     respond,
 )
 from algorium_server.api.protocol import CONNECTION_KEY
 from algorium_server.domain.calls import (
-    CallFailure,
+    Body,
     CallInput,
     CallOptions,
     CallOutcome,
-    CallSuccess,
     ContentType,
     Output,
+    content_of,
     is_json,
     parse_output,
     parse_timeout,
@@ -54,8 +54,9 @@ from algorium_server.domain.errors import (
     RequestTimedOut,
     UnsupportedContentType,
 )
-from algorium_server.domain.limits import CALL_INPUT_BYTES_MAX
-from algorium_server.services.calls import CallService, OpenCall
+from algorium_server.domain.limits import ANSWER_STALL_S_MAX
+from algorium_server.services.admitted import OpenCall
+from algorium_server.services.calls import CallService
 from algorium_server.services.void_calls import VoidCalls
 
 _PREFIX: Final = b"/v1/algo"
@@ -73,22 +74,7 @@ _INPUT_TYPES: Final = {
     b"application/text": ContentType.TEXT,
     b"application/octet-stream": ContentType.BINARY,
 }
-_RAW_TYPES: Final = {
-    ContentType.TEXT: "text/plain; charset=utf-8",
-    ContentType.JSON: JSON,
-    ContentType.BINARY: "application/octet-stream",
-    ContentType.VOID: "text/plain",
-}
 _DEFAULT_OPTIONS: Final = CallOptions()
-
-
-class Answer(NamedTuple):
-    """An answer to a call; *message* goes into the header for readers of the status only."""
-
-    status: int
-    content_type: str
-    body: bytes
-    message: str = ""
 
 
 class CallFace:
@@ -99,7 +85,6 @@ class CallFace:
         calls: Calls that are answered.
         void_calls: Calls that are accepted only.
         credentials: Tells who asks.
-        clock: Returns the present time, UTC-aware.
     """
 
     def __init__(
@@ -107,13 +92,10 @@ class CallFace:
         calls: CallService,
         void_calls: VoidCalls,
         credentials: Credentials,
-        *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._calls = calls
         self._void_calls = void_calls
         self._credentials = credentials
-        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -125,7 +107,7 @@ class CallFace:
             return
         request_id = new_request_id()
         try:
-            answer = await self._call(scope, receive, request_id, is_web=is_web)
+            await self._call(scope, receive, send, request_id, is_web=is_web, cors=cors)
         except Disconnected:
             return
         except MethodNotAllowed as error:
@@ -134,32 +116,52 @@ class CallFace:
             return
         except Exception as error:  # nothing is sent yet: whatever it is can still be told
             await send_error(scope, send, error, request_id=request_id, headers=cors)
-            return
-        status, content_type, body, message = answer
-        if message:
-            cors = [*cors, (b"x-error-message", header_text(message))]
-        await respond(
-            send, status, body, content_type=content_type, headers=cors, request_id=request_id
-        )
 
     async def _call(
-        self, scope: Scope, receive: Receive, request_id: str, *, is_web: bool
-    ) -> Answer:
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        *,
+        is_web: bool,
+        cors: list[Header],
+    ) -> None:
         head = self._head(scope, is_web=is_web)
         call = self._calls.open(head.grant, head.options, request_id)
+        outcome: CallOutcome | BaseException | None = None
         try:
             call_input = await self._input(scope, receive, call, head)
             if head.options.output is Output.VOID:
-                await self._void_calls.accept(call, call_input, now=self._clock())
-                return Answer(200, JSON, encode_json({"async": "void", "request_id": request_id}))
-            answer = render(await self._run(scope, call, call_input, head), call)
+                await self._void_calls.accept(call, call_input)
+                accepted = encode_json({"async": "void", "request_id": request_id})
+                answer = Answer(200, JSON, accepted)
+            else:
+                outcome = await self._run(scope, call, call_input, head)
+                answer = render(outcome, call)
+                if not is_web and (connection := scope.get(CONNECTION_KEY)) is not None:
+                    connection.remember(scope, head)
+            if isinstance(answer.body, Streamed):
+                # The call is open until its result is out: results that nobody reads count.
+                await _stream(send, answer, answer.body, request_id, headers=cors)
+                return
+        except Disconnected:
+            raise
+        except BaseException as error:
+            outcome = error
+            raise
         finally:
-            if (ending := self._calls.close(call)) is not None:
+            if (ending := self._calls.close(call, outcome)) is not None:
                 await ending
-        connection = scope.get(CONNECTION_KEY)
-        if connection is not None and not is_web:
-            connection.remember(scope, head)
-        return answer
+        status, content_type, body, message, timing = answer
+        assert not isinstance(body, Streamed), "sent above"
+        if message:
+            cors = [*cors, (b"x-error-message", header_text(message))]
+        if timing:
+            cors = [*cors, (b"server-timing", timing)]
+        await respond(
+            send, status, body, content_type=content_type, headers=cors, request_id=request_id
+        )
 
     def _head(self, scope: Scope, *, is_web: bool) -> Head:
         principal = self._credentials.principal(scope)
@@ -189,10 +191,10 @@ class CallFace:
     async def _input(self, scope: Scope, receive: Receive, call: OpenCall, head: Head) -> CallInput:
         connection = scope.get(CONNECTION_KEY)
         if connection is not None and connection.has_whole_request:
-            return read_input(head, await _body(scope, receive))
+            return read_input(head, await read_call_body(scope, receive))
         try:
             async with asyncio.timeout(call.deadline_at - time.monotonic()):
-                return read_input(head, await _body(scope, receive))
+                return read_input(head, await read_call_body(scope, receive))
         except TimeoutError:
             raise RequestTimedOut("The input did not arrive within the call's timeout") from None
 
@@ -223,6 +225,32 @@ class CallFace:
             raise
         finally:
             connection.on_lost = None
+
+
+async def _stream(
+    send: Send, answer: Answer, body: Streamed, request_id: str, *, headers: list[Header]
+) -> None:
+    """
+    Send a large answer piece by piece.
+
+    Raises:
+        Disconnected: The client has stopped to take it.
+    """
+    fields = [
+        *headers,
+        (b"content-type", answer.content_type.encode("latin-1")),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", request_id.encode("ascii")),
+        (b"server-timing", answer.timing),
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": fields})
+    try:
+        for piece in body.pieces:
+            async with asyncio.timeout(ANSWER_STALL_S_MAX):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except TimeoutError:
+        raise Disconnected from None
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 @lru_cache(maxsize=_PATHS_CACHED_MAX)
@@ -271,16 +299,7 @@ def _content_type(scope: Scope) -> ContentType | None:
     return content_type
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes:
-    return await read_body(
-        scope,
-        receive,
-        bytes_max=CALL_INPUT_BYTES_MAX,
-        too_large="Algorithm input exceeds the 10MiB limit",
-    )
-
-
-def read_input(head: Head, body: bytes) -> CallInput:
+def read_input(head: Head, body: Body) -> CallInput:
     """
     Make the input of a call of its body.
 
@@ -291,21 +310,20 @@ def read_input(head: Head, body: bytes) -> CallInput:
     """
     content_type = head.content_type
     if content_type is None:
-        if body:
+        if len(body):
             raise UnsupportedContentType("unsupported content type ''")
         return CallInput(content_type=ContentType.JSON, body=b"null")
     if head.is_base64:
         try:
-            return CallInput(content_type=content_type, body=b64decode(body))
+            return CallInput(content_type=content_type, body=kept(b64decode(content_of(body))))
         except Base64Error:
             raise InvalidInput("The body is not valid base64") from None
-    _check(content_type, body)
+    if content_type is not ContentType.BINARY:
+        _check(content_type, content_of(body))
     return CallInput(content_type=content_type, body=body)
 
 
 def _check(content_type: ContentType, body: bytes) -> None:
-    if content_type is ContentType.BINARY:
-        return
     if content_type is ContentType.JSON:
         if not is_json(body):
             raise MalformedJson("Invalid JSON")
@@ -316,68 +334,6 @@ def _check(content_type: ContentType, body: bytes) -> None:
         body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"The text is not valid UTF-8: byte {error.start}") from None
-
-
-def render(outcome: CallOutcome, call: OpenCall) -> Answer:
-    """Write an outcome as the caller asked for it."""
-    if isinstance(outcome, CallFailure):
-        return _render_failure(outcome, call)
-    if call.options.output is Output.RAW:
-        return Answer(200, _RAW_TYPES[outcome.content_type], outcome.body)
-    return Answer(200, JSON, _envelope(outcome, call))
-
-
-def _envelope(outcome: CallSuccess, call: OpenCall) -> bytes:
-    """Splice the checked result into the envelope; `metadata` comes first, old clients compare."""
-    timings = outcome.timings
-    metadata = b'"content_type":"%s","duration":%s' % (
-        outcome.content_type.encode(),
-        _duration(timings.run_s),
-    )
-    if call.options.wants_stdout and call.grant.sees_stdout:
-        metadata += b',"stdout":%s' % encode_json(outcome.stdout)
-    if call.options.wants_timing:
-        total_s = timings.queue_s + timings.load_s + timings.run_s
-        metadata += b',"timing":{"running":%s,"total":%s}' % (
-            _duration(timings.run_s),
-            _duration(total_s),
-        )
-    match outcome.content_type:
-        case ContentType.JSON:
-            result = outcome.body
-        case ContentType.TEXT:
-            result = encode_json(outcome.body.decode("utf-8"))
-        case ContentType.BINARY:
-            result = encode_json(outcome.body)
-        case ContentType.VOID:
-            result = b"null"
-    return b"".join((b'{"metadata":{', metadata, b'},"result":', result, b"}"))
-
-
-def _render_failure(outcome: CallFailure, call: OpenCall) -> Answer:
-    error: dict[str, object] = {"message": outcome.message, "error_type": outcome.error_type}
-    if outcome.stacktrace:
-        error["stacktrace"] = error["stack_trace"] = outcome.stacktrace
-    metadata: dict[str, object] = {"duration": float(_duration(outcome.timings.run_s))}
-    if outcome.stdout:
-        metadata["stdout"] = outcome.stdout
-    body = encode_json({"error": error, "metadata": metadata, "result": None})
-    status = _failure_status(outcome, call)
-    return Answer(status, JSON, body, message=outcome.message if status != 200 else "")
-
-
-def _failure_status(outcome: CallFailure, call: OpenCall) -> int:
-    """200 for the envelope, whose readers look inside; raw readers have only the status."""
-    if outcome.is_input_refused:
-        return 400
-    if call.options.output is not Output.RAW:
-        return 200
-    return {"TimeoutError": 504, "OutOfMemoryError": 500}.get(outcome.error_type, 400)
-
-
-def _duration(seconds: float) -> bytes:
-    """Write a duration as JSON, above zero: an old client asserts that it is."""
-    return b"%.6f" % max(seconds, 0.000001)
 
 
 class _RequestIds:

@@ -17,27 +17,32 @@ Source: design, "Hot path without I/O of its own".
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from algorium_server.api.calls import Answer, new_request_id, read_input, render
-from algorium_server.api.errors import as_known, error_body, header_text
+from algorium_server.api.bodies import ArrivingBody
+from algorium_server.api.calls import new_request_id, read_input
+from algorium_server.api.envelopes import Answer, Streamed, render, render_error
+from algorium_server.api.errors import header_text
 from algorium_server.api.heads import Head, Heads, KnownHead
-from algorium_server.api.http import JSON, Scope
+from algorium_server.api.http import Scope
 from algorium_server.api.protocol import JsonProtocol
-from algorium_server.domain.calls import CallOutcome
+from algorium_server.domain.calls import Body, CallOutcome
 from algorium_server.domain.errors import AlgoriumError, RequestTimedOut
-from algorium_server.domain.limits import REQUEST_BODY_STALL_S_MAX
-from algorium_server.services.calls import OpenCall, Running
+from algorium_server.domain.limits import ANSWER_STALL_S_MAX, REQUEST_BODY_STALL_S_MAX
+from algorium_server.services.admitted import OpenCall, Running
 
 _BEGINNING: Final = b"POST /v1/algo/"
 _HEAD_END: Final = b"\r\n\r\n"
 _ANSWER_JOINED_BYTES_MAX: Final = 65_536
 """Up to here head and body of an answer are joined for one write."""
 
+_ANSWER_HEAD: Final = (
+    b"%b%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b%b\r\n"
+)
 _RAW_HEAD_KEY: Final = "algorium.raw_head"
 """Where the scope carries the bytes of the head, if they came in one piece."""
 
@@ -47,10 +52,12 @@ class DirectProtocol(JsonProtocol):
     The connection of the server's own port; for `uvicorn.Config(http=...)`.
 
     At any time it either lets uvicorn do its work, or has one call of its own (`_call`): first
-    its body arrives, then it runs (`_running`), then it is answered.
+    its body arrives, then it runs (`_running`), then it is answered. It is closed once, on the
+    way out (`_is_over`).
     """
 
     _call: OpenCall | None = None
+    _is_over = False
     _running: Running | None = None
     _closes = False
     _raw_head = b""
@@ -61,8 +68,9 @@ class DirectProtocol(JsonProtocol):
         self._heads = heads
         self._calls = heads.calls
         self._known: KnownHead
-        self._body = bytearray()
-        self._body_filled = 0
+        self._arriving: ArrivingBody | None = None
+        self._pieces: Iterator[bytes] | None = None
+        self._outcome: CallOutcome | Exception | None = None
         self._held = b""
         self._plain: asyncio.Transport
 
@@ -102,15 +110,16 @@ class DirectProtocol(JsonProtocol):
         """End the call of a caller who is gone, unless they asked for it to go on."""
         super().connection_lost(exc)
         call, running = self._call, self._running
-        if call is None:
+        self._drop_bodies()
+        if call is None or self._is_over:
             return
-        self._body = bytearray()
         if running is not None:
             if self._known.head.continues_alone:
                 return  # `_on_outcome` closes it
             running.cancel()
-        self._call = self._running = None
-        self._finish_session(self._calls.close(call))
+        self._running = None
+        self._close(call, None)
+        self._call = None
 
     def shutdown(self) -> None:
         """Close the connection, after the answer that is due."""
@@ -147,46 +156,49 @@ class DirectProtocol(JsonProtocol):
             call = self._calls.open(head.grant, head.options, new_request_id())
         except AlgoriumError:
             return False  # told the long way
-        self._call, self._known = call, known
+        body = data[body_at:]
+        if len(body) < known.body_bytes:
+            try:
+                self._arriving = ArrivingBody(known.body_bytes)
+            except AlgoriumError:
+                call.is_metered = True  # it begins anew, the long way
+                self._close(call, None)
+                return False
+        self._call, self._known, self._is_over = call, known, False
         if self._timer is not None:
             self._unwatch()
-        end = body_at + known.body_bytes
-        if len(data) >= end:
-            if len(data) > end:
-                self._hold(data[end:])
-            self._start(call, data[body_at:end])
-        else:
-            self._body = bytearray(known.body_bytes)
-            self._body_filled = 0
-            self._fill(data[body_at:])
+        if self._arriving is not None:
+            self._receive(self._arriving, body)
+            return True
+        if len(body) > known.body_bytes:
+            self._hold(body[known.body_bytes :])
+            body = body[: known.body_bytes]
+        self._start(call, body)
         return True
 
     def _take(self, data: bytes) -> None:
         """Take what arrives while a call is under way: more of its body, or the next request."""
-        if self._body:
-            missing = len(self._body) - self._body_filled
-            if len(data) > missing:
-                self._hold(data[missing:])
-                data = data[:missing]
-            self._fill(data)
-        else:
+        if self._arriving is None:
             self._hold(data)
+            return
+        missing = self._known.body_bytes - self._arriving.size_bytes
+        if len(data) > missing:
+            self._hold(data[missing:])
+            data = data[:missing]
+        self._receive(self._arriving, data)
 
-    def _fill(self, data: bytes) -> None:
-        filled = self._body_filled
-        self._body[filled : filled + len(data)] = data
-        self._body_filled = filled + len(data)
+    def _receive(self, body: ArrivingBody, data: bytes) -> None:
+        body.append(data)
         call = self._call
         assert call is not None, "whose body this is"
         self._unwatch()
-        if self._body_filled < len(self._body):
-            remaining_s = call.deadline_at - time.monotonic()
-            patience_s = max(min(remaining_s, REQUEST_BODY_STALL_S_MAX), 0.0)
-            self._timer = self.loop.call_later(patience_s, self._body_is_late)
+        if body.size_bytes == self._known.body_bytes:
+            self._arriving = None
+            self._start(call, body.finish())
             return
-        # Not copied, the largest are 10 MiB: nobody changes it any more.
-        body, self._body = cast(bytes, self._body), bytearray()
-        self._start(call, body)
+        remaining_s = call.deadline_at - time.monotonic()
+        patience_s = max(min(remaining_s, REQUEST_BODY_STALL_S_MAX), 0.0)
+        self._timer = self.loop.call_later(patience_s, self._body_is_late)
 
     def _hold(self, data: bytes) -> None:
         """Keep the beginning of the next request until this one is answered."""
@@ -202,15 +214,23 @@ class DirectProtocol(JsonProtocol):
             self._refuse(408, f"No more of the body came for {REQUEST_BODY_STALL_S_MAX:.0f} s")
             return
         self._closes = True  # what still comes of the body is no request
-        self._body = bytearray()
+        self._drop_bodies()
         self._on_outcome(RequestTimedOut("The input did not arrive within the call's timeout"))
+
+    def _drop_bodies(self) -> None:
+        self._pieces = None
+        if self._arriving is not None:
+            self._arriving.discard()
+            self._arriving = None
 
     # The call
 
-    def _start(self, call: OpenCall, body: bytes) -> None:
+    def _start(self, call: OpenCall, body: Body) -> None:
         try:
             call_input = read_input(self._known.head, body)
-            self._running = self._calls.start(call, call_input, self._on_outcome)
+            running = self._calls.start(call, call_input, self._on_outcome)
+            if not self._is_over:
+                self._running = running
         except Exception as error:  # whatever it is, it can still be told
             self._on_outcome(error)
 
@@ -220,59 +240,102 @@ class DirectProtocol(JsonProtocol):
         self._running = None
         try:
             if isinstance(outcome, Exception):
-                answer = _error_answer(outcome, call.request_id)
+                answer = render_error(outcome, call.request_id)
             else:
                 answer = render(outcome, call)
         except Exception as error:  # a fault of ours, told as such
-            answer = _error_answer(error, call.request_id)
-        session = self._calls.close(call)
-        if session is None:
-            self._answer(answer, call)
-        else:
-            self._finish_session(session, then=(answer, call))
-
-    def _finish_session(
-        self,
-        session: Coroutine[Any, Any, None] | None,
-        *,
-        then: tuple[Answer, OpenCall] | None = None,
-    ) -> None:
-        """End the session data of a call; the answer comes after it, so that nobody sees it."""
-        if session is None:
+            answer = render_error(error, call.request_id)
+        if isinstance(answer.body, Streamed) and not self.is_lost:
+            self._outcome = outcome
+            self._stream(answer, answer.body, call)
             return
+        self._close(call, outcome, then=answer)
 
-        async def finish() -> None:
-            with suppress(Exception):
-                await session
-            if then is not None:
-                self._answer(*then)
+    def _close(
+        self,
+        call: OpenCall,
+        outcome: CallOutcome | Exception | None,
+        *,
+        then: Answer | None = None,
+    ) -> None:
+        """Close a call; its answer comes after the end of its session data, if it has any."""
+        self._is_over = True
+        session = self._calls.close(call, outcome)
+        if session is not None:
+            task = self.loop.create_task(self._end_session(session, call, then))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        elif then is not None:
+            self._answer(then, call)
 
-        task = self.loop.create_task(finish())
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+    async def _end_session(
+        self, session: Coroutine[Any, Any, None], call: OpenCall, then: Answer | None
+    ) -> None:
+        with suppress(Exception):
+            await session
+        if then is not None:
+            self._answer(then, call)
 
     # The answer
 
     def _answer(self, answer: Answer, call: OpenCall) -> None:
-        self._call = None
-        if self.is_lost or self._plain.is_closing():
-            return
-        body = answer.body
-        head = b"%b%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n" % (
+        if not self.is_lost and not self._plain.is_closing():
+            body = answer.body
+            head = self._answer_head(answer, call)
+            assert not isinstance(body, Streamed), "streamed while the call is open"
+            if len(body) <= _ANSWER_JOINED_BYTES_MAX:
+                self._plain.write(head + body)
+            else:
+                self._plain.writelines((head, body))
+        self._be_free()
+
+    def _answer_head(self, answer: Answer, call: OpenCall) -> bytes:
+        if self._one_segment.is_holding:
+            self._one_segment.flush()
+        return _ANSWER_HEAD % (
             STATUS_LINE[answer.status],
             self._heads.shared_head(self.server_state.default_headers),
             answer.content_type.encode("latin-1"),
-            len(body),
+            len(answer.body),
             call.request_id.encode("ascii"),
+            b"server-timing: %b\r\n" % answer.timing if answer.timing else b"",
             b"x-error-message: %b\r\n" % header_text(answer.message) if answer.message else b"",
             b"connection: close\r\n" if self._closes else b"",
         )
-        if self._one_segment.is_holding:
-            self._one_segment.flush()
-        if len(body) <= _ANSWER_JOINED_BYTES_MAX:
-            self._plain.write(head + body)
-        else:
-            self._plain.writelines((head, body))
+
+    def _stream(self, answer: Answer, body: Streamed, call: OpenCall) -> None:
+        """Begin a large answer; the call stays open until it is out: unread results count."""
+        self._plain.write(self._answer_head(answer, call))
+        self._pieces = body.pieces
+        self._write_pieces()
+
+    def _write_pieces(self) -> None:
+        self._unwatch()
+        if self._pieces is None or self._plain.is_closing():
+            return
+        for piece in self._pieces:
+            self._plain.write(piece)
+            if self.flow.write_paused:
+                self._timer = self.loop.call_later(ANSWER_STALL_S_MAX, self._plain.abort)
+                return
+        self._pieces = None
+        call = self._call
+        assert call is not None, "whose result this was"
+        outcome, self._outcome = self._outcome, None
+        self._close(call, outcome)
+        self._be_free()
+
+    def resume_writing(self) -> None:
+        """Go on with a large answer."""
+        super().resume_writing()
+        if self._pieces is not None:
+            self._write_pieces()
+
+    def _be_free(self) -> None:
+        """Be ready for the next request."""
+        self._call = None
+        if self.is_lost:
+            return
         if self._closes:
             self._plain.close()
             return
@@ -292,8 +355,3 @@ class DirectProtocol(JsonProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(
             seconds, self.timeout_keep_alive_handler
         )
-
-
-def _error_answer(error: Exception, request_id: str) -> Answer:
-    known = as_known(error, request_id=request_id)
-    return Answer(known.status, JSON, error_body(known), known.message)

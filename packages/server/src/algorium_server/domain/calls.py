@@ -10,6 +10,7 @@ Source: wire specification, "Calling algorithms".
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
@@ -45,19 +46,50 @@ class CallOptions:
     is_sudo: bool = False
 
 
+class LargeBody(Protocol):
+    """A body too large to be held in memory; its length is its size in bytes."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to *length* bytes from *offset* on; fewer at the end."""
+
+    def content(self) -> bytes:
+        """Return everything; for those who cannot do with less."""
+
+    def close(self) -> None:
+        """Free it; idempotent."""
+
+
+Body = bytes | LargeBody
+
+
+def content_of(body: Body) -> bytes:
+    """Return all bytes of a body."""
+    return body if isinstance(body, bytes | bytearray) else body.content()
+
+
 class CallInput(msgspec.Struct, frozen=True, kw_only=True):
     """An input: its type and its bytes (JSON and text as UTF-8, binary as is)."""
 
     content_type: ContentType
-    body: bytes
+    body: Body
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the time of a call went, in seconds."""
+    """
+    Where the time of a call went, in seconds, and what its slot took for it.
+
+    Attributes:
+        cpu_s: CPU time, 0 where it is not known.
+        peak_memory_bytes: The most that the slot ever held up to the end of the call.
+    """
 
     queue_s: float
     load_s: float
     run_s: float
+    cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
 
 
 class CallSuccess(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +102,7 @@ class CallSuccess(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     content_type: ContentType
-    body: bytes
+    body: Body
     timings: Timings
     stdout: str = ""
 
@@ -81,6 +113,7 @@ class CallFailure(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         error_type: A standard error type (`algorium.wire.codes`).
+        hint: What the message, which old clients know, has no room for; empty mostly.
         stacktrace: Empty when there is none.
         is_input_refused: The input could not be decoded by the slot (HTTP 400, not a result).
     """
@@ -88,6 +121,7 @@ class CallFailure(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     error_type: str
     timings: Timings
+    hint: str = ""
     stacktrace: str = ""
     stdout: str = ""
     is_input_refused: bool = False

@@ -15,19 +15,24 @@ Source: runtime design, "Scheduling", "Failures".
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from algorium_runtime import frames
 from algorium_server.domain.calls import CallInput, CallOutcome, Timings
 from algorium_server.domain.errors import Unavailable
 from algorium_server.engine import outcomes
-from algorium_server.engine.capacity import Capacity, EngineLimits
+from algorium_server.engine.capacity import Capacity
+from algorium_server.engine.claims import Reservation
+from algorium_server.engine.flights import Flight, LoadFailed
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.listener import PlatformApi
 from algorium_server.engine.program import Program
-from algorium_server.engine.slots import Flight, Slot, SlotEnded
-from algorium_server.engine.starting import LoadFailed, Starter
+from algorium_server.engine.receiving import SlotFrame
+from algorium_server.engine.room import EngineLimits
+from algorium_server.engine.sandbox import ExitStatus
+from algorium_server.engine.slots import Slot, SlotEnded
+from algorium_server.engine.starting import Starter
 
 _TICK_S: Final = 0.02
 """How exact the deadlines of running calls are."""
@@ -47,7 +52,8 @@ class LocalEngine:
     """
 
     def __init__(self, host: SandboxHost, listeners: PlatformApi, *, limits: EngineLimits) -> None:
-        self._capacity = Capacity(Starter(host, listeners), limits)
+        self._host = host
+        self._capacity = Capacity(Starter(host, listeners, cpus=limits.slot_cpus), limits)
         self._running: set[Delivery] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._ticking = False
@@ -86,6 +92,18 @@ class LocalEngine:
             self._loop.call_soon(delivery.refused, failed)
         return delivery
 
+    def reserve(self, reservations: Iterable[Reservation]) -> None:
+        """Keep these slots warm, and none but these."""
+        self._capacity.reserve(reservations)
+
+    async def drain(self, *, algorithm_id: str = "", program_key: str = "") -> None:
+        """Replace the warm slots of an algorithm or a program; see `Capacity.drain`."""
+        await self._capacity.drain(algorithm_id=algorithm_id, program_key=program_key)
+
+    def check_network(self) -> None:
+        """Raise `Unavailable` unless algorithms can be given network access."""
+        self._host.check_network()
+
     def slots_in_use(self) -> dict[str, int]:
         """Count slots by state, for whoever watches the engine."""
         return self._capacity.slots_in_use()
@@ -119,6 +137,7 @@ class Delivery:
 
     __slots__ = (
         "_arrived_at",
+        "_ended",
         "_engine",
         "_input",
         "_load_s",
@@ -143,11 +162,12 @@ class Delivery:
         self.input_bytes = len(call_input.body)
         self._engine = engine
         self._program = program
-        self._input = call_input
+        self._input: CallInput | None = call_input
         self._on_outcome = on_outcome
         self._slot: Slot | None = None
-        self._arrived_at = self._started_at = time.monotonic()
-        self._queue_s = self._load_s = 0.0
+        self._arrived_at = time.monotonic()
+        self._started_at = self._queue_s = self._load_s = 0.0
+        self._ended: Timings | None = None
 
     # From line to slot
 
@@ -172,13 +192,15 @@ class Delivery:
         if flight.on_delivery is not None:
             flight.on_delivery()
         self._engine._start_watching(self)
-        slot.send(self._input, remaining_s=flight.deadline_at - now, receiver=self)
+        call_input, self._input = self._input, None  # let go as soon as it has been written
+        assert call_input is not None, "a call is delivered once"
+        slot.send(call_input, remaining_s=flight.deadline_at - now, receiver=self)
 
     def refused(self, error: Exception) -> None:
         """Hear that no slot will run the call."""
+        timings = self._ended = self.timings()
         if isinstance(error, TimeoutError):
-            waited_s = time.monotonic() - self._arrived_at
-            self._on_outcome(outcomes.timed_out(Timings(queue_s=waited_s, load_s=0.0, run_s=0.0)))
+            self._on_outcome(outcomes.timed_out(timings))
         elif isinstance(error, LoadFailed):
             self._on_outcome(error.outcome)
         else:
@@ -186,19 +208,20 @@ class Delivery:
 
     # The end, one of four
 
-    def answered(self, frame: frames.Frame) -> None:
+    def answered(self, frame: SlotFrame) -> None:
         """Take the slot's answer."""
         slot = self._slot
         assert slot is not None, "it was asked by this call"
-        run_s = time.monotonic() - self._started_at
-        timings = Timings(queue_s=self._queue_s, load_s=self._load_s, run_s=run_s)
+        timings = self._timings(slot)
         outcome: CallOutcome
         try:
-            outcome = outcomes.of_frame(frame, timings, slot.capture.end())
+            outcome = outcomes.of_frame(
+                frame, timings, slot.capture.end(), slot.process.limits
+            )
         except frames.ProtocolError as error:
             slot.fail(str(error))
             outcome = outcomes.violated(str(error), timings)
-        self._end(slot, run_s)
+        self._end(slot, timings, timings.run_s)
         self._on_outcome(outcome)
 
     def broken(self, end: SlotEnded) -> None:
@@ -213,25 +236,36 @@ class Delivery:
         slot = self._slot
         if slot is None:
             return
-        timings = self._timings()
+        timings = self._timings(slot)
         printed = slot.capture.end()
-        self._give_up(slot)
+        self._give_up(slot, timings)
         self._on_outcome(outcomes.timed_out(timings, printed))
 
     def cancel(self) -> None:
         """Give the call up, wherever it is; nothing is told any more. Idempotent."""
         self._on_outcome = _tell_nobody
-        if self._slot is None:
+        slot = self._slot
+        if slot is not None:
+            self._give_up(slot, self._timings(slot))
+        elif self._ended is None:
+            self._ended = self.timings()
             self._engine._capacity.leave(self)
-        else:
-            self._give_up(self._slot)
 
-    def _give_up(self, slot: Slot) -> None:
+    def timings(self) -> Timings:
+        """Return where its time went until it ended, or until now."""
+        if self._ended is not None:
+            return self._ended
+        if self._slot is not None:
+            return self._timings(self._slot)
+        return Timings(queue_s=time.monotonic() - self._arrived_at, load_s=0.0, run_s=0.0)
+
+    def _give_up(self, slot: Slot, timings: Timings) -> None:
         slot.forget(self)
         slot.kill()
-        self._end(slot, None)
+        self._end(slot, timings, None)
 
-    def _end(self, slot: Slot, run_s: float | None) -> None:
+    def _end(self, slot: Slot, timings: Timings, run_s: float | None) -> None:
+        self._ended = timings
         self._slot = None
         slot.flight = None
         self._engine._running.discard(self)
@@ -244,19 +278,25 @@ class Delivery:
         ended = await slot.ended(end)
         if self._slot is None:  # its deadline came first, or it was cancelled
             return
-        timings = self._timings()
+        timings = self._timings(slot, ended.status)
         printed = slot.capture.end()
-        self._end(slot, None)
+        self._end(slot, timings, None)
         if self._engine._capacity.is_closing:
             self._on_outcome(Unavailable("The server is shutting down."))
         else:
-            self._on_outcome(outcomes.of_end(ended, timings, printed))
+            self._on_outcome(outcomes.of_end(ended, timings, printed, slot.process.limits))
 
-    def _timings(self) -> Timings:
+    def _timings(self, slot: Slot, status: ExitStatus | None = None) -> Timings:
+        """Take the time, and charge the call with what its slot has consumed for it."""
+        now = time.monotonic()
+        consumption = slot.consumption
+        cpu_s = consumption.charge(now) if status is None else consumption.charge_rest(status)
         return Timings(
             queue_s=self._queue_s,
             load_s=self._load_s,
-            run_s=time.monotonic() - self._started_at,
+            run_s=now - self._started_at,
+            cpu_s=cpu_s,
+            peak_memory_bytes=consumption.peak_memory_bytes,
         )
 
 

@@ -7,6 +7,7 @@ Source: runtime design, "Slot protocol", "Failures"; wire specification, "Errors
 """
 
 import json
+import re
 from typing import Any
 
 from algorium.wire.codes import standard_error_type
@@ -18,32 +19,52 @@ from algorium_server.domain.calls import (
     CallSuccess,
     ContentType,
     Timings,
+    content_of,
     is_json,
     is_utf8,
 )
-from algorium_server.domain.limits import SLOT_PROCESSES_MAX, SLOT_TMP_BYTES
-from algorium_server.engine.sandbox import ExitStatus
+from algorium_server.domain.limits import MIB
+from algorium_server.engine.receiving import SlotFrame
+from algorium_server.engine.sandbox import ExitStatus, SandboxLimits
 from algorium_server.engine.slots import SlotEnded
 
-_RESULT_TYPES = frozenset(ContentType)
+_RESULT_TYPES = {content_type.value: content_type for content_type in ContentType}
+_TOO_MANY_FILES = re.compile(r"\[Errno 24\]|\bEMFILE\b|[Tt]oo many open files")
+_NO_SPACE = re.compile(r"\[Errno 28\]|\bENOSPC\b|[Nn]o space left on device")
+_TOO_LARGE = re.compile(r"\[Errno 27\]|\bEFBIG\b|[Ff]ile too large")
+_NO_PROCESS = re.compile(
+    r"\[Errno 11\] Resource temporarily|\bEAGAIN\b|can't start new thread"
+    r"|unable to create (?:new )?native thread|[Cc]annot fork"
+)
+"""How the limits of a sandbox show in the errors of an algorithm."""
 
 
-def of_frame(frame: frames.Frame, timings: Timings, stdout: str) -> CallOutcome:
+def of_frame(
+    frame: SlotFrame, timings: Timings, stdout: str, limits: SandboxLimits | None = None
+) -> CallOutcome:
     """
     Read a `RESULT`, `ERROR` or `LOAD_ERROR` frame.
+
+    Args:
+        frame: What the slot sent.
+        timings: Of the call.
+        stdout: What it printed.
+        limits: Of the slot, to be named where the algorithm ran into one.
 
     Raises:
         frames.ProtocolError: The frame is not what the protocol allows.
     """
     if frame.type == frames.RESULT:
         return _of_result(frame, timings, stdout)
-    error = _error_body(frame.body)
+    error = _error_body(content_of(frame.body))
     is_load = frame.type == frames.LOAD_ERROR
     raw_type = error.get("error_type")
     if is_load and raw_type is None:
         raw_type = "LoadingError"
+    message = _text(error.get("message")) or "the algorithm failed without a message"
     return CallFailure(
-        message=_text(error.get("message")) or "the algorithm failed without a message",
+        message=message,
+        hint=_limit_met(message, limits) if limits else "",
         error_type=standard_error_type(raw_type),
         stacktrace=_text(error.get("stacktrace")),
         timings=timings,
@@ -52,8 +73,10 @@ def of_frame(frame: frames.Frame, timings: Timings, stdout: str) -> CallOutcome:
     )
 
 
-def of_end(end: SlotEnded, timings: Timings, stdout: str) -> CallFailure:
-    """Say what the end of a slot means for the call that was in it."""
+def of_end(
+    end: SlotEnded, timings: Timings, stdout: str, limits: SandboxLimits | None = None
+) -> CallFailure:
+    """Say what the end of a slot, with these limits, means for the call that was in it."""
     if end.is_oversized:
         return too_large(timings, stdout)
     if end.violation:
@@ -62,12 +85,13 @@ def of_end(end: SlotEnded, timings: Timings, stdout: str) -> CallFailure:
     if status is not None and status.was_oom:
         return CallFailure(
             message=TIMEOUT_MESSAGE,
+            hint=_memory(status, limits) if limits else "",
             error_type="OutOfMemoryError",
             timings=timings,
             stdout=stdout,
         )
     return CallFailure(
-        message=f"exited with code {_exit_code(status)}{_exit_reason(status)}",
+        message=f"exited with code {_exit_code(status)}{_exit_reason(status, limits)}",
         error_type="SystemExit",
         timings=timings,
         stdout=stdout,
@@ -111,20 +135,20 @@ def violated(reason: str, timings: Timings, stdout: str = "") -> CallFailure:
     )
 
 
-def _of_result(frame: frames.Frame, timings: Timings, stdout: str) -> CallOutcome:
-    try:
-        content_type = ContentType(frame.header.get("content_type", ""))
-    except ValueError as error:
-        raise frames.ProtocolError("a result of an unknown content type") from error
+def _of_result(frame: SlotFrame, timings: Timings, stdout: str) -> CallOutcome:
+    named = frame.header.get("content_type")
+    content_type = _RESULT_TYPES.get(named) if isinstance(named, str) else None
+    if content_type is None:
+        raise frames.ProtocolError("a result of an unknown content type")
     body = frame.body
-    if content_type is ContentType.JSON and not is_json(body):
+    if content_type is ContentType.JSON and not is_json(content_of(body)):
         return CallFailure(
             message="result is not valid JSON",
             error_type="AlgorithmError",
             timings=timings,
             stdout=stdout,
         )
-    if content_type is ContentType.TEXT and not is_utf8(body):
+    if content_type is ContentType.TEXT and not is_utf8(content_of(body)):
         raise frames.ProtocolError("a text result that is not UTF-8")
     return CallSuccess(content_type=content_type, body=body, timings=timings, stdout=stdout)
 
@@ -145,13 +169,39 @@ def _text(value: object) -> str:
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
-def _exit_reason(status: ExitStatus | None) -> str:
+def _exit_reason(status: ExitStatus | None, limits: SandboxLimits | None) -> str:
     """Name the limit that ended the process, if one did; else the bare old text stands."""
-    if status is not None and status.was_process_limit:
-        return f": it reached its limit of {SLOT_PROCESSES_MAX} processes"
-    if status is not None and status.was_disk_limit:
-        return f": it stored more than {SLOT_TMP_BYTES} bytes of temporary files"
+    if status is None or limits is None:
+        return ""
+    if status.was_process_limit:
+        return f": it reached its limit of {limits.processes} processes"
+    if status.was_disk_limit:
+        return f": it stored more than {_mib(limits.tmp_bytes)} of temporary files"
     return ""
+
+
+def _memory(status: ExitStatus, limits: SandboxLimits) -> str:
+    """The message is fixed: an old client compares it as a whole."""
+    limit = f"Its memory, with its files in memory, is limited to {_mib(limits.memory_bytes)}"
+    peak = status.peak_memory_bytes
+    return f"{limit}; it used {_mib(peak)}." if peak else f"{limit}; it reached that."
+
+
+def _limit_met(message: str, limits: SandboxLimits) -> str:
+    """Say which limit an error of the system tells of, whatever the language put it into."""
+    for sign, limit in (
+        (_TOO_MANY_FILES, f"Each of its processes may have {limits.open_files} files open."),
+        (_NO_SPACE, f"Its temporary files may take {_mib(limits.tmp_bytes)}."),
+        (_TOO_LARGE, f"One file may have {_mib(limits.tmp_bytes)}."),
+        (_NO_PROCESS, f"It may have {limits.processes} processes and threads."),
+    ):
+        if sign.search(message):
+            return limit
+    return ""
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / MIB:.0f} MiB"
 
 
 def _exit_code(status: ExitStatus | None) -> int:

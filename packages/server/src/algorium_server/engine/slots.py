@@ -12,56 +12,30 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
-
-import msgspec
+from typing import TYPE_CHECKING, Final, Protocol
 
 from algorium_runtime import frames
-from algorium_server.domain.calls import CallInput
+from algorium_server.domain.calls import CallInput, LargeBody
 from algorium_server.domain.identity import Principal
-from algorium_server.domain.limits import (
-    CALL_KILL_GRACE_S,
-    SLOT_BODY_BYTES_MAX,
-    SLOT_HEADER_BYTES_MAX,
-)
+from algorium_server.domain.limits import CALL_KILL_GRACE_S
 from algorium_server.engine.capture import Capture
-from algorium_server.engine.host import SandboxProcess
+from algorium_server.engine.consumption import Consumption
+from algorium_server.engine.flights import Flight
+from algorium_server.engine.receiving import FrameReceiver, SlotFrame
 from algorium_server.engine.sandbox import ExitStatus
+from algorium_server.engine.spawned import SandboxProcess
 
 if TYPE_CHECKING:
-    from algorium_server.engine.pools import Pool
+    from algorium_server.engine.pools import Seat
 
-_SCRATCH_BYTES: Final = 2 * SLOT_HEADER_BYTES_MAX
-"""Holds a prefix and the largest header with room to spare; larger bodies get their own buffer."""
 _SPLIT_WRITE_BYTES: Final = 65_536
 """Below it head and body are joined for one write; above it joining costs more than a write."""
-_PREFIX_BYTES: Final = frames.PREFIX.size
-_header = msgspec.json.Decoder(dict[str, Any])
+_FEED_BYTES: Final = 262_144
+"""Of a large input at a time."""
 _LOADED: Final = frozenset({frames.READY, frames.LOAD_ERROR})
 _ANSWERS: Final = frozenset({frames.RESULT, frames.ERROR})
 _EXIT_WAIT_S: Final = 2.0
 """How long the exit status may trail the end of the slot's socket."""
-
-
-class Flight(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    A call in flight, as the engine sees it.
-
-    Attributes:
-        account_id: Whose slots may run it: slots are never shared between calling accounts.
-        inside: Makes the principal that the algorithm acts as while this call runs; most calls
-            never ask.
-        deadline_at: Monotonic seconds.
-        is_nested: Made by an algorithm; such calls have their own share of slots.
-        on_delivery: Told right before the call's first byte goes to a slot; from then on the
-            call may have had effects.
-    """
-
-    account_id: str
-    inside: Callable[[], Principal]
-    deadline_at: float
-    is_nested: bool = False
-    on_delivery: Callable[[], None] | None = None
 
 
 class SlotEnded(Exception):
@@ -83,114 +57,10 @@ class SlotEnded(Exception):
         self.is_oversized = is_oversized
 
 
-class _Oversized(Exception):
-    """A frame announces a body beyond the limit."""
-
-
-class FrameReceiver(asyncio.BufferedProtocol):
-    """Cuts the byte stream of a slot into frames; large bodies are received in place."""
-
-    def __init__(
-        self, on_frame: Callable[[frames.Frame], None], on_closed: Callable[[str, bool], None]
-    ) -> None:
-        self._on_frame = on_frame
-        self._on_closed = on_closed
-        self._scratch = bytearray(_SCRATCH_BYTES)
-        self._view = memoryview(self._scratch)
-        self._filled = 0
-        self._pending: tuple[int, dict[str, Any]] | None = None
-        self._body = bytearray()
-        self._body_filled = 0
-        self._is_broken = False
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the base class names it
-        """Return where the next bytes go."""
-        if self._pending is not None and not self._is_broken:
-            return memoryview(self._body)[self._body_filled :]
-        return self._view[self._filled :] if self._filled else self._view
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take *nbytes* that arrived in the buffer."""
-        if self._is_broken:  # the slot is being killed; what it still sends is nobody's
-            return
-        try:
-            if self._pending is not None:
-                self._body_filled += nbytes
-                self._finish_body()
-            else:
-                self._filled += nbytes
-                self._cut()
-        except frames.ProtocolError as error:
-            self._is_broken, self._filled = True, 0
-            self._on_closed(str(error), False)
-        except _Oversized as error:
-            self._is_broken, self._filled = True, 0
-            self._on_closed(str(error), True)
-
-    def eof_received(self) -> None:
-        """Note the end of the stream; the transport closes itself."""
-        self._on_closed("", False)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - base class names it
-        """Note the loss of the connection."""
-        self._on_closed("", False)
-
-    def _finish_body(self) -> None:
-        if self._body_filled < len(self._body):
-            return
-        assert self._pending is not None
-        frame_type, header = self._pending
-        # Handed on as it is, since a copy of the largest costs milliseconds; nobody changes it.
-        body = cast(bytes, self._body)
-        self._body, self._pending = bytearray(), None
-        self._on_frame(frames.Frame(frame_type, header, body))
-
-    def _cut(self) -> None:
-        at, filled = 0, self._filled
-        while filled - at >= _PREFIX_BYTES:
-            prefix = frames.decode_prefix(
-                bytes(self._scratch[at : at + _PREFIX_BYTES]),
-                header_len_max=SLOT_HEADER_BYTES_MAX,
-                body_len_max=2**63,
-            )
-            if prefix.body_len > SLOT_BODY_BYTES_MAX:
-                raise _Oversized(f"a body of {prefix.body_len} bytes")
-            body_at = at + _PREFIX_BYTES + prefix.header_len
-            if filled < body_at:
-                break
-            header = _parse_header(self._scratch[at + _PREFIX_BYTES : body_at])
-            end = body_at + prefix.body_len
-            if filled < end:
-                self._body = bytearray(prefix.body_len)
-                self._body_filled = filled - body_at
-                self._body[: self._body_filled] = self._scratch[body_at:filled]
-                self._pending = (prefix.type, header)
-                at = filled
-                break
-            body = bytes(self._scratch[body_at:end])
-            at = end
-            if at == filled:  # the usual case: one frame, and nothing behind it
-                self._filled = 0
-                self._on_frame(frames.Frame(prefix.type, header, body))
-                return
-            self._on_frame(frames.Frame(prefix.type, header, body))
-        if at:
-            remaining = filled - at
-            self._scratch[:remaining] = self._scratch[at:filled]
-            self._filled = remaining
-
-
-def _parse_header(data: bytearray) -> dict[str, Any]:
-    try:
-        return _header.decode(data)
-    except msgspec.DecodeError as error:
-        raise frames.ProtocolError("a header is not a JSON object") from error
-
-
 class Receiver(Protocol):
     """Who waits for a slot: told once, by one of the two."""
 
-    def answered(self, frame: frames.Frame) -> None:
+    def answered(self, frame: SlotFrame) -> None:
         """Take the frame that answers."""
 
     def broken(self, end: SlotEnded) -> None:
@@ -207,16 +77,17 @@ class Closable(Protocol):
 class _Loading:
     """Waits for the end of loading."""
 
-    def __init__(self, frame: "asyncio.Future[frames.Frame]") -> None:
+    def __init__(self, frame: "asyncio.Future[SlotFrame]") -> None:
         self.frame = frame
 
-    def answered(self, frame: frames.Frame) -> None:
+    def answered(self, frame: SlotFrame) -> None:
         if not self.frame.done():
             self.frame.set_result(frame)
 
     def broken(self, end: SlotEnded) -> None:
         if not self.frame.done():
             self.frame.set_exception(end)
+            self.frame.exception()  # perhaps nobody waits any more: not worth a log line
 
 
 class Slot:
@@ -224,49 +95,55 @@ class Slot:
     One warm process. Not safe for two calls at once: the pool hands it out to one at a time.
 
     Attributes:
+        consumption: Meters what it consumes.
         flight: The call in flight, None between calls.
         load_principal: Who the algorithm acts as while it loads.
         load_s: What starting and loading took, for the first call; 0 after it.
         listener: The platform's API inside; closed with the slot.
         idle_since: Monotonic seconds of the end of the last call.
-        pool: Where it belongs; set by `capacity` once it is warm.
+        seat: Its place in the books of `scheduler`, once it is warm.
     """
 
     def __init__(self, process: SandboxProcess, *, number: int) -> None:
         self.number = number
         self.process = process
         self.capture = Capture(process.stdout_fd, process.stderr_fd)
+        self.consumption = Consumption(process.program_pid, root=process.pid)
         self.flight: Flight | None = None
         self.load_principal: Principal | None = None
         self.load_s = 0.0
         self.listener: Closable | None = None
         self.idle_since = 0.0
-        self.pool: Pool | None = None
+        self.seat: Seat | None = None
         self.is_dead = False
         self.on_end: Callable[[Slot], None] = lambda _slot: None
         self._loop = asyncio.get_running_loop()
         self._ids = itertools.count(1)
         self._expected_id = 0
+        self._loading = _Loading(self._loop.create_future())
         self._receiver: Receiver | None = None
         self._end: SlotEnded | None = None
         self._transport: asyncio.Transport | None = None
+        self._protocol: FrameReceiver | None = None
+        self._feeding: LargeBody | None = None
+        self._fed_bytes = 0
         self._killing: asyncio.Task[None] | None = None
         process.exited.add_done_callback(self._on_exit)
 
     async def connect(self) -> None:
-        """Start reading frames."""
+        """Start reading frames; a forked slot may be loaded before this returns."""
         sock = self.process.socket
         assert sock is not None, "slots are spawned with a socket"
-        transport, _ = await self._loop.create_unix_connection(
-            lambda: FrameReceiver(self._on_frame, self._on_closed), sock=sock
+        self._receiver = self._loading
+        self._transport, self._protocol = await self._loop.create_unix_connection(
+            lambda: FrameReceiver(self._on_frame, self._on_closed, self._feed), sock=sock
         )
-        self._transport = transport
 
     def principal(self) -> Principal | None:
         """Who the algorithm acts as right now; None when no call is in flight."""
         return self.flight.inside() if self.flight is not None else self.load_principal
 
-    async def loaded(self, timeout_s: float) -> frames.Frame:
+    async def loaded(self, timeout_s: float) -> SlotFrame:
         """
         Wait until the algorithm is loaded.
 
@@ -277,12 +154,10 @@ class Slot:
             SlotEnded: The process ended instead.
             TimeoutError: Neither happened in time.
         """
-        loading = _Loading(self._loop.create_future())
-        self._receiver = loading
-        if self._end is not None:
+        if self._end is not None and not self._loading.frame.done():
             raise self._end
         async with asyncio.timeout(timeout_s):
-            return await loading.frame
+            return await self._loading.frame
 
     def send(self, call_input: CallInput, *, remaining_s: float, receiver: Receiver) -> None:
         """
@@ -302,7 +177,11 @@ class Slot:
         )
         transport = self._transport
         assert transport is not None, "connected before anybody gets the slot"
-        if len(body) < _SPLIT_WRITE_BYTES:
+        if not isinstance(body, bytes | bytearray):
+            transport.write(head)
+            self._feeding, self._fed_bytes = body, 0
+            self._feed()
+        elif len(body) < _SPLIT_WRITE_BYTES:
             transport.write(head + body)
         else:
             transport.write(head)
@@ -335,9 +214,9 @@ class Slot:
                 return SlotEnded(await asyncio.shield(self.process.exited))
         return SlotEnded(None, violation="the process closed its connection to the platform")
 
-    def _on_frame(self, frame: frames.Frame) -> None:
+    def _on_frame(self, frame: SlotFrame) -> None:
         receiver = self._receiver
-        if receiver is None:
+        if receiver is None or self._feeding is not None:
             self.fail("a frame arrived outside a call")
         elif (self._expected_id == 0 and frame.type in _LOADED) or (
             frame.type in _ANSWERS and frame.header.get("id") == self._expected_id != 0
@@ -346,6 +225,18 @@ class Slot:
             receiver.answered(frame)
         else:
             self.fail(f"frame type {frame.type} is out of place")
+
+    def _feed(self) -> None:
+        """Write more of a large input, as long as the slot takes it."""
+        assert self._transport is not None
+        assert self._protocol is not None
+        while self._feeding is not None and not self._protocol.is_paused:
+            piece = self._feeding.read(self._fed_bytes, _FEED_BYTES)
+            if piece:
+                self._fed_bytes += len(piece)
+                self._transport.write(piece)
+            else:
+                self._feeding = None
 
     def _on_closed(self, violation: str, is_oversized: bool) -> None:
         self._fail(SlotEnded(None, violation=violation, is_oversized=is_oversized))
@@ -359,6 +250,7 @@ class Slot:
             return
         self._end = end
         self.is_dead = True
+        self._feeding = None
         self._tell(end)
         self.on_end(self)
 

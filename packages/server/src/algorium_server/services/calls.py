@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-import msgspec
 from msgspec.structs import replace
 
 from algorium.wire.refs import AlgorithmRef
@@ -35,27 +34,21 @@ from algorium_server.domain.errors import (
     TooManyRequests,
     Unavailable,
 )
-from algorium_server.domain.identity import ActingAlgorithm, Principal
+from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import (
     CALL_OUTPUT_BYTES_MAX,
     CALLS_IN_FLIGHT_PER_ACCOUNT_MAX,
     CHILD_CALLS_PER_TREE_MAX,
 )
+from algorium_server.domain.usage import UsageRecord
 from algorium_server.engine import outcomes
+from algorium_server.engine.flights import Flight
 from algorium_server.engine.program import Program
-from algorium_server.engine.slots import Flight
+from algorium_server.services.admission import Admission, OwnAdmission
+from algorium_server.services.admitted import Grant, OpenCall, Running
 from algorium_server.services.directory import Directory, Resolved
-
-_PROGRAMS_KEPT_MAX: Final = 10_000
-"""They are cheap to make again, and most versions are not called for days."""
-
-
-class Running(Protocol):
-    """A call on its way through the engine."""
-
-    def cancel(self) -> None:
-        """Give it up, wherever it is; its outcome is not told any more. Idempotent."""
-
+from algorium_server.services.metering import record_of, subject_of
+from algorium_server.services.programs import Programs
 
 OnOutcome = Callable[[CallOutcome | Exception], None]
 """Told once how a call ended: its outcome, or the error for which it did not run."""
@@ -69,76 +62,18 @@ class Engine(Protocol):
     ) -> Running:
         """Start one call; *on_outcome* is told its end, later and exactly once."""
 
-
-class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    That a principal may call an algorithm: what was found in the directory, and decided.
-
-    It holds as long as the directory has not changed, see `CallService.is_current`.
-
-    Attributes:
-        caller: Who called; also who is billed.
-        runs_as: As whom the algorithm acts; differs from *caller* under sudo.
-        is_sudo: The caller sees what the owner sees.
-        revision: Of the directory, when it was granted.
-    """
-
-    caller: Principal
-    runs_as: Principal
-    resolved: Resolved
-    program: Program
-    is_sudo: bool
-    revision: int
-
-    @property
-    def sees_stdout(self) -> bool:
-        """Whether the caller may see what the algorithm printed."""
-        return self.is_sudo or access.is_owner_like(self.caller, self.resolved.algorithm.owner_id)
-
-    @property
-    def sees_stacktrace(self) -> bool:
-        """Whether the caller may see the algorithm's source, and so its stack traces."""
-        return self.is_sudo or access.may_see_source(self.caller, self.resolved.algorithm)
+    def check_network(self) -> None:
+        """Raise `Unavailable` unless algorithms can be given network access."""
 
 
-class OpenCall(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    An admitted call. Whoever opened it closes it, whatever happens in between.
+class UsageMeter(Protocol):
+    """Where usage records go: `services.meter`."""
 
-    Attributes:
-        request_id: `req-` and a UUID.
-        tree_id: Request id of the root call.
-        is_root: No algorithm made this call.
-        is_counted: It takes part in the limits of open calls.
-        deadline_at: Monotonic seconds.
-    """
+    is_full: bool
+    is_stopping: bool
 
-    request_id: str
-    grant: Grant
-    options: CallOptions
-    tree_id: str
-    is_root: bool
-    is_counted: bool
-    deadline_at: float
-
-    def inside(self) -> Principal:
-        """Return as whom the algorithm acts while the call runs."""
-        grant = self.grant
-        acting = grant.caller.acting
-        algorithm = grant.resolved.algorithm
-        return Principal(
-            account=grant.runs_as.account,
-            key=grant.runs_as.key,
-            roles=grant.runs_as.roles,
-            acting=ActingAlgorithm(
-                algorithm_id=algorithm.algorithm_id,
-                owner_id=algorithm.owner_id,
-                tree_id=self.tree_id,
-                deadline_at=self.deadline_at,
-                depth=acting.depth + 1 if acting is not None else 1,
-                is_pipeline_enabled=grant.resolved.is_pipeline_enabled,
-            ),
-        )
+    def record(self, record: UsageRecord) -> None:
+        """Take one, at once."""
 
 
 class CallService:
@@ -151,6 +86,8 @@ class CallService:
         builds_dir: Where checked-out trees of builds lie, by build id.
         environments_dir: Where environments lie, by key.
         end_session: Ends the session data of a call tree; None if there is none.
+        meter: Takes the usage record of every call; None if nobody wants them.
+        admission: Counts the open calls of accounts; by default those of this service alone.
     """
 
     def __init__(
@@ -161,15 +98,18 @@ class CallService:
         builds_dir: Path,
         environments_dir: Path,
         end_session: Callable[[str], Coroutine[Any, Any, None] | None],
+        meter: UsageMeter | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self._directory = directory
         self._engine = engine
-        self._builds_dir = builds_dir
-        self._environments_dir = environments_dir
+        self.programs = Programs(
+            directory, builds_dir=builds_dir, environments_dir=environments_dir
+        )
         self._end_session = end_session
-        self._in_flight: dict[str, int] = {}
+        self._meter = meter
+        self._admission = admission or OwnAdmission()
         self._children: dict[str, int] = {}
-        self._programs: dict[str, Program] = {}
 
     def grant(
         self,
@@ -203,7 +143,8 @@ class CallService:
             verdict = access.may_call_from_web(principal, origin_host=web_origin)
         if isinstance(verdict, access.Refused):
             raise NotAuthorized(detail=verdict.reason)
-        _check_network(resolved)
+        if resolved.network_access is NetworkAccess.FULL:
+            self._engine.check_network()
         return self._grant(principal, resolved, is_sudo=is_sudo)
 
     def is_current(self, grant: Grant) -> bool:
@@ -221,11 +162,16 @@ class CallService:
 
         Raises:
             TooManyRequests: The account or the call tree has too many calls open.
+            Unavailable: Usage cannot be recorded now; what cannot be recorded must not run.
         """
+        if self._meter is not None and self._meter.is_full:
+            raise Unavailable(
+                "Usage cannot be recorded now, so no calls are taken.",
+                hint="The operator should look at the database and the disk of the server.",
+            )
         principal = grant.caller
         account_id = principal.account.account_id
-        in_flight = self._in_flight.get(account_id, 0)
-        if in_flight >= CALLS_IN_FLIGHT_PER_ACCOUNT_MAX:
+        if not self._admission.enter(account_id):
             raise TooManyRequests(
                 "Too many requests: concurrent session limit reached",
                 hint=f"At most {CALLS_IN_FLIGHT_PER_ACCOUNT_MAX} calls of one account may run.",
@@ -236,6 +182,7 @@ class CallService:
         if acting is not None and acting.tree_id:
             children = self._children.get(acting.tree_id, 0)
             if children >= CHILD_CALLS_PER_TREE_MAX:
+                self._admission.leave(account_id)
                 raise TooManyRequests(
                     f"Too many requests: one call may have {CHILD_CALLS_PER_TREE_MAX} calls of "
                     "other algorithms open"
@@ -243,7 +190,6 @@ class CallService:
             tree_id, is_root = acting.tree_id, False
             deadline_at = min(deadline_at, acting.deadline_at)
             self._children[tree_id] = children + 1
-        self._in_flight[account_id] = in_flight + 1
         return OpenCall(
             request_id=request_id,
             grant=grant,
@@ -252,6 +198,7 @@ class CallService:
             is_root=is_root,
             is_counted=True,
             deadline_at=deadline_at,
+            started_us=time.time_ns() // 1000,
         )
 
     def resume(
@@ -262,8 +209,19 @@ class CallService:
         *,
         request_id: str,
         is_sudo: bool,
+        started_us: int,
     ) -> OpenCall:
-        """Open a call that was admitted before: its time begins now, and it is not counted."""
+        """
+        Open a call that was admitted before: its time begins now, and it is not counted.
+
+        Args:
+            principal: Who called.
+            resolved: What.
+            options: How.
+            request_id: As it was admitted.
+            is_sudo: The same.
+            started_us: When it was, in microseconds since 1970 UTC.
+        """
         return OpenCall(
             request_id=request_id,
             grant=self._grant(principal, resolved, is_sudo=is_sudo),
@@ -272,17 +230,29 @@ class CallService:
             is_root=True,
             is_counted=False,
             deadline_at=time.monotonic() + options.timeout_s,
+            started_us=started_us,
         )
 
-    def close(self, call: OpenCall) -> Coroutine[Any, Any, None] | None:
+    def close(
+        self, call: OpenCall, outcome: CallOutcome | BaseException | None
+    ) -> Coroutine[Any, Any, None] | None:
         """
-        Give back what `open` took.
+        Give back what `open` took, and record the call.
+
+        Args:
+            call: What `open` returned.
+            outcome: What its caller was answered, or the error for which it did not run. None if
+                there was nobody left to answer.
 
         Returns:
             What remains to be awaited when the root call has left session data, else None.
         """
+        if self._meter is not None and not call.is_metered:
+            now_us = 0 if call.is_counted else time.time_ns() // 1000
+            stopping = self._meter.is_stopping
+            self._meter.record(record_of(call, outcome, now_us=now_us, is_stopping=stopping))
         if call.is_counted:
-            _give_back(self._in_flight, call.grant.caller.account.account_id)
+            self._admission.leave(call.grant.caller.account.account_id)
         if not call.is_root:
             _give_back(self._children, call.tree_id)
             return None
@@ -312,15 +282,21 @@ class CallService:
             Unavailable: No slot can be started.
         """
         grant = call.grant
+        acting = grant.caller.acting
         flight = Flight(
             account_id=grant.runs_as.account.account_id,
             inside=call.inside,
             deadline_at=call.deadline_at,
-            is_nested=not call.is_root,
+            is_nested=acting is not None,
+            call_id=call.request_id,
+            parent_id=acting.call_id if acting is not None else "",
+            tree_id=call.tree_id,
             on_delivery=on_delivery,
         )
+        call.input_bytes = len(call_input.body)
         finish = partial(_finish, call, on_outcome)
-        return self._engine.submit(grant.program, flight, call_input, finish)
+        running = call.running = self._engine.submit(grant.program, flight, call_input, finish)
+        return running
 
     async def run(
         self,
@@ -359,26 +335,11 @@ class CallService:
             caller=principal,
             runs_as=self._directory.principal_of(owner) if is_sudo else principal,
             resolved=resolved,
-            program=self._program(resolved),
+            program=self.programs.of(resolved),
+            subject=subject_of(principal, resolved),
             is_sudo=is_sudo,
             revision=self._directory.revision,
         )
-
-    def _program(self, resolved: Resolved) -> Program:
-        build = resolved.build
-        program = self._programs.get(build.build_id)
-        if program is None:
-            if len(self._programs) >= _PROGRAMS_KEPT_MAX:
-                self._programs.clear()
-            source_dir = self._builds_dir / build.build_id
-            program = self._programs[build.build_id] = Program(
-                key=build.build_id,
-                source_dir=source_dir,
-                source_bytes=build.source_bytes,
-                environment_dir=self._environments_dir / build.environment,
-                entry=build.entry,
-            )
-        return program
 
 
 def _finish(call: OpenCall, on_outcome: OnOutcome, outcome: CallOutcome | Exception) -> None:
@@ -401,14 +362,6 @@ def _visible(outcome: CallOutcome, call: OpenCall) -> CallOutcome:
         stacktrace = outcome.stacktrace if call.grant.sees_stacktrace else ""
         return replace(outcome, stdout=stdout, stacktrace=stacktrace)
     return outcome if outcome.stdout == stdout else replace(outcome, stdout=stdout)
-
-
-def _check_network(resolved: Resolved) -> None:
-    if resolved.network_access is NetworkAccess.FULL:
-        raise Unavailable(
-            "This version asks for network_access=full, which this server cannot give safely yet",
-            hint="Publish a version with network_access=isolated.",
-        )
 
 
 def _give_back(counts: dict[str, int], key: str) -> None:

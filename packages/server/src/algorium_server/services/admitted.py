@@ -1,0 +1,106 @@
+"""
+What is known of a call from its admission to its end.
+
+A grant is the same for all calls that a caller makes in one way; an open call is one of them.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from algorium_server.domain import access
+from algorium_server.domain.calls import CallOptions
+from algorium_server.domain.identity import ActingAlgorithm, Principal
+from algorium_server.domain.usage import UsageSubject
+from algorium_server.engine.program import Program
+from algorium_server.services.directory import Resolved
+from algorium_server.services.metering import MeteredRun
+
+
+class Running(MeteredRun, Protocol):
+    """A call on its way through the engine."""
+
+    def cancel(self) -> None:
+        """Give it up, wherever it is; its outcome is not told any more. Idempotent."""
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    That a principal may call an algorithm: what was found in the directory, and decided.
+
+    It holds as long as the directory has not changed, see `CallService.is_current`.
+
+    Attributes:
+        caller: Who called; also who is billed.
+        runs_as: As whom the algorithm acts; differs from *caller* under sudo.
+        subject: The same, as usage records name it.
+        is_sudo: The caller sees what the owner sees.
+        revision: Of the directory, when it was granted.
+    """
+
+    caller: Principal
+    runs_as: Principal
+    resolved: Resolved
+    program: Program
+    subject: UsageSubject
+    is_sudo: bool
+    revision: int
+
+    @property
+    def sees_stdout(self) -> bool:
+        """Whether the caller may see what the algorithm printed."""
+        return self.is_sudo or access.is_owner_like(self.caller, self.resolved.algorithm.owner_id)
+
+    @property
+    def sees_stacktrace(self) -> bool:
+        """Whether the caller may see the algorithm's source, and so its stack traces."""
+        return self.is_sudo or access.may_see_source(self.caller, self.resolved.algorithm)
+
+
+class OpenCall(msgspec.Struct, kw_only=True):
+    """
+    An admitted call. Whoever opened it closes it, whatever happens in between.
+
+    Attributes:
+        request_id: `req-` and a UUID.
+        tree_id: Request id of the root call.
+        is_root: No algorithm made this call.
+        is_counted: It takes part in the limits of open calls.
+        deadline_at: Monotonic seconds.
+        started_us: When it was admitted, in microseconds since 1970 UTC.
+        input_bytes: Size of its input, 0 until that is known.
+        running: None until the engine has it.
+        is_metered: Its usage is recorded by somebody else: not when it is closed.
+    """
+
+    request_id: str
+    grant: Grant
+    options: CallOptions
+    tree_id: str
+    is_root: bool
+    is_counted: bool
+    deadline_at: float
+    started_us: int
+    input_bytes: int = 0
+    running: Running | None = None
+    is_metered: bool = False
+
+    def inside(self) -> Principal:
+        """Return as whom the algorithm acts while the call runs."""
+        grant = self.grant
+        acting = grant.caller.acting
+        algorithm = grant.resolved.algorithm
+        return Principal(
+            account=grant.runs_as.account,
+            key=grant.runs_as.key,
+            roles=grant.runs_as.roles,
+            acting=ActingAlgorithm(
+                algorithm_id=algorithm.algorithm_id,
+                owner_id=algorithm.owner_id,
+                tree_id=self.tree_id,
+                deadline_at=self.deadline_at,
+                depth=acting.depth + 1 if acting is not None else 1,
+                is_pipeline_enabled=grant.resolved.is_pipeline_enabled,
+                call_id=self.request_id,
+            ),
+        )
