@@ -51,6 +51,7 @@ class StandIn:
         self.requests: list[Recorded] = []
         self.faults: deque[Fault] = deque()
         self.directories: dict[str, Directory] = {}
+        self.usage: list[dict[str, Any]] = []
         self.accepts_anonymous = False
         self.connections = 0
         self.closing = threading.Event()
@@ -117,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._check_key(request)
             if request.path.startswith("/v1/algo/"):
                 self._call(request)
+            elif request.path.startswith("/v1/usage"):
+                self._usage(request)
             else:
                 self._data(request)
         except Refused as refused:
@@ -188,6 +191,16 @@ class _Handler(BaseHTTPRequestHandler):
             headers["X_Error_Message"] = value["error"]["message"]
         body = json.dumps(value, separators=(",", ":")).encode()
         self._answer(status, body, "application/json", **headers)
+
+    # Usage
+
+    def _usage(self, request: Recorded) -> None:
+        """Page through whatever the test has put there, as records or as sums."""
+        start = int(request.query.get("marker") or 0)
+        end = start + min(PAGE_ENTRIES, int(request.query["limit"]))
+        marker = str(end) if end < len(self.server_state.usage) else None
+        results = self.server_state.usage[start:end]
+        self._answer_json(200, {"marker": marker, "next_link": None, "results": results})
 
     # Calls
 

@@ -233,3 +233,94 @@ def test_a_reader_who_has_enough_is_no_error(algo: Cli, stand_in: StandIn) -> No
         assert process.stdout.read(1) == b"x"
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+RECORD = {
+    "request_id": "req-1",
+    "started_at": "2026-03-29T01:02:03.456Z",
+    "account": "ada",
+    "algorithm": "demo/Hello",
+    "version": "1.0.0",
+    "outcome": "success",
+    "run_s": 0.25,
+    "cpu_s": 0.125,
+}
+TOTAL = {"algorithm": "demo/Hello", "day": "2026-03-29", "calls": 3, "errors": 1, "run_s": 1.5}
+
+
+def test_usage_shows_calls(algo: Cli, stand_in: StandIn) -> None:
+    stand_in.usage = [RECORD, {**RECORD, "version": "", "commit": "abc", "outcome": "cancelled"}]
+
+    code, out, _ = algo("usage", "--since", "2026-03-01", "--algorithm", "demo/Hello")
+
+    assert code == 0
+    assert out.decode().splitlines() == [
+        "2026-03-29 01:02:03  success          0.250 s      0.125 s CPU  demo/Hello/1.0.0  req-1",
+        "2026-03-29 01:02:03  cancelled        0.250 s      0.125 s CPU  demo/Hello/abc  req-1",
+    ]
+    assert stand_in.last.path == "/v1/usage"
+    assert stand_in.last.query == {
+        "from": "2026-03-01T00:00:00",
+        "algorithm": "demo/Hello",
+        "limit": "50",
+    }
+
+
+def test_usage_stops_where_it_is_told_to(algo: Cli, stand_in: StandIn) -> None:
+    stand_in.usage = [{**RECORD, "request_id": f"req-{number}"} for number in range(9)]
+
+    code, out, _ = algo("usage", "--limit", "4", "--json")
+
+    assert (code, [row["request_id"] for row in json.loads(out)]) == (
+        0,
+        ["req-0", "req-1", "req-2", "req-3"],
+    )
+    assert json.loads(out)[0]["started_at"] == "2026-03-29T01:02:03.456000+00:00"
+    assert len(stand_in.requests) == 2
+
+
+def test_usage_shows_sums(algo: Cli, stand_in: StandIn) -> None:
+    stand_in.usage = [TOTAL, {**TOTAL, "algorithm": "demo/Farewell", "calls": 12345}]
+
+    code, out, _ = algo("usage", "--by", "day,algorithm", "--account", "lab")
+
+    assert code == 0
+    assert out.decode().splitlines() == [
+        "algorithm      day                calls        errors         run s         CPU s",
+        "demo/Hello     2026-03-29             3             1         1.500         0.000",
+        "demo/Farewell  2026-03-29         12345             1         1.500         0.000",
+    ]
+    assert stand_in.last.path == "/v1/usage/totals"
+    assert stand_in.last.query == {"account": "lab", "by": "day,algorithm", "limit": "1000"}
+
+
+def test_usage_tells_versions_apart_with_their_algorithm(algo: Cli, stand_in: StandIn) -> None:
+    stand_in.usage = [{**TOTAL, "version": "1.0.0"}, {**TOTAL, "commit": "ab" * 20}]
+
+    code, out, _ = algo("usage", "--by", "version")
+    as_json = algo("usage", "--by", "version", "--json")[1]
+
+    assert code == 0
+    assert [line.split()[:2] for line in out.decode().splitlines()] == [
+        ["algorithm", "version"],
+        ["demo/Hello", "1.0.0"],
+        ["demo/Hello", "ab" * 6],
+    ]
+    assert "account" not in json.loads(as_json)[0]
+
+
+def test_usage_without_calls_is_empty(algo: Cli) -> None:
+    assert algo("usage") == (0, b"", "")
+    assert algo("usage", "--json") == (0, b"[]\n", "")
+    assert algo("usage", "--by", "day")[1].split()[0] == b"day"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--by", "colour"), ("--since", "yesterday"), ("--until", "2026-13-01"), ("--limit", "0")],
+)
+def test_usage_says_what_it_cannot_read(algo: Cli, wrong: tuple[str, str]) -> None:
+    code, out, error = algo("usage", *wrong)
+
+    assert (code, out) == (2, b"")
+    assert wrong[0] in error

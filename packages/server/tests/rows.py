@@ -4,6 +4,8 @@ import itertools
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
+
 from algorium_server.domain.algorithms import (
     Algorithm,
     Build,
@@ -15,6 +17,7 @@ from algorium_server.domain.algorithms import (
 from algorium_server.domain.collections import Collection, CollectionKind, File
 from algorium_server.domain.identity import Account, AccountKind, ApiKey, KeyKind, KeyPermissions
 from algorium_server.domain.jobs import Job
+from algorium_server.domain.usage import UsageOutcome, UsageRecord, UsageSubject
 from algorium_server.domain.versions import SemanticVersion
 
 NOW = datetime(2026, 3, 29, 1, 2, 3, 456789, tzinfo=UTC)
@@ -86,3 +89,45 @@ def file(collection_id: str, name: str = "a.txt", **fields) -> File:
 def job(account_id: str, **fields) -> Job:
     defaults = {"kind": "call", "payload": b"payload", "due_at": NOW, "created_at": NOW}
     return Job(job_id=new_id(), account_id=account_id, **(defaults | fields))
+
+
+NOW_US = int(NOW.timestamp() * 1_000_000)
+
+
+def usage_subject(**fields) -> UsageSubject:
+    defaults = {
+        "account_id": new_id(),
+        "caller": "jane",
+        "key_id": new_id(),
+        "algorithm_id": new_id(),
+        "algorithm": "demo/Hello",
+        "version": "1.0.0",
+        "commit_sha": "ab" * 20,
+    }
+    return UsageSubject(**(defaults | fields))
+
+
+def usage_record(**fields) -> UsageRecord:
+    request_id = f"req-{new_id()}"
+    defaults = {
+        "request_id": request_id,
+        "tree_id": request_id,
+        "started_us": NOW_US,
+        "subject": _SUBJECT,
+        "outcome": UsageOutcome.SUCCESS,
+        "error_type": "",
+        "is_void": False,
+        "queue_s": 0.0,
+        "load_s": 0.0,
+        "run_s": 0.25,
+        "cpu_s": 0.125,
+        "peak_memory_bytes": 1_000_000,
+        "input_bytes": 10,
+        "output_bytes": 20,
+    }
+    return UsageRecord(**(defaults | fields))
+
+
+changed = msgspec.structs.replace
+
+_SUBJECT = usage_subject()

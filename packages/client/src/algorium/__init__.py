@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from algorium.wire.bodies import DataAcl, ReadAcl
     from algorium.wire.refs import AlgorithmRef, RefSyntaxError
     from algorium.wire.uris import DataUri, UriSyntaxError
+    from algorium.wire.usage import UsageRecord, UsageTotal
 
 _MODULES = {
     "algorium._algorithms": "AlgorithmHandle AsyncAlgorithmHandle",
@@ -79,6 +80,7 @@ _MODULES = {
     "algorium.wire.bodies": "DataAcl ReadAcl",
     "algorium.wire.refs": "AlgorithmRef RefSyntaxError",
     "algorium.wire.uris": "DataUri UriSyntaxError",
+    "algorium.wire.usage": "UsageRecord UsageTotal",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 
@@ -145,6 +147,8 @@ __all__ = [
     "UnsupportedContentType",
     "UnsupportedError",
     "UriSyntaxError",
+    "UsageRecord",
+    "UsageTotal",
 ]
 
 

@@ -1,18 +1,22 @@
 """The clients: one connection pool each, and handles of algorithms, files and directories."""
 
 import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import date
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
+from algorium import _flow
 from algorium._algorithms import AlgorithmHandle, AsyncAlgorithmHandle
 from algorium._config import Connection, connection
 from algorium._data import DataDirectory, DataFile
 from algorium._data_async import AsyncDataDirectory, AsyncDataFile
-from algorium._flow import CallOptions
+from algorium._flow import CallOptions, UsageWish
 from algorium._retry import RetryPolicy
 from algorium._transport import AsyncTransport, SyncTransport, TransportOptions
 from algorium.wire.refs import AlgorithmRef
 from algorium.wire.uris import DataUri
+from algorium.wire.usage import UsageRecord, UsageTotal
 
 TransportT = TypeVar("TransportT", SyncTransport, AsyncTransport)
 
@@ -21,6 +25,9 @@ TIMEOUT_S_DEFAULT: Final = 60.0
 
 CONNECTIONS_MAX_DEFAULT: Final = 100
 """Above the 80 calls that an account may have open at once."""
+
+_USAGE_PAGE_MAX: Final = 1000
+"""What the server gives at once, at most."""
 
 
 class _Client(Generic[TransportT]):
@@ -137,6 +144,76 @@ class Algorium(_Client[SyncTransport]):
         """
         return DataDirectory(self._transport, _uri(uri))
 
+    def usage(
+        self,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        algorithm: str | AlgorithmRef = "",
+        account: str = "",
+        page: int = _USAGE_PAGE_MAX,
+    ) -> Iterator[UsageRecord]:
+        """
+        Go through what each call of your account took, newest first.
+
+        Pages are fetched as you go on.
+
+        Args:
+            since: Calls from this day or time on; a time without a zone is UTC.
+            until: Calls before this day or time.
+            algorithm: Calls of this one only.
+            account: Of another account: an organization that you own; any, with an admin key.
+            page: Records to fetch at once, at most 1000.
+
+        Raises:
+            NotAuthorized: The key may not see usage.
+            NotFound: No such account, or not for you.
+        """
+        wish = UsageWish(since=since, until=until, algorithm=str(algorithm), account=account)
+        marker = ""
+        while True:
+            flow = _flow.usage(wish, UsageRecord, limit=page, marker=marker)
+            found = self._transport.run(flow)
+            yield from found.results
+            if not (marker := found.marker):
+                return
+
+    def usage_totals(
+        self,
+        *,
+        by: Sequence[str] = (),
+        since: date | None = None,
+        until: date | None = None,
+        algorithm: str | AlgorithmRef = "",
+        account: str = "",
+    ) -> list[UsageTotal]:
+        """
+        Return what the calls of your account took together.
+
+        Args:
+            by: What to tell apart: some of `account`, `algorithm`, `version`, `day`. Without it
+                there is one sum, and none without calls.
+            since: Calls from this day or time on; a time without a zone is UTC.
+            until: Calls before this day or time.
+            algorithm: Calls of this one only.
+            account: Of another account: an organization that you own; any, with an admin key.
+
+        Raises:
+            NotAuthorized: The key may not see usage.
+            NotFound: No such account, or not for you.
+        """
+        wish = UsageWish(
+            since=since, until=until, algorithm=str(algorithm), account=account, by=tuple(by)
+        )
+        totals: list[UsageTotal] = []
+        marker = ""
+        while True:
+            flow = _flow.usage(wish, UsageTotal, limit=_USAGE_PAGE_MAX, marker=marker)
+            found = self._transport.run(flow)
+            totals += found.results
+            if not (marker := found.marker):
+                return totals
+
     def close(self) -> None:
         """Close all connections. The client and its handles cannot be used any more."""
         self._transport.close()
@@ -178,6 +255,48 @@ class AsyncAlgorium(_Client[AsyncTransport]):
     def dir(self, uri: str | DataUri = "data://") -> AsyncDataDirectory:
         """Return a directory by its data URI, as `Algorium.dir`; nothing is sent yet."""
         return AsyncDataDirectory(self._transport, _uri(uri))
+
+    async def usage(
+        self,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        algorithm: str | AlgorithmRef = "",
+        account: str = "",
+        page: int = _USAGE_PAGE_MAX,
+    ) -> AsyncIterator[UsageRecord]:
+        """Go through what each call of your account took, as `Algorium.usage`."""
+        wish = UsageWish(since=since, until=until, algorithm=str(algorithm), account=account)
+        marker = ""
+        while True:
+            flow = _flow.usage(wish, UsageRecord, limit=page, marker=marker)
+            found = await self._transport.run(flow)
+            for record in found.results:
+                yield record
+            if not (marker := found.marker):
+                return
+
+    async def usage_totals(
+        self,
+        *,
+        by: Sequence[str] = (),
+        since: date | None = None,
+        until: date | None = None,
+        algorithm: str | AlgorithmRef = "",
+        account: str = "",
+    ) -> list[UsageTotal]:
+        """Return what the calls of your account took together, as `Algorium.usage_totals`."""
+        wish = UsageWish(
+            since=since, until=until, algorithm=str(algorithm), account=account, by=tuple(by)
+        )
+        totals: list[UsageTotal] = []
+        marker = ""
+        while True:
+            flow = _flow.usage(wish, UsageTotal, limit=_USAGE_PAGE_MAX, marker=marker)
+            found = await self._transport.run(flow)
+            totals += found.results
+            if not (marker := found.marker):
+                return totals
 
     async def aclose(self) -> None:
         """Close all connections. The client and its handles cannot be used any more."""

@@ -11,8 +11,9 @@ import binascii
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from http import HTTPStatus
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from algorium._errors import (
@@ -38,6 +39,9 @@ from algorium.wire.bodies import (
 )
 from algorium.wire.refs import AlgorithmRef
 from algorium.wire.uris import DataUri
+from algorium.wire.usage import UsagePage, UsageRecord, UsageTotal
+
+Row = TypeVar("Row", UsageRecord, UsageTotal)
 
 Output: TypeAlias = Literal["default", "raw", "void"]
 
@@ -89,6 +93,29 @@ class CallOptions:
         if self.output == "void":
             return 0.0
         return min(self.timeout_s or _CALL_TIMEOUT_S_DEFAULT, _CALL_TIMEOUT_S_MAX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageWish:
+    """Which usage somebody wants to know; None and empty do not restrict."""
+
+    since: date | None = None
+    until: date | None = None
+    algorithm: str = ""
+    account: str = ""
+    by: tuple[str, ...] = ()
+
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """The wish as the wire spells it; a time without a zone is UTC there."""
+        wanted = {
+            "from": self.since.isoformat() if self.since is not None else "",
+            "to": self.until.isoformat() if self.until is not None else "",
+            "algorithm": self.algorithm,
+            "account": self.account,
+            "by": ",".join(self.by),
+        }
+        return tuple((name, value) for name, value in wanted.items() if value)
 
 
 def call(ref: AlgorithmRef, value: Any, options: CallOptions) -> Flow[AlgoResponse]:
@@ -184,6 +211,34 @@ def _void_reply(response: Response) -> VoidReply:
         return VoidReply.from_json(response.json())
     except BodyError as error:
         raise _unexpected(response, str(error)) from error
+
+
+def usage(wish: UsageWish, row: type[Row], *, limit: int, marker: str) -> Flow[UsagePage[Row]]:
+    """
+    Read a page of usage; an empty *marker* asks for the first one.
+
+    Args:
+        wish: Which calls.
+        row: Records, newest first, or sums.
+        limit: Entries on the page, at most 1000.
+        marker: From the page before.
+
+    Raises:
+        NotAuthorized: The key may not see usage.
+        NotFound: No such account, or not for this key.
+    """
+    path = "/v1/usage" if row is UsageRecord else "/v1/usage/totals"
+    query = (*wish.query, ("limit", str(limit)), *((("marker", marker),) if marker else ()))
+    response = yield Request(method="GET", path=path, query=query)
+    if not response.is_success:
+        raise _refusal(response, _error_body(response))
+    try:
+        page = UsagePage.from_json(response.json(), row)
+    except BodyError as error:
+        raise _unexpected(response, str(error)) from error
+    if marker and page.marker == marker:
+        raise UnexpectedResponse(f"The usage does not advance past {marker!r}.")
+    return page
 
 
 def exists(uri: DataUri, kind: Literal["file", "directory"]) -> Flow[bool]:

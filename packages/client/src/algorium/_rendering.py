@@ -3,10 +3,11 @@
 import base64
 import dataclasses
 import json
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the command line loads the client only when it calls
-    from algorium import AlgoResponse, DataDirectory, DataFile
+    from algorium import AlgoResponse, DataDirectory, DataFile, UsageRecord, UsageTotal
 
 
 def result_bytes(
@@ -67,6 +68,47 @@ def entry_line(entry: "DataFile | DataDirectory", *, is_long: bool) -> str:
     if not is_long:
         return entry.name
     return f"{modified_at:%Y-%m-%d %H:%M:%S}  {getattr(entry, 'size_bytes', 0):>12}  {entry.name}"
+
+
+def usage_json(row: "UsageRecord | UsageTotal") -> dict[str, Any]:
+    """Describe a record or a sum of usage, for programs: what it was not told apart by is out."""
+    known = dataclasses.asdict(row)
+    if "started_at" in known:
+        return known | {"started_at": known["started_at"].isoformat()}
+    return {name: value for name, value in known.items() if value != ""}
+
+
+def usage_lines(records: "Iterable[UsageRecord]") -> Iterable[str]:
+    """Describe calls, for people."""
+    for record in records:
+        name = f"{record.algorithm}/{record.version or record.commit}"
+        yield (
+            f"{record.started_at:%Y-%m-%d %H:%M:%S}  {record.outcome:<11}  {record.run_s:>9.3f} s"
+            f"  {record.cpu_s:>9.3f} s CPU  {name}  {record.request_id}"
+        )
+
+
+def usage_table(totals: "Sequence[UsageTotal]", by: Sequence[str]) -> Iterable[str]:
+    """Describe sums of calls, for people."""
+    names = [name for name in ("account", "algorithm", "version", "day") if name in by]
+    rows = [[_told_apart(total, name) for name in names] for total in totals]
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+
+    def line(cells: Sequence[str], numbers: Sequence[str]) -> str:
+        words = [f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)]
+        return "  ".join([*words, *(f"{number:>12}" for number in numbers)])
+
+    yield line(names, ("calls", "errors", "run s", "CPU s"))
+    for row, total in zip(rows, totals, strict=True):
+        seconds = (f"{total.run_s:.3f}", f"{total.cpu_s:.3f}")
+        yield line(row, (str(total.calls), str(total.errors), *seconds))
+
+
+def _told_apart(total: "UsageTotal", name: str) -> str:
+    if name == "version" and not total.version:
+        return total.commit[:12]
+    value: str = getattr(total, name)
+    return value
 
 
 def is_text(content: bytes) -> bool:

@@ -14,7 +14,9 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -24,14 +26,25 @@ except ImportError:  # an optional extra
     raise SystemExit("error: algo needs more packages\nhint: pip install 'algorium[cli]'") from None
 
 from algorium._errors import AlgorithmError, AlgoriumError
-from algorium._rendering import details, entry_json, entry_line, is_text, result_bytes
+from algorium._rendering import (
+    details,
+    entry_json,
+    entry_line,
+    is_text,
+    result_bytes,
+    usage_json,
+    usage_lines,
+    usage_table,
+)
 from algorium.wire.bodies import DataAcl, ReadAcl
 from algorium.wire.refs import RefSyntaxError
 from algorium.wire.uris import DataUri, UriSyntaxError
 
 if TYPE_CHECKING:
-    from algorium import Algorium, DataDirectory, DataFile
+    from algorium import Algorium, DataDirectory, DataFile, UsageRecord, UsageTotal
 
+_DIMENSIONS: Final = ("account", "algorithm", "version", "day")
+_USAGE_LINES: Final = 50
 _REMOTE: Final = re.compile(r"[A-Za-z0-9]+(\+[^:/]*)?:/")
 
 Switch = Parameter(negative="")
@@ -290,6 +303,61 @@ def rm(
                 raise UsageError(f"{uri} is a directory; delete it with -r")
 
 
+@app.command
+def usage(
+    *,
+    by: str = "",
+    since: str = "",
+    until: str = "",
+    algorithm: str = "",
+    account: str = "",
+    limit: int = _USAGE_LINES,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    server: Server | None = None,
+) -> None:
+    """
+    Show what your calls took, newest first, or sums of them.
+
+    Parameters
+    ----------
+    by
+        Show sums, told apart by some of account, algorithm, version and day: day,algorithm.
+    since
+        Calls from this day or time on, such as 2026-03-01 or 2026-03-01T12:00:00Z.
+    until
+        Calls before this day or time.
+    algorithm
+        Calls of this algorithm only: OWNER/NAME.
+    account
+        Calls of this organization, which you own; of any account, with an admin key.
+    limit
+        How many calls to show at most. Sums are always shown all.
+    as_json
+        Print a JSON list.
+    """
+    if limit < 1:
+        raise UsageError("--limit must be at least 1")
+    told_apart = tuple(word.strip() for word in by.split(",") if word.strip())
+    if unknown := set(told_apart) - set(_DIMENSIONS):
+        raise UsageError(f"--by knows {', '.join(_DIMENSIONS)}, not {', '.join(sorted(unknown))}")
+    if "version" in told_apart and "algorithm" not in told_apart:
+        told_apart = ("algorithm", *told_apart)
+    wish: dict[str, Any] = {"algorithm": algorithm, "account": account}
+    wish |= {"since": _moment(since, "--since"), "until": _moment(until, "--until")}
+    rows: Sequence[UsageRecord | UsageTotal]
+    with (server or Server()).connect() as client:
+        if told_apart:
+            rows = totals = client.usage_totals(by=told_apart, **wish)
+            lines = usage_table(totals, told_apart)
+        else:
+            rows = records = list(islice(client.usage(page=min(limit, 1000), **wish), limit))
+            lines = usage_lines(records)
+    if as_json:
+        lines = [json.dumps([usage_json(row) for row in rows], ensure_ascii=False)]
+    for line in lines:
+        _print(line)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -385,6 +453,15 @@ def _target_uri(source: str, target: str) -> DataUri:
         raise UsageError(f"{target} is a directory; name a file in it")
     name = DataUri.parse(source).name if _REMOTE.match(source) else Path(source).name
     return uri.child(name)
+
+
+def _moment(text: str, option: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} wants a day or a time such as 2026-03-01, not {text}") from None
 
 
 def _write(content: bytes, output: Path | None) -> None:

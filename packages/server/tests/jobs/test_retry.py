@@ -44,11 +44,13 @@ def test_a_delay_never_lies_in_the_past():
 def test_attempts_end():
     decision = after_not_delivered(job(attempts=JOB_ATTEMPTS_MAX), NotDelivered("full"), now=NOW)
 
-    assert decision == GiveUp(reason=f"gave up after {JOB_ATTEMPTS_MAX} attempts: full")
+    reason = f"gave up after {JOB_ATTEMPTS_MAX} attempts: full"
+    assert decision == GiveUp(reason=reason, may_have_run=False)
 
 
 def test_what_may_have_run_is_never_run_twice():
-    assert after_interruption(job(), "restart", now=NOW) == GiveUp(reason="restart")
+    expected = GiveUp(reason="restart", may_have_run=True)
+    assert after_interruption(job(), "restart", now=NOW) == expected
 
 
 def test_an_idempotent_job_is_run_again_until_attempts_end():

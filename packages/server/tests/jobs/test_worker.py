@@ -20,8 +20,9 @@ from job_workers import (
 )
 
 from algorium_server.domain.errors import TooManyRequests
-from algorium_server.domain.jobs import Job, JobState, NotDelivered, RetryLater
+from algorium_server.domain.jobs import Job, JobFailed, JobState, NotDelivered, RetryLater
 from algorium_server.domain.limits import JOB_ATTEMPTS_MAX, JOB_KEEP_S, JOB_POLL_S
+from algorium_server.jobs.retry import GiveUp
 from algorium_server.store import jobs
 from algorium_server.store.database import Database
 
@@ -160,6 +161,35 @@ def test_a_job_that_is_never_delivered_fails_in_the_end(owned: Database, runner:
 
     assert failed.attempts == JOB_ATTEMPTS_MAX
     assert failed.error == f"gave up after {JOB_ATTEMPTS_MAX} attempts: full"
+
+
+def test_whoever_must_know_is_told_of_jobs_that_say_nothing_themselves(
+    owned: Database, runner: asyncio.Runner
+):
+    failed, crashed, undelivered, done = queued = [new_job(payload=b"%d" % n) for n in range(4)]
+    told: dict[str, GiveUp] = {}
+
+    async def handler(job: Job) -> None:
+        if job.job_id == failed.job_id:
+            raise JobFailed("told already")
+        if job.job_id == crashed.job_id:
+            raise ZeroDivisionError
+        if job.job_id == undelivered.job_id:
+            raise RetryLater("full", after_s=0)
+
+    async def scenario():
+        await queue(owned, *queued)
+        options = {"on_given_up": lambda job, decision: told.update({job.job_id: decision})}
+        async with working(owned, handler, **options):
+            for job in queued:
+                await wait_for_state(owned, job, JobState.DONE if job is done else JobState.FAILED)
+
+    runner.run(scenario())
+
+    assert {job_id: decision.may_have_run for job_id, decision in told.items()} == {
+        crashed.job_id: True,
+        undelivered.job_id: False,
+    }
 
 
 def test_jobs_of_other_kinds_are_left_alone(owned: Database, runner: asyncio.Runner):

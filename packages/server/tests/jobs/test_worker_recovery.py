@@ -29,6 +29,7 @@ from job_workers import (
 
 from algorium_server import telemetry
 from algorium_server.domain.jobs import Job, JobState, NotDelivered
+from algorium_server.jobs.retry import GiveUp
 from algorium_server.jobs.worker import JobWorker
 from algorium_server.store import jobs
 from algorium_server.store.database import Database, sqlite_url
@@ -50,15 +51,19 @@ def test_what_a_dead_process_left_running_is_never_run_again(
         gate.may_go_on.set()
         await queue(owned, left, queued)
         await claim(owned)
-        async with working(owned, gate, clock=Clock(rows.NOW + timedelta(seconds=31))):
+        options = {"on_given_up": lambda job, decision: told.append((job.job_id, decision))}
+        clock = Clock(rows.NOW + timedelta(seconds=31))
+        async with working(owned, gate, clock=clock, **options):
             await wait_for_state(owned, queued, JobState.DONE)
         return await read(owned, left), [job.job_id for job in gate.seen]
 
+    told: list[tuple[str, GiveUp]] = []
     failed, seen = runner.run(scenario())
 
     assert (failed.state, failed.error) == (JobState.FAILED, "interrupted by a restart")
     assert failed.finished_at is not None
     assert seen == [queued.job_id]
+    assert told == [(left.job_id, GiveUp(reason="interrupted by a restart"))]
 
 
 def test_only_a_database_of_its_own_makes_leases_of_others_void(
@@ -76,6 +81,26 @@ def test_only_a_database_of_its_own_makes_leases_of_others_void(
     # The lease lasts: on PostgreSQL another server may well be at work.
     expected = JobState.FAILED if owned.is_exclusive else JobState.RUNNING
     assert runner.run(scenario()) is expected
+
+
+def test_what_ran_under_the_name_of_a_worker_was_interrupted_when_it_comes_back(
+    database_url: str, runner: asyncio.Runner
+):
+    """One of several gateways dies: its successor has its name, the others go on."""
+    mine, of_another = new_job(), new_job(due_at=rows.NOW + timedelta(seconds=1))
+
+    async def scenario():
+        async with await Database.open(database_url, is_shared=True) as shared:
+            await add_owner(shared)
+            await queue(shared, mine, of_another)
+            for worker in ("gateway 0", "gateway 1"):
+                async with shared.transaction() as connection:
+                    now = rows.NOW + timedelta(seconds=2)
+                    await jobs.claim(connection, now=now, lease_s=30, worker=worker)
+            async with working(shared, Gate(), name="gateway 0"):
+                return [(await read(shared, job)).state for job in (mine, of_another)]
+
+    assert runner.run(scenario()) == [JobState.FAILED, JobState.RUNNING]
 
 
 def test_an_idempotent_job_survives_its_process(owned: Database, runner: asyncio.Runner):

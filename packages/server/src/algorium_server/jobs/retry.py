@@ -22,9 +22,17 @@ class Requeue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GiveUp:
-    """Mark it as failed."""
+    """
+    Mark it as failed.
+
+    Attributes:
+        may_have_run: Whether anything of it can have happened.
+        is_reported: Its handler said so itself, and has told whom it concerns.
+    """
 
     reason: str
+    may_have_run: bool = True
+    is_reported: bool = False
 
 
 Decision = Requeue | GiveUp
@@ -40,7 +48,8 @@ def after_not_delivered(job: Job, refusal: RetryLater, *, now: datetime) -> Deci
         now: The time.
     """
     if job.attempts >= JOB_ATTEMPTS_MAX:
-        return GiveUp(reason=f"gave up after {job.attempts} attempts: {refusal}")
+        reason = f"gave up after {job.attempts} attempts: {refusal}"
+        return GiveUp(reason=reason, may_have_run=False)
     delay_s = backoff_s(job.attempts) if refusal.after_s is None else max(refusal.after_s, 0.0)
     return Requeue(due_at=now + timedelta(seconds=delay_s), reason=str(refusal))
 

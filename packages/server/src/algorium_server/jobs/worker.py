@@ -50,6 +50,9 @@ from algorium_server.telemetry import logger
 Handler = Callable[[Job], Awaitable[None]]
 """Does the work of one job; see the module for what its end means."""
 
+OnGivenUp = Callable[[Job, GiveUp], None]
+"""Told of each job that failed without its handler's own word on it, once that is written."""
+
 _BY_RESTART: Final = "interrupted by a restart"
 _BY_SHUTDOWN: Final = "interrupted by shutdown"
 _BY_LOSS: Final = "interrupted: the server that ran it is gone"
@@ -75,6 +78,8 @@ class JobWorker:
         concurrency: int = JOBS_CONCURRENT_MAX,
         lease_s: float = JOB_LEASE_S,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_given_up: OnGivenUp = lambda _job, _decision: None,
+        name: str = "",
     ) -> None:
         """
         Make a worker that does nothing yet.
@@ -85,13 +90,18 @@ class JobWorker:
             concurrency: How many jobs run at the same time.
             lease_s: After this long without a sign of life others may decide about a job.
             clock: Returns the time, UTC-aware.
+            on_given_up: Told of jobs that were interrupted, or tried too often.
+            name: Of the worker, if nobody else has it on this database until this one is gone:
+                what ran under it before is then known to be interrupted. By default host and pid.
         """
+        self._on_given_up = on_given_up
         self._database = database
         self._handlers = dict(handlers)
         self._concurrency = concurrency
         self._lease_s = lease_s
         self._clock = clock
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._is_successor = bool(name)
+        self._name = name or f"{socket.gethostname()}:{os.getpid()}"
         self._watchers: dict[asyncio.Task[None], Job] = {}
         self._at_work: set[asyncio.Task[None]] = set()
         self._wakened = asyncio.Event()
@@ -216,7 +226,7 @@ class JobWorker:
             case RetryLater() as refusal:
                 return after_not_delivered(job, refusal, now=now)
             case JobFailed() as failed:
-                return GiveUp(reason=str(failed))
+                return GiveUp(reason=str(failed), is_reported=True)
             case error:
                 _log.error("a job failed", job=job.job_id, kind=job.kind, exc_info=error)
                 return GiveUp(reason=_text_of(error))
@@ -242,6 +252,8 @@ class JobWorker:
                 continue
             if not is_written:
                 _log.error("a job was taken over before it ended", job=job.job_id, kind=job.kind)
+            elif isinstance(decision, GiveUp) and not decision.is_reported:
+                self._on_given_up(job, decision)
             return
 
     async def _keep_house(self) -> None:
@@ -259,21 +271,27 @@ class JobWorker:
         """
         Decide about jobs whose worker is gone; return how many there were.
 
-        On a database of our own every job that "runs" at the first look is an orphan; among several
-        servers only the end of the lease tells. A job watched here is none, however late its
-        heartbeat.
+        At the first look, every job that "runs" is an orphan on a database of our own, and those
+        that run under our name are on any; among several servers only the end of the lease tells.
+        A job watched here is none, however late its heartbeat.
         """
         now = self._clock()
         async with self._database.transaction() as connection:
             if is_first and self._database.is_exclusive:
                 found = await job_rows.running(connection)
+            elif is_first and self._is_successor:
+                found = await job_rows.running(connection, worker=self._name)
             else:
                 found = await job_rows.expired(connection, now)
             watched = {job.job_id for job in self._watchers.values()}
             orphans = [job for job in found if job.job_id not in watched]
-            for job in orphans:
+            decisions = [after_interruption(job, reason, now=now) for job in orphans]
+            for job, decision in zip(orphans, decisions, strict=True):
                 _log.warning("a job has no worker", job=job.job_id, kind=job.kind, reason=reason)
-                await _write(connection, job, after_interruption(job, reason, now=now), now=now)
+                await _write(connection, job, decision, now=now)
+        for job, decision in zip(orphans, decisions, strict=True):
+            if isinstance(decision, GiveUp):
+                self._on_given_up(job, decision)
         return len(orphans)
 
     async def _wait_for_watchers(self, timeout_s: float | None) -> None:

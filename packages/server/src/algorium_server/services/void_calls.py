@@ -9,17 +9,27 @@ Source: wire specification, "output=void".
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from algorium_server.domain.calls import CallFailure, CallInput, CallOptions, ContentType, Output
+from algorium_server.domain.calls import (
+    CallFailure,
+    CallInput,
+    CallOptions,
+    ContentType,
+    Output,
+    content_of,
+)
 from algorium_server.domain.errors import TooManyRequests, Unavailable
 from algorium_server.domain.jobs import Job, JobFailed, NotDelivered
 from algorium_server.domain.limits import VOID_CALLS_WAITING_PER_ACCOUNT_MAX
-from algorium_server.services.calls import CallService, OpenCall
+from algorium_server.domain.usage import UsageOutcome, UsageRecord, UsageSubject, moment_of, us_of
+from algorium_server.jobs.retry import GiveUp
+from algorium_server.services.admitted import OpenCall
+from algorium_server.services.calls import CallService
 from algorium_server.services.directory import Directory
+from algorium_server.services.metering import subject_of
 from algorium_server.store import jobs as job_rows
 from algorium_server.store.database import Database
 
@@ -37,6 +47,7 @@ class _Payload(msgspec.Struct, frozen=True):
     is_sudo: bool
     content_type: str
     body: bytes
+    subject: UsageSubject | None = None
 
 
 class VoidCalls:
@@ -48,6 +59,7 @@ class VoidCalls:
         database: Keeps them until they have run.
         directory: Keys, algorithms and versions, in memory.
         wake: Tells the worker that one is waiting.
+        record: Takes usage records of calls that end without having been run to an outcome.
     """
 
     def __init__(
@@ -57,13 +69,15 @@ class VoidCalls:
         database: Database,
         directory: Directory,
         wake: Callable[[], None],
+        record: Callable[[UsageRecord], None],
     ) -> None:
         self._calls = calls
         self._database = database
         self._directory = directory
         self._wake = wake
+        self._record = record
 
-    async def accept(self, call: OpenCall, call_input: CallInput, *, now: datetime) -> None:
+    async def accept(self, call: OpenCall, call_input: CallInput) -> None:
         """
         Store an admitted call durably.
 
@@ -80,20 +94,22 @@ class VoidCalls:
             timeout_s=call.options.timeout_s,
             is_sudo=grant.is_sudo,
             content_type=call_input.content_type.value,
-            body=call_input.body,
+            body=content_of(call_input.body),
+            subject=subject_of(grant.caller, resolved),
         )
         job = Job.new(
             call.request_id,
             JOB_KIND,
             account_id=payload.account_id,
             payload=msgspec.msgpack.encode(payload),
-            now=now,
+            now=moment_of(call.started_us),
         )
         async with self._database.transaction() as connection:
             waiting = await job_rows.count_unfinished(connection, account_id=job.account_id)
             if waiting >= VOID_CALLS_WAITING_PER_ACCOUNT_MAX:
                 raise TooManyRequests(f"Too many requests: {waiting} void calls are waiting to run")
             await job_rows.enqueue(connection, job)
+        call.is_metered = True  # when it has run
         self._wake()
 
     async def run(self, job: Job) -> None:
@@ -108,6 +124,7 @@ class VoidCalls:
         principal = self._directory.principal_of_call(payload.account_id, payload.key_id)
         resolved = self._directory.resolved_build(payload.build_id, version_id=payload.version_id)
         if principal is None or resolved is None:
+            self._record_unrun(job, payload, UsageOutcome.REFUSED, error_type="NotFound")
             raise JobFailed("the calling account, its key or the algorithm no longer exists")
         call = self._calls.resume(
             principal,
@@ -115,9 +132,11 @@ class VoidCalls:
             CallOptions(timeout_s=payload.timeout_s, output=Output.VOID),
             request_id=job.job_id,
             is_sudo=payload.is_sudo,
+            started_us=us_of(job.created_at),
         )
         call_input = CallInput(content_type=ContentType(payload.content_type), body=payload.body)
         delivery = asyncio.Event()
+        outcome = None
         try:
             outcome = await self._calls.run(call, call_input, on_delivery=delivery.set)
         except (TooManyRequests, Unavailable, asyncio.CancelledError) as error:
@@ -125,7 +144,40 @@ class VoidCalls:
                 raise
             raise NotDelivered(str(error) or "the server is stopping") from error
         finally:
-            if (ending := self._calls.close(call)) is not None:
+            call.is_metered = outcome is None  # it is tried again, or given up: recorded then
+            if (ending := self._calls.close(call, outcome)) is not None:
                 await ending
         if isinstance(outcome, CallFailure):
             raise JobFailed(f"{outcome.error_type}: {outcome.message}")
+
+    def given_up(self, job: Job, decision: GiveUp) -> None:
+        """Record a stored call that nobody will run, or run again."""
+        payload = msgspec.msgpack.decode(job.payload, type=_Payload)
+        if decision.may_have_run:
+            self._record_unrun(job, payload, UsageOutcome.INTERRUPTED)
+        else:
+            self._record_unrun(job, payload, UsageOutcome.REFUSED, error_type="Unavailable")
+
+    def _record_unrun(
+        self, job: Job, payload: _Payload, outcome: UsageOutcome, *, error_type: str = ""
+    ) -> None:
+        if payload.subject is None:  # stored by an earlier release
+            return
+        self._record(
+            UsageRecord(
+                request_id=job.job_id,
+                tree_id=job.job_id,
+                started_us=us_of(job.created_at),
+                subject=payload.subject,
+                outcome=outcome,
+                error_type=error_type,
+                is_void=True,
+                queue_s=0.0,
+                load_s=0.0,
+                run_s=0.0,
+                cpu_s=0.0,
+                peak_memory_bytes=0,
+                input_bytes=len(payload.body),
+                output_bytes=0,
+            )
+        )
