@@ -1,8 +1,13 @@
 """
-The program a slot runs: `python -u PATH/algorium_runtime [--check] ENTRY`.
+The program a slot runs: `python -u PATH/algorium_runtime ENTRY`, and its other uses.
 
-Without `--check` it serves the module ENTRY on descriptor 3; with it, it only imports the module
-and exits with 0 if that could be called, else with 1 and the reason on standard error.
+    ENTRY                        serves the module ENTRY on descriptor 3
+    --check ENTRY [DIRECTORY]    only imports it; exits with 0 if it could be called, else with 1
+                                 and the reason on standard error; lists what else was imported
+    --examine DIRECTORY          imports what such a list names, and says what may be imported ahead
+    --zygote                     imports that and waits for slots to fork, on descriptor 3
+    --pipe COMMAND ...           serves what COMMAND starts, an algorithm in another language
+    --import ENTRY               such a COMMAND: a module that serves itself with a kit of its own
 
 Python puts this very directory first on `sys.path` (or, with `-m`, the working directory). Neither
 may stay: a file there would shadow the standard library, in our imports and in the author's.
@@ -12,7 +17,10 @@ import importlib.util
 import os
 import sys
 
-USAGE = "usage: python -u PATH/algorium_runtime [--check] ENTRY"
+USAGE = (
+    "usage: python -u PATH/algorium_runtime ENTRY | --check ENTRY [DIRECTORY] | --examine DIRECTORY"
+    " | --zygote | --pipe COMMAND ... | --import ENTRY"
+)
 
 
 def main() -> None:
@@ -22,14 +30,32 @@ def main() -> None:
     else:
         del sys.path[0]
         _load_package(os.path.dirname(os.path.abspath(__file__)))
-    from algorium_runtime import runner  # noqa: PLC0415 - `sys.path` had to be mended first
-
     arguments = sys.argv[1:]
     del sys.argv[1:]  # the author's modules may read the command line; these words are not for them
+    # Imported here: `sys.path` had to be mended first, and each form of use needs its own.
+    if len(arguments) >= 2 and arguments[0] == "--pipe":
+        from algorium_runtime import pipes  # noqa: PLC0415
+
+        pipes.run(arguments[1:])
+    if len(arguments) == 2 and arguments[0] == "--import":
+        from algorium_runtime import selfserving  # noqa: PLC0415
+
+        selfserving.import_unchanged(arguments[1])
+        sys.exit(0)
+    if len(arguments) == 2 and arguments[0] == "--examine":
+        from algorium_runtime import preloading  # noqa: PLC0415
+
+        preloading.examine(arguments[1])
+    from algorium_runtime import runner  # noqa: PLC0415
+
+    if arguments == ["--zygote"]:
+        from algorium_runtime import zygote  # noqa: PLC0415
+
+        arguments = [zygote.wait_for_birth()]  # from here on this is the slot
     if len(arguments) == 1 and not arguments[0].startswith("-"):
         runner.run(arguments[0])
-    if len(arguments) == 2 and arguments[0] == "--check":
-        runner.check(arguments[1])
+    if len(arguments) in {2, 3} and arguments[0] == "--check":
+        runner.check(*arguments[1:])
     print(USAGE, file=sys.stderr)  # noqa: T201 - a command's answer to wrong usage
     sys.exit(2)
 

@@ -14,7 +14,8 @@ Repairs for interpreters newer than the packages:
     mixes up `Algorithmia.ADK` if `adk` is first    always                    import the other first
     thinks it runs on a laptop without its FIFO     always                    make the FIFO
 
-Nothing of this happens where the packages are not installed.
+Nothing of this happens where the packages are not installed. A project that brings a copy of them
+instead runs as it is, behind the adapter for pipes, with the repairs alone.
 
 Source: runtime specification, "ADK semantics", "Breakage on current interpreters".
 """
@@ -30,7 +31,7 @@ import sys
 import traceback
 from typing import Any, Callable
 
-from algorium_runtime.entry import Apply, Program
+from algorium_runtime.entry import Apply, Program, enter_project, import_entry
 
 FIFO_PATH = "/tmp/algoout"  # noqa: S108 - the packages look for exactly this path
 """Where the packages tell "on the platform" from "on a laptop". Nothing is ever written to it."""
@@ -61,6 +62,20 @@ def prepare(serve: Serve, *, fifo_path: str | None = FIFO_PATH) -> None:
     handler = getattr(algorithmia, "Handler", None)
     if isinstance(handler, type) and hasattr(handler, "serve"):
         handler.serve = _handler_serve(serve)
+
+
+def import_unchanged(entry: str) -> None:
+    """
+    Import a module that serves itself with a kit that is not the packages'.
+
+    It reads requests from standard input and writes responses into the FIFO until there are no
+    more; then this returns.
+    """
+    _repair_interpreter()
+    with contextlib.suppress(Exception):  # see `prepare`
+        importlib.import_module("Algorithmia")
+    enter_project()
+    import_entry(entry)
 
 
 def _adk_init(serve: Serve) -> Callable[..., None]:

@@ -1,0 +1,5 @@
+source("src/HelloR.r")
+
+for (file in list.files("tests", pattern = "^test.*[.]r$", full.names = TRUE)) {
+  source(file)
+}

@@ -1,0 +1,1 @@
+"""How projects are built, by language."""

@@ -1,0 +1,1 @@
+stopifnot(identical(algorithm("Jane"), "Hello Jane"))
