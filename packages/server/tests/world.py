@@ -20,7 +20,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def main() -> None:
     Read a JSON object and print what happened.
 
     Its members: `mechanism`; `state_dir`; `ordinary`, whether to be no root; `allowed`; `story`,
-    the name of what to do.
+    the name of what to do; `server`, the command of the whole product where it is about that.
     """
     wanted = json.load(sys.stdin)
     enter_own_world()
@@ -72,7 +74,8 @@ def main() -> None:
         build(stack)
         if wanted["ordinary"]:
             become_ordinary()
-        print(json.dumps(asyncio.run(play(wanted))), flush=True)
+        told = product(wanted) if wanted["story"] == "product" else asyncio.run(play(wanted))
+        print(json.dumps(told), flush=True)
 
 
 def enter_own_world() -> None:
@@ -435,6 +438,90 @@ async def memory(host: SandboxHost, _state_dir: Path) -> dict:
     status = await process.kill(0)
     process.close()
     return {"groups": groups, "peak_bytes": status.peak_memory_bytes, "mib": MIB}
+
+
+PICTURE = """
+import urllib.request, socket, os
+
+def apply(url):
+    if url == "who":
+        return os.environ["ALGORITHMIA_API"]
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status
+    except OSError as error:
+        return f"refused: {error}"
+"""
+
+
+def serve_product(
+    server: str, home: Path, *options: str
+) -> "contextlib.AbstractContextManager[str]":
+    """Start a whole server in this world and return its address."""
+
+    @contextlib.contextmanager
+    def running() -> Iterator[str]:
+        command = [server, "serve", "--home", str(home), "--port", "0", *options]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("ready "):
+                    yield line.split()[1]
+                    break
+            process.terminate()
+
+    return running()
+
+
+def ask(api: str, key: str, name: str, url: str) -> "tuple[int, dict]":
+    request = urllib.request.Request(
+        f"{api}/v1/algo/net/{name}",
+        data=json.dumps(url).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Simple {key}"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def product(wanted: dict) -> dict:
+    """A server with algorithms of both kinds: with the translation, and after it is gone."""
+    place = Path(wanted["state_dir"]).parent
+    examples = place / "examples"
+    catalog = ""
+    for name, network in (("Full", "full"), ("Isolated", "isolated")):
+        source = examples / name / "src"
+        source.mkdir(parents=True)
+        (source / "__init__.py").touch()
+        (source / f"{name}.py").write_text(PICTURE)
+        (examples / name / "requirements.txt").touch()
+        (examples / name / "algorithmia.conf").write_text(json.dumps({"algoname": name}))
+        catalog += (
+            f'[[algorithm]]\nowner = "net"\nname = "{name}"\nnetwork_access = "{network}"\n'
+            'tagline = ""\nsummary = ""\nlicense = "apache2"\n[[algorithm.version]]\n'
+            f'version = "1.0.0"\nsource = "{name}"\nrelease_notes = ""\nsample_input = ""\n'
+            'sample_output = ""\n'
+        )
+    (examples / "catalog.toml").write_text(catalog)
+    options = ["--demo", "--examples-dir", str(examples), "--network-allow", "172.16.0.0/12"]
+    home = place / "home"
+    told = {}
+    with serve_product(wanted["server"], home, *options) as api:
+        key = json.loads((home / "credentials.json").read_text())["api_key"]
+        for name in ("Full", "Isolated"):
+            for url in ("http://public.test/", f"http://{PRIVATE[0]}/", f"http://{PRIVATE[1]}/"):
+                told[f"{name} {url}"] = ask(api, key, name, url)
+        told["ready"] = json.load(urllib.request.urlopen(f"{api}/readyz"))["sandbox"]
+        told["translations"] = len(translations())
+    told["left"] = translations() + processes_with(str(home))
+    for tool in nat.TOOLS:
+        Path(programs(), tool).unlink(missing_ok=True)
+    with serve_product(wanted["server"], home, *options) as api:
+        told["Full without"] = ask(api, key, "Full", "http://public.test/")
+        told["Isolated without"] = ask(api, key, "Isolated", "who")
+    return told
 
 
 STORIES = {

@@ -1,97 +1,34 @@
 """
-The slots of this machine: who gets one, who waits, when another one starts and which one goes.
+The slots of this machine, handed out by `scheduler` and started and ended for it.
 
-Theory of operation: a pool holds the slots of one (calling account, version). A call takes the most
-recently used idle slot, or stands in line while `scheduler` decides whether another slot is worth
-starting. A slot that becomes free is handed to the next in line at once, so a free slot and a
-waiting call never coexist.
-
-One tick serves everybody who waits, as long as anybody does: expiry and growth. A warm call never
-meets it.
+What happens here is what takes time: starts, ends, one tick for everybody who waits, as long as
+anybody does, and a sweep now and then. A warm call meets none of it.
 
 Source: runtime design, "Scheduling", "Failures".
 """
 
 import asyncio
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Final
 
-from algorium_server.domain.errors import TooManyRequests, Unavailable
-from algorium_server.domain.limits import (
-    CHILD_CALLS_PER_TREE_MAX,
-    QUEUE_CALLS_MAX,
-    SLOT_IDLE_S,
-    SLOTS_MAX,
-    SLOTS_PER_POOL_MAX,
-)
-from algorium_server.engine import scheduler
-from algorium_server.engine.pools import Pool, Waiting
+from algorium_server.domain.errors import Unavailable
+from algorium_server.engine import memory
+from algorium_server.engine.claims import Reservation
+from algorium_server.engine.flights import Flight, LoadFailed
+from algorium_server.engine.pools import Seat, Waiting
 from algorium_server.engine.program import Program
-from algorium_server.engine.slots import Flight, Slot
-from algorium_server.engine.starting import LoadFailed, Starter
+from algorium_server.engine.room import EngineLimits
+from algorium_server.engine.scheduler import Scheduler
+from algorium_server.engine.slots import Slot
+from algorium_server.engine.starting import Starter
 from algorium_server.telemetry import logger
 
 _TICK_S: Final = 0.02
-"""How exact deadlines in line are, and how late a decision to grow."""
+"""How exact deadlines in line are, and how late a decision to grow: a fraction of a start."""
 _SWEEP_S: Final = 15.0
-_NESTED_SLOTS_MAX: Final = CHILD_CALLS_PER_TREE_MAX
-"""Beyond a pool's maximum, for nested calls only: what one call tree may need at once."""
 
 _log = logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLimits:
-    """
-    How many slots may exist.
-
-    Attributes:
-        slots_max: On this machine, all pools together.
-        slots_per_pool_max: For one (account, version).
-        idle_s: Seconds after which an idle slot is given up.
-    """
-
-    slots_max: int = SLOTS_MAX
-    slots_per_pool_max: int = SLOTS_PER_POOL_MAX
-    idle_s: float = SLOT_IDLE_S
-
-
-class _Ticket:
-    """A call's place in line."""
-
-    __slots__ = ("call", "pool", "since")
-
-    def __init__(self, call: Waiting, pool: "_Pool", since: float) -> None:
-        self.call = call
-        self.pool = pool
-        self.since = since
-
-
-class _Pool(Pool):
-    """A pool whose lines hold tickets."""
-
-    def __init__(self, program: Program, *, roots_max: int) -> None:
-        super().__init__(program, roots_max=roots_max)
-        self.nested_line: dict[Waiting, _Ticket] = {}
-        self.roots_line: dict[Waiting, _Ticket] = {}
-
-    @property
-    def waiting(self) -> int:
-        return len(self.nested_line) + len(self.roots_line)
-
-    def line_of(self, flight: Flight) -> dict[Waiting, _Ticket]:
-        return self.nested_line if flight.is_nested else self.roots_line
-
-    def next_ticket(self) -> _Ticket | None:
-        lines = [self.nested_line]
-        if len(self.busy_for_roots) < self.roots_max:
-            lines.append(self.roots_line)
-        for line in lines:
-            for call in line:
-                return line.pop(call)
-        return None
 
 
 class Capacity:
@@ -105,71 +42,57 @@ class Capacity:
 
     def __init__(self, starter: Starter, limits: EngineLimits) -> None:
         self._starter = starter
-        self._limits = limits
-        self._pools: dict[tuple[str, str], _Pool] = {}
+        self._has_memory_bound = limits.memory_bytes is not None
+        self._scheduler = Scheduler(limits, self, time.monotonic)
         self._starting: set[asyncio.Task[None]] = set()
-        self._killing: set[asyncio.Task[None]] = set()
-        self._waiting: dict[Waiting, _Ticket] = {}
-        self._ticking = False
+        self._ending: set[asyncio.Task[None]] = set()
+        self._is_ticking = False
         self._sweeper: asyncio.Task[None] | None = None
-        self.is_closing = False
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nobody gets a slot any more."""
+        return self._scheduler.is_closing
 
     async def start(self) -> None:
         """Begin giving up idle slots."""
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        self._sweeper = self._loop.create_task(self._sweep())
 
     async def close(self) -> None:
         """Refuse who waits, and end every slot."""
-        self.is_closing = True
+        self._scheduler.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for call in tuple(self._waiting):
-            self._refuse(call, Unavailable("The server is shutting down."))
         for task in tuple(self._starting):
             task.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
-        slots = [slot for pool in self._pools.values() for slot in (*pool.idle, *pool.busy)]
-        await asyncio.gather(*(slot.kill(grace_s=0) for slot in slots), *self._killing)
+        slots = [seat.slot for seat in self._scheduler.seats() if seat.slot is not None]
+        await asyncio.gather(*(slot.kill(grace_s=0) for slot in slots), *self._ending)
+
+    # Calls
 
     def take(self, program: Program, flight: Flight) -> Slot | None:
         """Take an idle slot at once; None if there is none, or others wait for it already."""
-        pool = self._pools.get((flight.account_id, program.key))
-        if pool is None or not pool.idle or pool.line_of(flight):
-            return None
-        if not flight.is_nested and len(pool.busy_for_roots) >= pool.roots_max:
-            return None
-        slot = pool.idle.pop()
-        pool.occupy(slot, flight)
-        return slot
+        return self._scheduler.take(program, flight)
 
     def wait(self, program: Program, call: Waiting) -> None:
         """
-        Stand in line: the call hears later, never from inside.
+        Stand in line, until `granted` or `refused` is called.
 
         Raises:
             TooManyRequests: The line is full.
-            Unavailable: The server is shutting down.
+            Unavailable: The server is shutting down, or has too little memory for the program.
             LoadFailed: The program failed to load several times just now.
         """
-        if self.is_closing:
-            raise Unavailable("The server is shutting down.")
-        pool = self._pool(program, call.flight)
-        line = pool.line_of(call.flight)
-        now = time.monotonic()
-        if len(line) >= QUEUE_CALLS_MAX:
-            raise TooManyRequests("Too many requests: the queue of this algorithm is full")
-        if pool.last_failure is not None and scheduler.is_paused(pool.failed_at, now=now):
-            raise LoadFailed(pool.last_failure)
-        line[call] = self._waiting[call] = _Ticket(call, pool, now)
-        self._keep_ticking()
-        if not pool.slots:
-            self._grow(pool)
+        self._scheduler.wait(program, call)
+        if not self._is_ticking:
+            self._is_ticking = True
+            self._loop.call_later(_TICK_S, self._tick)
 
     def leave(self, call: Waiting) -> None:
         """Leave the line: the caller gave up. Idempotent; nothing is heard any more."""
-        ticket = self._waiting.pop(call, None)
-        if ticket is not None:
-            ticket.pool.line_of(call.flight).pop(call, None)
+        self._scheduler.leave(call)
 
     def release(self, slot: Slot, run_s: float | None) -> None:
         """
@@ -179,185 +102,111 @@ class Capacity:
             slot: No call is in it any more.
             run_s: What its call took, None if that says nothing about others.
         """
-        pool = slot.pool
-        assert isinstance(pool, _Pool), "it was handed out here"
-        if run_s is not None:
-            pool.run_s = scheduler.blend(pool.run_s, run_s) if pool.run_s else run_s
-        pool.vacate(slot)
-        self._pass_on(pool, slot)
+        self._scheduler.release(slot, run_s)
+
+    # Orders
+
+    def reserve(self, reservations: Iterable[Reservation]) -> None:
+        """Keep these slots warm, and none but these."""
+        self._scheduler.reserve(reservations)
+
+    async def drain(self, *, algorithm_id: str = "", program_key: str = "") -> None:
+        """
+        Replace the warm slots of an algorithm, or of one of its programs.
+
+        Busy ones finish their call first; reserved ones are started anew. Returns when the idle
+        ones are gone: no call that comes later meets one of the old.
+        """
+        ending = self._scheduler.drain(
+            lambda program: (
+                program.key == program_key
+                or (bool(algorithm_id) and program.algorithm_id == algorithm_id)
+            )
+        )
+        await asyncio.gather(*(seat.slot.kill(grace_s=0) for seat in ending if seat.slot))
 
     def slots_in_use(self) -> dict[str, int]:
         """Count slots by state, for whoever watches the engine."""
-        pools = self._pools.values()
-        return {
-            "idle": sum(len(pool.idle) for pool in pools),
-            "busy": sum(len(pool.busy) for pool in pools),
-            "starting": sum(pool.starting for pool in pools),
-        }
+        return self._scheduler.counts()
 
-    async def drain(self, key: str) -> None:
-        """Retire the idle slots of the program *key*."""
-        for (_, program_key), pool in tuple(self._pools.items()):
-            if program_key == key:
-                for slot in tuple(pool.idle):
-                    self._retire(pool, slot)
+    # For the scheduler
 
-    # Handing out
+    def begin(self, seat: Seat, flight: Flight) -> None:
+        """Start a slot."""
+        _keep(self._loop.create_task(self._start(seat, flight)), among=self._starting)
 
-    def _pool(self, program: Program, flight: Flight) -> _Pool:
-        key = (flight.account_id, program.key)
-        pool = self._pools.get(key)
-        if pool is None:
-            pool = self._pools[key] = _Pool(program, roots_max=self._limits.slots_per_pool_max)
-        return pool
+    def end(self, seat: Seat) -> None:
+        """End a slot."""
+        if seat.slot is not None:
+            task = self._loop.create_task(self._end(seat, seat.slot))
+            _keep(task, among=self._ending)
 
-    def _pass_on(self, pool: _Pool, slot: Slot) -> None:
-        if slot.is_dead:
-            self._retire(pool, slot)
+    def has_memory(self, need_bytes: int) -> bool:
+        """Whether the machine has so much to give."""
+        return not self._has_memory_bound or memory.has_free(need_bytes)
+
+    async def _start(self, seat: Seat, flight: Flight) -> None:
+        problem: Exception
+        try:
+            slot = await self._starter.start(seat.pool.program, flight, load_id=seat.load_id)
+        except asyncio.CancelledError:
+            self._scheduler.not_started(seat, Unavailable("The server is shutting down."))
+            raise
+        except Exception as error:  # whoever waits must hear of it, whatever it is
+            if not isinstance(error, LoadFailed):  # that one has its line in the log
+                key = seat.pool.program.key
+                _log.warning("a slot did not start", program=key, exc_info=error)
+            problem = error
+        else:
+            key, load_s = seat.pool.program.key, round(slot.load_s, 3)
+            _log.debug("a slot is warm", program=key, load_s=load_s)
+            slot.on_end = self._scheduler.ended
+            self._scheduler.room.book_overhead(self._starter.overhead_bytes)
+            self._scheduler.started(seat, slot)
+            if not seat.pool.version.footprint.is_known:  # later ones are seen by the sweep
+                self._measure(seat)
             return
-        ticket = pool.next_ticket()
-        if ticket is None:
-            slot.idle_since = time.monotonic()
-            pool.idle.append(slot)
-            return
-        del self._waiting[ticket.call]
-        pool.occupy(slot, ticket.call.flight)
-        pool.moved_at = time.monotonic()
-        ticket.call.granted(slot)
+        self._scheduler.not_started(seat, problem)
 
-    def _refuse(self, call: Waiting, error: Exception) -> None:
-        self.leave(call)
-        call.refused(error)
+    async def _end(self, seat: Seat, slot: Slot) -> None:
+        try:
+            await slot.kill(grace_s=0)
+            peak_bytes = slot.process.exited.result().peak_memory_bytes
+            if peak_bytes:
+                self._scheduler.observed(seat, peak_bytes)
+        except Exception as error:  # its room must not be lost, whatever it died of
+            _log.error("a slot did not end as it should; it counts as gone", exc_info=error)
+        finally:
+            self._scheduler.gone(seat)
 
-    def _retire(self, pool: _Pool, slot: Slot) -> None:
-        with suppress(ValueError):
-            pool.idle.remove(slot)
-        _keep(slot.kill(grace_s=0), among=self._killing)
-        self._grow(pool)
-
-    # Growing
-
-    def _grow(self, pool: _Pool) -> None:
-        if self.is_closing or not pool.waiting:
-            return
-        if self._wants_slot(pool, time.monotonic()):
-            pool.starting += 1
-            flight = next(iter(pool.nested_line or pool.roots_line)).flight
-            starting = asyncio.get_running_loop().create_task(self._start(pool, flight))
-            _keep(starting, among=self._starting)
-
-    def _wants_slot(self, pool: _Pool, now: float) -> bool:
-        limits = self._limits
-        if pool.nested_line:
-            first = next(iter(pool.nested_line.values()))
-            stalled_s = now - max(first.since, pool.moved_at)
-            if scheduler.should_grow_for_nested(
-                waiting=len(pool.nested_line), starting=pool.starting, stalled_s=stalled_s
-            ):
-                is_below_max = pool.slots < pool.roots_max + _NESTED_SLOTS_MAX
-                return is_below_max and self._make_room(limits.slots_max + _NESTED_SLOTS_MAX)
-        if not pool.roots_line:
-            return False
-        first = next(iter(pool.roots_line.values()))
-        view = scheduler.PoolView(
-            waiting=len(pool.roots_line),
-            stalled_s=now - max(first.since, pool.moved_at),
-            starting=pool.starting,
-            busy=len(pool.busy_for_roots),
-            run_s=pool.run_s,
-            start_s=pool.start_s,
-            slots_max=pool.roots_max,
-        )
-        return scheduler.should_grow(view) and self._make_room(limits.slots_max)
-
-    def _make_room(self, slots_max: int) -> bool:
-        if sum(pool.slots for pool in self._pools.values()) < slots_max:
-            return True
-        owners = {slot.number: (p, slot) for p in self._pools.values() for slot in p.idle}
-        chosen = scheduler.victim(
-            scheduler.IdleSlot(number=number, idle_since=slot.idle_since)
-            for number, (_, slot) in owners.items()
-        )
-        if chosen is None:
-            return False
-        self._retire(*owners[chosen.number])
-        return True
-
-    def _keep_ticking(self) -> None:
-        if not self._ticking:
-            self._ticking = True
-            asyncio.get_running_loop().call_later(_TICK_S, self._tick)
+    # Time
 
     def _tick(self) -> None:
-        self._ticking = False
-        now = time.monotonic()
-        for call in tuple(self._waiting):
-            if now >= call.flight.deadline_at and call in self._waiting:
-                self._refuse(call, TimeoutError())
-        for pool in {ticket.pool for ticket in self._waiting.values()}:
-            self._grow(pool)
-        if self._waiting:
-            self._keep_ticking()
-
-    # Starting
-
-    async def _start(self, pool: _Pool, flight: Flight) -> None:
-        problem: Exception | None = None
-        slot: Slot | None = None
         try:
-            slot = await self._starter.start(pool.program, flight)
-        except LoadFailed as failed:
-            pool.failed_at.append(time.monotonic())
-            pool.last_failure = failed.outcome
-            problem = failed
-        except Exception as error:  # whoever waits must hear of it, whatever it is
-            _log.warning("a slot did not start", program=pool.program.key, exc_info=error)
-            problem = error
-        finally:
-            pool.starting -= 1
-        if slot is None:
-            self._fail_waiting(pool, problem or Unavailable("The slot did not start."))
-            return
-        pool.start_s = scheduler.blend(pool.start_s, slot.load_s)
-        slot.pool = pool
-        slot.on_end = self._on_end
-        self._pass_on(pool, slot)
-        self._grow(pool)
-
-    def _fail_waiting(self, pool: _Pool, error: Exception) -> None:
-        """Without another slot to hope for, everybody who waits gets the same answer."""
-        if pool.busy or pool.idle or pool.starting:
-            return
-        for call in (*pool.nested_line, *pool.roots_line):
-            if call in self._waiting:
-                self._refuse(call, error)
-
-    def _on_end(self, slot: Slot) -> None:
-        """An idle slot that ends by itself leaves the pool; a busy one is released by its call."""
-        pool = slot.pool
-        assert isinstance(pool, _Pool), "it was started here"
-        if slot in pool.idle:
-            self._retire(pool, slot)
-
-    # Housekeeping
+            self._is_ticking = self._scheduler.tick()
+        except Exception as error:  # ticking goes on, or whoever waits would wait for ever
+            _log.error("a tick of the scheduler failed; the next one follows", exc_info=error)
+        if self._is_ticking:
+            self._loop.call_later(_TICK_S, self._tick)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_S)
             try:
-                self._sweep_once(time.monotonic())
+                for seat in self._scheduler.seats():
+                    self._measure(seat)
+                    await asyncio.sleep(0)  # a look costs a millisecond: calls go first
+                self._scheduler.room.book_overhead(self._starter.overhead_bytes)
+                self._scheduler.sweep()
             except Exception as error:  # sweeping goes on, or idle slots would stay for ever
                 _log.error("sweeping slots failed; next try follows", exc_info=error)
 
-    def _sweep_once(self, now: float) -> None:
-        for key, pool in tuple(self._pools.items()):
-            idle = {slot.number: slot for slot in pool.idle}
-            seen = [scheduler.IdleSlot(number=n, idle_since=s.idle_since) for n, s in idle.items()]
-            for expired in scheduler.expired(seen, now=now, idle_s=self._limits.idle_s):
-                self._retire(pool, idle[expired.number])
-            is_paused = scheduler.is_paused(pool.failed_at, now=now)
-            if not pool.slots and not pool.waiting and not is_paused:
-                del self._pools[key]
+    def _measure(self, seat: Seat) -> None:
+        if seat.slot is None or seat.slot.is_dead or not self._has_memory_bound:
+            return
+        used_bytes = memory.of_sandbox(seat.slot.process.pid)
+        if used_bytes:
+            self._scheduler.observed(seat, used_bytes)
 
 
 def _keep(task: "asyncio.Task[None]", *, among: "set[asyncio.Task[None]]") -> None:

@@ -1,100 +1,491 @@
 """
-When to start another slot, and which one to give up: pure decisions of the pool.
+Who gets a slot, who waits, when another one starts and which one goes: the whole policy.
 
-Source: runtime design, "Scheduling".
+Theory of operation: without a clock, a process or a task of its own. Events are methods, the time
+comes from the clock that is given, and what has to be done outside goes to a `Shell`, which reports
+back later, never from inside. So all of it runs in a test, in invented time.
+
+A call takes the most recently used idle slot of its pool, or stands in line. A slot that becomes
+free goes to whoever is next in its own line, so a free slot and a waiting call never coexist.
+`tick`, called as long as anybody waits, refuses who has waited too long and starts slots.
+
+A pool that wants a slot makes a *claim*. Where there is room, that is all. Where there is none, the
+least recently used idle slot goes. Where there is no idle one either, the foremost claim becomes
+the *heir*: the next slot that becomes free ends, if the heir has a better right to its room than
+who is next in that slot's own line. A claim that does not fit holds up all that come behind it, so
+that small ones do not starve it.
+
+Source: runtime design, "Scheduling", "Failures".
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+import heapq
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, Protocol
 
-FAILURES_BEFORE_PAUSE: Final = 3
-FAILURE_WINDOW_S: Final = 60.0
-FAILURE_PAUSE_S: Final = 30.0
-"""Three failed loads in a minute are answered from memory for half a minute, then tried again."""
+from algorium_server.domain.errors import TooManyRequests, Unavailable
+from algorium_server.engine import claims, growth, trees
+from algorium_server.engine.claims import Claim, Reservation
+from algorium_server.engine.flights import Flight, LoadFailed
+from algorium_server.engine.pools import Pool, Seat, SlotState, Ticket, Waiting
+from algorium_server.engine.program import Program
+from algorium_server.engine.queues import Queues
+from algorium_server.engine.records import Records
+from algorium_server.engine.room import EngineLimits, Room
 
-_NESTED_PATIENCE_S: Final = 0.01
-"""Short calls clear the queue within it; anything slower is worth a slot."""
+if TYPE_CHECKING:
+    from algorium_server.engine.slots import Slot
 
-_WEIGHT: Final = 0.2
-"""Of the newest measurement in a moving average: a handful of calls shift the estimate."""
+_STUCK_S: Final = 0.1
+"""Without any slot changing its state. Calls that are done with one another end sooner."""
+_HOPELESS_S: Final = 5.0
+"""The same where no slot runs at all: other programs may give memory back meanwhile."""
+_AFTER_FAILURE_S: Final = 1.0
+"""Between a start that failed and the next one, where other slots serve the calls."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolView:
+class Shell(Protocol):
+    """Does what the policy decides. Nothing here calls back from inside."""
+
+    def begin(self, seat: Seat, flight: Flight) -> None:
+        """Start a slot that loads as *flight*; tell `started` or `not_started`."""
+
+    def end(self, seat: Seat) -> None:
+        """End the slot of *seat*; tell `gone`."""
+
+    def has_memory(self, need_bytes: int) -> bool:
+        """Whether the machine has so much to give right now, whatever the books say."""
+
+
+class Scheduler:
     """
-    What the decision to grow looks at.
+    The policy.
+
+    Args:
+        limits: How much there is.
+        shell: Starts and ends slots.
+        clock: Monotonic seconds.
 
     Attributes:
-        waiting: Calls in the queue.
-        stalled_s: How long the queue has not moved; a slot that is busy for long is why.
-        starting: Slots that are starting or loading.
-        busy: Slots with a call in flight.
-        run_s: Estimate of a call's run time.
-        start_s: Estimate of a slot's start, load included.
-        slots_max: How many slots the pool may have.
+        room: How much of it is taken.
+        is_closing: Nobody gets a slot any more.
     """
 
-    waiting: int
-    stalled_s: float
-    starting: int
-    busy: int
-    run_s: float
-    start_s: float
-    slots_max: int
+    def __init__(self, limits: EngineLimits, shell: Shell, clock: Callable[[], float]) -> None:
+        self.room = Room(limits)
+        self.is_closing = False
+        self._limits = limits
+        self._shell = shell
+        self._clock = clock
+        self._records = Records(limits)
+        self._pools = self._records.by_key
+        self._queues = Queues()
+        self._heir: Claim | None = None
+        self._moved_at = clock()
 
+    # Calls
 
-def should_grow(view: PoolView) -> bool:
-    """
-    Decide whether to start another slot now.
+    def take(self, program: Program, flight: Flight) -> "Slot | None":
+        """Take an idle slot at once; None if there is none, or others wait for it already."""
+        pool = self._pools.get(("" if program.is_shared else flight.account_id, program.key))
+        if pool is None or not pool.idle:
+            return None
+        if flight.is_nested:
+            if pool.nested.count:
+                return None
+        elif pool.roots.count or pool.roots_busy >= pool.slots_max:
+            return None
+        seat = pool.idle.pop()
+        now = self._clock()
+        party = pool.sole or self._records.party(pool, flight.account_id, now)
+        self.room.occupy(seat, party, flight, now)
+        return seat.slot
 
-    The first slot starts at once. Further ones start when the queue would take longer to clear
-    than a new slot takes to start, or has not moved for that long: short calls are served sooner
-    by the slots that exist, and a queue that moves says nothing about slots being too few.
-    """
-    slots = view.starting + view.busy
-    if view.waiting <= view.starting or slots >= view.slots_max:
-        return False
-    if slots == 0:
+    def wait(self, program: Program, call: Waiting) -> None:
+        """
+        Stand in line.
+
+        Raises:
+            TooManyRequests: The line is full.
+            Unavailable: The server is shutting down, or has too little memory for the program.
+            LoadFailed: The program failed to load several times just now.
+        """
+        if self.is_closing:
+            raise Unavailable("The server is shutting down.")
+        now = self._clock()
+        flight = call.flight
+        pool = self._records.pool(program, flight.account_id, now)
+        if pool.last_failure is not None and growth.is_paused(pool.failed_at, now=now):
+            raise LoadFailed(pool.last_failure)
+        if self._limits.is_memory_strict:
+            self.room.check_fits(program.memory_bytes)
+        party = pool.sole or self._records.party(pool, flight.account_id, now)
+        self._queues.add(Ticket(call, pool, party, now))
+        self._use_idle(pool, now)
+        if not pool.slots:
+            for claim in claims.of_calls(pool, self.room, now=now, waited_for=set()):
+                self._serve_one(claim, now)
+
+    def leave(self, call: Waiting) -> None:
+        """Leave the line: the caller gave up. Idempotent; nothing is heard any more."""
+        ticket = self._queues.find(call)
+        if ticket is not None:
+            self._queues.remove(ticket)
+
+    def release(self, slot: "Slot", run_s: float | None) -> None:
+        """
+        Give a slot back: to whoever is next, else to the idle ones; a dead one is buried.
+
+        Args:
+            slot: No call is in it any more.
+            run_s: What its call took, None if that says nothing about others.
+        """
+        seat = slot.seat
+        assert seat is not None, "it was handed out here"
+        assert seat.flight is not None, "and is given back once"
+        now = self._moved_at = self._clock()
+        pool = seat.pool
+        if run_s is not None:
+            pool.run_s = growth.blend(pool.run_s, run_s) if pool.run_s else run_s
+        self.room.vacate(seat, now)
+        if slot.is_dead or seat.state is not SlotState.BUSY or self.is_closing:
+            self._end(seat, now)
+            self._use_idle(pool, now)
+            if pool.waiting or pool.floor:
+                self._serve(now)
+        elif not self._pass_on(seat, now):
+            self._park(seat, now)
+
+    # What the shell reports
+
+    def started(self, seat: Seat, slot: "Slot") -> None:
+        """Take in a slot that is loaded."""
+        now = self._moved_at = self._clock()
+        is_wanted = seat.state is SlotState.STARTING and not self.is_closing
+        self.room.end_start(seat, now)
+        seat.slot, slot.seat = slot, seat
+        version = seat.pool.version
+        version.start_s = growth.blend(version.start_s, slot.load_s)
+        if slot.is_dead or not is_wanted:
+            self._end(seat, now)
+        elif not self._pass_on(seat, now, is_fresh=True):
+            self._park(seat, now)
+        self._serve(now)
+
+    def not_started(self, seat: Seat, error: Exception) -> None:
+        """
+        Bury a slot that did not come up.
+
+        Whoever waits for its pool hears of it if there is no other slot to hope for: at once if
+        the program is to blame, else after a second try.
+        """
+        now = self._moved_at = self._clock()
+        pool = seat.pool
+        was_wanted = seat.state is SlotState.STARTING
+        self.room.end_start(seat, now)
+        self.room.end(seat, now)
+        self.room.forget(seat)
+        if was_wanted and isinstance(error, LoadFailed):
+            pool.failed_at.append(now)
+            pool.last_failure = error.outcome
+        if pool.slots or pool.floor:
+            pool.grows_at = now + _AFTER_FAILURE_S
+        if was_wanted and not pool.slots:
+            is_final = isinstance(error, LoadFailed)
+            waiting = (*pool.nested, *pool.roots)
+            self._queues.refuse((t for t in waiting if t.is_second_try or is_final), error)
+            for ticket in waiting:
+                ticket.is_second_try = True
+        self._serve(now)
+
+    def gone(self, seat: Seat) -> None:
+        """Take back the room of a slot of which nothing runs any more."""
+        self._moved_at = self._clock()
+        self.room.forget(seat)
+        self._records.drop_if_empty(seat.pool)
+        self._serve(self._moved_at)
+
+    def ended(self, slot: "Slot") -> None:
+        """Bury an idle slot that ended by itself; a busy one is released by its call."""
+        seat = slot.seat
+        if seat is not None and seat.state is SlotState.READY:
+            now = self._clock()
+            self._end(seat, now)
+            self._serve(now)
+
+    def observed(self, seat: Seat, used_bytes: int) -> None:
+        """Learn how much memory the slot of *seat* uses, or used at its peak."""
+        footprint = seat.pool.version.footprint
+        footprint.learn(used_bytes)
+        if seat.state is not SlotState.DEAD:
+            self.room.rebook(seat, footprint.expected_bytes(used_bytes=used_bytes))
+
+    # Time
+
+    def tick(self) -> bool:
+        """
+        Refuse who waited too long, start slots for those who wait, and untie what is stuck.
+
+        Returns:
+            Whether somebody still waits.
+        """
+        now = self._clock()
+        self._queues.expire(now)
+        self._answer_from_memory(now)
+        if self._queues:
+            self._serve(now)
+            self._untie(now)
+        return bool(self._queues)
+
+    def sweep(self) -> None:
+        """Give up what was idle for long or does not fit any more, and refill reservations."""
+        now = self._clock()
+        for pool in self._records.pools:
+            for seat in tuple(pool.idle):
+                if now - seat.since >= self._limits.idle_s and pool.has_spare:
+                    self._end(seat, now)
+        self._records.forget(now)
+        self._relieve(now)
+        self._serve(now)
+
+    # Orders
+
+    def reserve(self, reservations: Iterable[Reservation]) -> None:
+        """
+        Keep these slots warm, and none but these.
+
+        Together they get half of the machine at most; what comes last gets less then.
+        """
+        now = self._clock()
+        for pool in self._records.pools:
+            pool.floor = 0
+        left = int(self.room.slots_max * claims.RESERVED_SHARE)
+        for each in reservations:
+            pool = self._records.pool(each.program, each.flight.account_id, now)
+            pool.floor = min(self._limits.part_of(each.slots), pool.slots_max, left)
+            pool.floor_flight = each.flight
+            left -= pool.floor
+        self._serve(now)
+
+    def drain(self, matches: Callable[[Program], bool]) -> list[Seat]:
+        """
+        Replace the slots of some programs: idle ones go, busy ones are not used again.
+
+        Returns:
+            The seats whose slots are being ended.
+        """
+        now = self._clock()
+        ending = []
+        for pool in self._records.pools:
+            if not matches(pool.program):
+                continue
+            pool.failed_at.clear()  # what is new may load
+            for seat in tuple(pool.seats):
+                if seat.state is SlotState.READY:
+                    self._end(seat, now)
+                    ending.append(seat)
+                elif seat.state in {SlotState.STARTING, SlotState.BUSY}:
+                    pool.drain(seat)
+        self._serve(now)
+        return ending
+
+    def close(self) -> None:
+        """Refuse who waits; no slot is started or handed out any more."""
+        self.is_closing = True
+        self._queues.refuse(self._queues, Unavailable("The server is shutting down."))
+        now = self._clock()
+        for seat in self.seats():
+            if seat.state is SlotState.READY:
+                self._end(seat, now)
+
+    def seats(self) -> list[Seat]:
+        """Return every seat, in whatever state."""
+        return [seat for pool in self._records.pools for seat in pool.seats]
+
+    def counts(self) -> dict[str, int]:
+        """Count slots by state, and calls in line."""
+        pools = self._records.pools
+        return {
+            "idle": sum(len(pool.idle) for pool in pools),
+            "busy": sum(pool.roots_busy + pool.nested_busy for pool in pools),
+            "starting": sum(pool.starting for pool in pools),
+            "ending": self.room.ending_slots,
+            "waiting": len(self._queues),
+        }
+
+    # Handing on
+
+    def _pass_on(self, seat: Seat, now: float, *, is_fresh: bool = False) -> bool:
+        """
+        Give a free slot to who is next in its line, or its room to the heir.
+
+        One that was only just started serves a call first: else all time might go into starting.
+
+        Returns:
+            Whether somebody took it.
+        """
+        pool = seat.pool
+        ticket = pool.next_ticket()
+        if ticket is None:
+            return False
+        if self._heir is not None and not is_fresh and self._yields(seat, ticket):
+            self._end(seat, now)
+            self._use_idle(pool, now)
+        else:
+            self._grant(seat, ticket, now)
         return True
-    expected_s = view.run_s * (view.waiting - view.starting) / max(view.busy, 1)
-    return max(expected_s, view.stalled_s) > view.start_s
 
+    def _use_idle(self, pool: Pool, now: float) -> None:
+        """Give an idle slot to who could not have it as long as too many had one."""
+        if pool.idle and (ticket := pool.next_ticket()) is not None:
+            self._grant(pool.idle.pop(), ticket, now)
 
-def should_grow_for_nested(*, waiting: int, starting: int, stalled_s: float) -> bool:
-    """
-    Decide whether to start another slot for calls that algorithms make.
+    def _grant(self, seat: Seat, ticket: Ticket, now: float) -> None:
+        self._queues.remove(ticket)
+        self.room.occupy(seat, ticket.party, ticket.call.flight, now)
+        seat.pool.moved_at = now
+        assert seat.slot is not None, "only warm slots are handed out"
+        ticket.call.granted(seat.slot)
 
-    How long the calls in flight take says nothing here: they may be waiting for these very calls.
-    So a queue that does not move is enough.
-    """
-    return waiting > starting and stalled_s >= _NESTED_PATIENCE_S
+    def _park(self, seat: Seat, now: float) -> None:
+        """Let a free slot be idle, unless the heir has a use for its room."""
+        if self._heir is not None and self._yields(seat, None):
+            self._end(seat, now)
+            return
+        seat.pool.park(seat, now)
+        assert seat.slot is not None, "only warm slots are idle"
+        seat.slot.idle_since = now
 
+    def _yields(self, seat: Seat, successor: Ticket | None) -> bool:
+        heir = self._heir
+        if heir is not None and not heir.is_current:
+            heir = self._heir = None
+        return heir is not None and claims.takes_over(heir, seat, successor, self.room)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdleSlot:
-    """An idle slot as a candidate for eviction: its number and when it became idle."""
+    # Starting
 
-    number: int
-    idle_since: float
+    def _serve(self, now: float) -> None:
+        """Start slots for those who want more, in the order of their rights, while they fit."""
+        self._heir = None
+        if self.is_closing:
+            return
+        waited_for = self._waited_for()
+        heap: list[tuple[tuple[float, ...], int, Claim]] = []
+        for pool in self._records.pools:
+            if not pool.nested.count and not pool.roots.count and not pool.floor:
+                continue
+            for claim in self._claims_of(pool, now, waited_for):
+                heapq.heappush(heap, (claims.rank(claim, self.room, now=now), len(heap), claim))
+        serial = len(heap)
+        while heap:
+            seen, _, claim = heapq.heappop(heap)
+            serial += 1
+            if seen != (fresh := claims.rank(claim, self.room, now=now)):
+                heapq.heappush(heap, (fresh, serial, claim))
+                continue
+            if not self._serve_one(claim, now):
+                return
+            for again in self._claims_of(claim.pool, now, waited_for):
+                if again.is_nested == claim.is_nested:
+                    heapq.heappush(heap, (claims.rank(again, self.room, now=now), serial, again))
 
+    def _serve_one(self, claim: Claim, now: float) -> bool:
+        """Start a slot if there is room; else the claim is the heir, unless one goes before it."""
+        if self._heir is not None or not self._makes_room(claim, now):
+            heirs = (claim,) if self._heir is None else (self._heir, claim)
+            self._heir = min(heirs, key=lambda each: claims.rank(each, self.room, now=now))
+            return False
+        seat = Seat(claim.pool, claim.party, claim.flight, now)
+        seat.booked_bytes = claim.need_bytes
+        self.room.begin(seat)
+        self._shell.begin(seat, claim.flight)
+        return True
 
-def victim(idle: Iterable[IdleSlot]) -> IdleSlot | None:
-    """Pick the least recently used idle slot, None if there is none."""
-    return min(idle, key=lambda slot: slot.idle_since, default=None)
+    def _claims_of(self, pool: Pool, now: float, waited_for: set[str]) -> list[Claim]:
+        found = list(claims.of_calls(pool, self.room, now=now, waited_for=waited_for))
+        if pool.floor and not pool.roots.count and pool.may_refill(now):
+            assert pool.floor_flight is not None, "reserved for somebody"
+            party = self._records.party(pool, pool.floor_flight.account_id, now)
+            claim = claims.of_reservation(pool, party, self._records.pools, self.room)
+            found += [claim] if claim is not None else []
+        return found
 
+    def _makes_room(self, claim: Claim, now: float) -> bool:
+        """Whether another slot fits; ends idle ones as long as it does not."""
+        room, account = self.room, claim.party.account
+        while True:
+            if room.fits(claim.need_bytes, account, is_nested=claim.is_nested):
+                if self._shell.has_memory(claim.need_bytes + room.starting_bytes):
+                    return True
+                if room.ending_slots:
+                    return False
+            elif room.will_fit(claim.need_bytes, account, is_nested=claim.is_nested):
+                return False
+            victim = claims.victim(self._records.pools, account, now=now)
+            if victim is None:
+                return False
+            self._end(victim, now)
 
-def expired(idle: Iterable[IdleSlot], *, now: float, idle_s: float) -> list[IdleSlot]:
-    """List the slots that have been idle for *idle_s* seconds or longer."""
-    return [slot for slot in idle if now - slot.idle_since >= idle_s]
+    def _untie(self, now: float) -> None:
+        """
+        Take hope from those for whom there is none.
 
+        When every slot is held by a call that waits for another one, time changes nothing: one
+        call tree is refused, so that the others get on. When nothing runs at all and still nothing
+        fits, waiting is of no use either.
+        """
+        heir, still_s = self._heir, now - self._moved_at
+        if heir is None or still_s < _STUCK_S or self.room.ending_slots:
+            return
+        running = [seat for seat in self.seats() if seat.flight is not None]
+        if not running and still_s >= _HOPELESS_S:
+            waiting = (*heir.pool.nested, *heir.pool.roots)
+            self._queues.refuse(
+                waiting, Unavailable("This server has no memory for another slot at the moment.")
+            )
+            return
+        nested = [ticket for ticket in self._queues if ticket.is_nested]
+        if not nested or trees.has_leaf((s.running_id for s in running), self._waited_for()):
+            return
+        roots = {seat.running_id: (seat.party.account.slots, seat.since) for seat in running}
+        tree_id = trees.to_give_way([ticket.call.flight for ticket in nested], roots)
+        self._moved_at = now
+        self._queues.refuse(
+            (ticket for ticket in nested if ticket.call.flight.tree_id == tree_id),
+            TooManyRequests("Too many requests: every slot waits for another call to end"),
+        )
 
-def is_paused(failed_at: Iterable[float], *, now: float) -> bool:
-    """Decide whether recent load failures are answered from memory instead of trying again."""
-    recent = [at for at in failed_at if now - at < FAILURE_WINDOW_S]
-    return len(recent) >= FAILURES_BEFORE_PAUSE and now - max(recent) < FAILURE_PAUSE_S
+    def _answer_from_memory(self, now: float) -> None:
+        """Refuse who waits for a program that fails to load, and of which no slot is left."""
+        for pool in self._records.pools:
+            failure = pool.last_failure
+            if failure is None or not pool.waiting or pool.slots:
+                continue
+            if growth.is_paused(pool.failed_at, now=now):
+                self._queues.refuse((*pool.nested, *pool.roots), LoadFailed(failure))
 
+    def _waited_for(self) -> set[str]:
+        """Return the ids of the calls that wait for calls of their own."""
+        if not self._queues.nested:  # nobody asks
+            return set()
+        waiting = [ticket.call.flight for ticket in self._queues if ticket.is_nested]
+        running = [seat.flight for seat in self.seats() if seat.flight and seat.is_nested]
+        return trees.parents((*waiting, *running))
 
-def blend(estimate: float, measured: float) -> float:
-    """Move an *estimate* in seconds towards a new measurement."""
-    return estimate + _WEIGHT * (measured - estimate)
+    # Ending
+
+    def _end(self, seat: Seat, now: float) -> None:
+        self.room.end(seat, now)
+        self._shell.end(seat)
+
+    def _relieve(self, now: float) -> None:
+        """End idle slots while more is used than there is."""
+        room = self.room
+        while room.memory_bytes - room.ending_bytes > room.memory_max:
+            victim = claims.victim(self._records.pools, None, now=now)
+            if victim is None:
+                return
+            self._end(victim, now)
+        if not self._shell.has_memory(0) and not room.ending_slots:
+            victim = claims.victim(self._records.pools, None, now=now)
+            if victim is not None:
+                self._end(victim, now)

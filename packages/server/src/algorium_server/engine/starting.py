@@ -12,28 +12,18 @@ from dataclasses import replace
 
 from algorium_runtime import frames
 from algorium_server.domain.calls import CallOutcome, Timings
+from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import LOAD_TIMEOUT_S
 from algorium_server.engine import outcomes
-from algorium_server.engine.host import SandboxHost, SandboxProcess
+from algorium_server.engine.flights import Flight, LoadFailed
+from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.listener import PlatformApi
 from algorium_server.engine.program import Program, slot_spec
-from algorium_server.engine.slots import Flight, Slot, SlotEnded
+from algorium_server.engine.slots import Slot, SlotEnded
+from algorium_server.engine.spawned import SandboxProcess
 from algorium_server.telemetry import logger
 
 _log = logger(__name__)
-
-
-class LoadFailed(Exception):
-    """
-    The algorithm did not load; its slot is gone.
-
-    Attributes:
-        outcome: What the calls that waited for it are answered.
-    """
-
-    def __init__(self, outcome: CallOutcome) -> None:
-        super().__init__("load failed")
-        self.outcome = outcome
 
 
 class Starter:
@@ -43,30 +33,44 @@ class Starter:
     Args:
         host: Starts sandboxes.
         listeners: Serve the platform's API inside every slot.
+        cpus: Processors that one slot may use; 0 for no limit.
     """
 
-    def __init__(self, host: SandboxHost, listeners: PlatformApi) -> None:
+    def __init__(self, host: SandboxHost, listeners: PlatformApi, *, cpus: float = 0.0) -> None:
         self._host = host
+        self._cpus = cpus
         self._listeners = listeners
         self._numbers = itertools.count(1)
 
-    async def start(self, program: Program, flight: Flight) -> Slot:
+    @property
+    def overhead_bytes(self) -> int:
+        """Memory that is used for slots, but in none of them: that of zygotes."""
+        return self._host.zygotes.memory_bytes
+
+    async def start(self, program: Program, flight: Flight, *, load_id: str = "") -> Slot:
         """
         Start a slot for *program* and wait until it is loaded.
 
-        While it loads, the algorithm acts for the account of *flight*, outside of any call tree.
+        While it loads, the algorithm acts for the account of *flight*, outside of any call tree;
+        in a slot that others use, too, it acts for its owner.
+
+        Args:
+            program: What the slot runs.
+            flight: The call for which it is started.
+            load_id: What its calls of other algorithms name as their parent while it loads.
 
         Raises:
             LoadFailed: The algorithm's fault: an exception, an exit, a hang, or nonsense.
             Unavailable: The host's: no sandbox can be started.
         """
         began = time.monotonic()
-        process = await self._host.spawn(slot_spec(program))
+        process = await self._host.spawn(slot_spec(program, cpus=self._cpus))
         slot = Slot(process, number=next(self._numbers))
         try:
-            await self._load(slot, process, flight, began)
+            slot.load_principal = _loading(program, flight, load_id, began)
+            await self._load(slot, process, began)
         except LoadFailed as failed:
-            slot.kill(grace_s=0)
+            await slot.kill(grace_s=0)  # its memory is free for others when they hear of it
             _log.info("load failed", program=program.key, outcome=type(failed.outcome).__name__)
             raise
         except BaseException:
@@ -76,19 +80,12 @@ class Starter:
         slot.load_s = time.monotonic() - began
         return slot
 
-    async def _load(
-        self, slot: Slot, process: SandboxProcess, flight: Flight, began: float
-    ) -> None:
+    async def _load(self, slot: Slot, process: SandboxProcess, began: float) -> None:
         def failed(outcome: Callable[[Timings, str], CallOutcome]) -> LoadFailed:
             slot.capture.drain()
             timings = Timings(queue_s=0.0, load_s=time.monotonic() - began, run_s=0.0)
             return LoadFailed(outcome(timings, slot.capture.slot_log.text()))
 
-        inside = flight.inside()
-        acting = inside.acting
-        if acting is not None:
-            loading = replace(acting, tree_id="", deadline_at=began + LOAD_TIMEOUT_S, depth=1)
-            slot.load_principal = replace(inside, acting=loading)
         if process.listener is not None:
             slot.listener = await self._listeners.serve(
                 process.listener, principal=slot.principal, path_prefix=process.api_path_prefix
@@ -97,7 +94,11 @@ class Starter:
             await slot.connect()
             frame = await slot.loaded(LOAD_TIMEOUT_S)
             if frame.type == frames.LOAD_ERROR:
-                raise failed(lambda timings, output: outcomes.of_frame(frame, timings, output))
+                raise failed(
+                    lambda timings, output: outcomes.of_frame(
+                        frame, timings, output, process.limits
+                    )
+                )
         except TimeoutError:
             raise failed(outcomes.load_timed_out) from None
         except frames.ProtocolError as error:
@@ -107,6 +108,22 @@ class Starter:
             ) from None
         except SlotEnded as end:
             ended = await slot.ended(end)
-            raise failed(lambda timings, output: outcomes.of_end(ended, timings, output)) from None
+            raise failed(
+                lambda timings, output: outcomes.of_end(ended, timings, output, process.limits)
+            ) from None
         slot.capture.drain()
         await asyncio.sleep(0)  # an exit right behind READY is seen before the slot is handed out
+
+
+def _loading(program: Program, flight: Flight, load_id: str, began: float) -> Principal | None:
+    """Return as whom a slot acts while it loads, None for nobody."""
+    # What one caller's rights have opened must not be left behind in a slot for all.
+    whose = program.as_owner if program.is_shared else flight.inside
+    principal = whose() if whose is not None else None
+    if principal is None or principal.acting is None:
+        return None
+    deadline_at = began + LOAD_TIMEOUT_S
+    acting = replace(
+        principal.acting, tree_id="", call_id=load_id, deadline_at=deadline_at, depth=1
+    )
+    return replace(principal, acting=acting)
