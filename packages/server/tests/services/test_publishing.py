@@ -15,10 +15,17 @@ from plain_jobs import PlainJobs
 from rows import NOW, account
 
 from algorium.wire.refs import AlgorithmRef
+from algorium_server.build import languages
 from algorium_server.build.builder import Builder
 from algorium_server.build.environments import Environments
 from algorium_server.build.repositories import Repositories
-from algorium_server.domain.algorithms import AlgorithmSettings, BuildStatus, Callability
+from algorium_server.domain.algorithms import (
+    AlgorithmSettings,
+    BuildStatus,
+    Callability,
+    Isolation,
+    Scaling,
+)
 from algorium_server.domain.errors import (
     AlgorithmNameTaken,
     InvalidInput,
@@ -249,7 +256,9 @@ def test_two_publishers_at_once_get_one_version(run):
 
 def test_a_version_keeps_the_settings_it_was_published_with(run):
     async def story(site):
-        algorithm = await site.algorithm(settings=AlgorithmSettings(is_pipeline_enabled=False))
+        shared = Scaling(isolation=Isolation.SHARED, slots_min=1)
+        settings = AlgorithmSettings(is_pipeline_enabled=False, scaling=shared)
+        algorithm = await site.algorithm(settings=settings)
         await site.publishing.build_commit(algorithm)
         version = await site.publishing.publish(algorithm, callability=Callability.PUBLIC)
 
@@ -260,6 +269,8 @@ def test_a_version_keeps_the_settings_it_was_published_with(run):
 
     version, later = run(story)
     assert (version.is_pipeline_enabled, later.is_pipeline_enabled) == (False, True)
+    assert version.scaling == Scaling(isolation=Isolation.SHARED, slots_min=1)
+    assert later.scaling == Scaling()
     assert later.callability is Callability.PUBLIC
 
 
@@ -389,9 +400,11 @@ TWO_VERSIONS = (
 )
 
 
-async def publish_demo(site, examples):
+async def publish_demo(site, examples, *, late=False):
     lines = []
-    failed = await site.publishing.publish_demo(examples, owner=site.jane, on_progress=lines.append)
+    failed = await site.publishing.publish_demo(
+        examples, owner=site.jane, on_progress=lines.append, late=late
+    )
     return failed, lines
 
 
@@ -427,6 +440,23 @@ def test_the_demo_is_published_once(run, tmp_path):
         assert site.jobs.jobs == []
 
     run(second)
+
+
+def test_what_takes_its_time_to_build_is_published_later(run, tmp_path):
+    late = ENTRY.replace('"Hello"', '"Late"', 1) + "is_late = true\n"
+    catalog = TWO_VERSIONS + late + VERSION.format(version="1.0.0", source="new")
+    code = HELLO["src/Hello.py"]
+    examples = write_examples(tmp_path / "examples", catalog, old=code, new=code)
+
+    async def story(site):
+        assert (await publish_demo(site, examples))[0] == ()
+        assert site.resolve("demo/Hello") is not None
+        assert site.resolve("demo/Late") is None
+
+        assert (await publish_demo(site, examples, late=True))[0] == ()
+        assert site.resolve("demo/Late") is not None
+
+    run(story)
 
 
 def test_a_demo_that_cannot_be_built_is_told_and_tried_again(run, tmp_path):
@@ -491,6 +521,8 @@ def test_what_nobody_expected_is_told_and_the_rest_of_the_demo_published(run, tm
         ("[[algorithm]]\nname = 1", "'owner' is missing"),
         ("[[", "catalog.toml"),
         (ENTRY + VERSION.format(version="1", source="x"), "not a semantic version"),
+        (ENTRY + "scaling = {slots_min = -1}\n" + VERSION, "slots_min must be between"),
+        (ENTRY + 'scaling = {isolation = "none"}\n' + VERSION, "Invalid enum value 'none'"),
     ],
 )
 def test_a_catalog_that_cannot_be_read_is_named(run, tmp_path, catalog, complaint):
@@ -503,9 +535,23 @@ def test_a_catalog_that_cannot_be_read_is_named(run, tmp_path, catalog, complain
     run(story)
 
 
+def test_a_demo_in_a_language_that_the_host_lacks_is_skipped(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(languages, "why_not", lambda language: "apt-get install ruby")
+    catalog = TWO_VERSIONS.replace("owner =", 'language = "ruby"\nowner =')
+    examples = write_examples(tmp_path / "examples", catalog)
+
+    async def story(site):
+        skipped = ["demo/Hello: skipped: apt-get install ruby"]
+        assert await publish_demo(site, examples) == ((), skipped)
+        assert site.resolve("demo/Hello") is None
+
+    run(story)
+
+
 @pytest.mark.network
 @pytest.mark.slow
-def test_the_examples_of_this_project_are_built_tested_and_published(run):
+def test_the_examples_in_python_are_built_tested_and_published(run):
+    # The others are slow, and tested with a whole server.
     async def story(site):
         failed, lines = await publish_demo(site, EXAMPLES)
         assert failed == (), "\n".join(lines)

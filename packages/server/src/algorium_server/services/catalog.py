@@ -4,6 +4,10 @@ The catalog of demo algorithms: what `catalog.toml` in the examples directory sa
     [[algorithm]]
     owner = "demo"
     name = "Hello"
+    language = "python3"         if not given
+    network_access = "isolated"  the same; "full" where the host can give it
+    scaling = {slots_min = 1}    the same; see `domain.algorithms.Scaling`
+    is_late = true               the server is ready before it is built; false if not given
     ...
     [[algorithm.version]]        in ascending order
     version = "0.1.0"
@@ -16,7 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from algorium_server.domain.algorithms import AlgorithmSettings, NetworkAccess, SourceVisibility
+import msgspec
+
+from algorium.wire.refs import AlgorithmRef
+from algorium_server.domain.algorithms import (
+    AlgorithmSettings,
+    NetworkAccess,
+    Scaling,
+    SourceVisibility,
+)
 from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.versions import SemanticVersion
 
@@ -37,7 +49,12 @@ class DemoVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoAlgorithm:
-    """An algorithm to publish, with its versions in ascending order."""
+    """
+    An algorithm to publish, with its versions in ascending order.
+
+    Attributes:
+        is_late: It takes its time to build: the server does not wait for it.
+    """
 
     owner: str
     name: str
@@ -45,6 +62,12 @@ class DemoAlgorithm:
     tagline: str
     settings: AlgorithmSettings
     versions: tuple[DemoVersion, ...]
+    is_late: bool = False
+
+    @property
+    def ref(self) -> AlgorithmRef:
+        """What it will be called by."""
+        return AlgorithmRef(owner=self.owner, name=self.name)
 
 
 def read_catalog(examples_dir: Path) -> tuple[DemoAlgorithm, ...]:
@@ -90,11 +113,14 @@ def _algorithm(entry: dict[str, Any], examples_dir: Path) -> DemoAlgorithm:
         summary=entry["summary"],
         tagline=entry["tagline"],
         settings=AlgorithmSettings(
+            language=entry.get("language", AlgorithmSettings().language),
             source_visibility=SourceVisibility.OPEN,
             license=entry["license"],
-            network_access=NetworkAccess.ISOLATED,
+            network_access=NetworkAccess(entry.get("network_access", NetworkAccess.ISOLATED)),
+            scaling=msgspec.convert(entry.get("scaling", {}), Scaling),
         ),
         versions=tuple(_version(version, examples_dir) for version in entry["version"]),
+        is_late=bool(entry.get("is_late", False)),
     )
 
 

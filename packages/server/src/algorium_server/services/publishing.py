@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from algorium.wire.refs import AlgorithmRef
+from algorium_server.build import languages
 from algorium_server.build.builder import Builder
 from algorium_server.build.repositories import Repositories, Signature
 from algorium_server.domain.algorithms import (
@@ -24,6 +24,7 @@ from algorium_server.domain.algorithms import (
     Build,
     BuildStatus,
     Callability,
+    NetworkAccess,
     Version,
 )
 from algorium_server.domain.errors import (
@@ -34,6 +35,7 @@ from algorium_server.domain.errors import (
     Unavailable,
 )
 from algorium_server.domain.identity import Account
+from algorium_server.domain.languages import language_of
 from algorium_server.domain.names import check_algorithm_name
 from algorium_server.domain.publication import check_publishable, newest_successful, next_version
 from algorium_server.services.accounts import ensure_organization
@@ -62,6 +64,7 @@ class Publishing:
         directory: Told of everything new.
         builder: Builds commits.
         repositories: Where source is.
+        on_published: Told of every new version, once it can be called.
         clock: Says what time it is.
     """
 
@@ -72,12 +75,14 @@ class Publishing:
         directory: Directory,
         builder: Builder,
         repositories: Repositories,
+        on_published: Callable[[Version], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._directory = directory
         self._builder = builder
         self._repositories = repositories
+        self._on_published = on_published
         self._clock = clock
 
     async def recover(self) -> None:
@@ -265,6 +270,7 @@ class Publishing:
                 callability=callability,
                 network_access=algorithm.settings.network_access,
                 is_pipeline_enabled=algorithm.settings.is_pipeline_enabled,
+                scaling=algorithm.settings.scaling,
                 release_notes=release_notes,
                 sample_input=sample_input,
                 sample_output=sample_output,
@@ -272,20 +278,31 @@ class Publishing:
             )
             await rows.add_version(connection, version)
         self._directory.put_version(version)
+        self._on_published(version)
         return version
 
     async def publish_demo(
-        self, examples_dir: Path, *, owner: Account, on_progress: Callable[[str], None]
+        self,
+        examples_dir: Path,
+        *,
+        owner: Account,
+        on_progress: Callable[[str], None],
+        has_network: bool = False,
+        late: bool = False,
     ) -> tuple[str, ...]:
         """
         Publish what of the demo is not published yet.
 
-        An algorithm that cannot be built is told and left out; the next call tries again.
+        An algorithm that cannot be built is told and left out; the next call tries again. One whose
+        language this host does not have is no failure.
 
         Args:
             examples_dir: Holds the catalog and the projects.
             owner: Becomes the owner of the organizations that own the algorithms, and commits.
             on_progress: Gets lines to show.
+            has_network: Whether algorithms can be given network access on this host. If not, those
+                that could use it are published without: they can do the rest of their work.
+            late: Publish those that take their time to build, and no others.
 
         Returns:
             References that could not be published.
@@ -296,9 +313,17 @@ class Publishing:
         """
         failed = []
         for entry in await asyncio.to_thread(read_catalog, examples_dir):
+            if entry.is_late != late:
+                continue
             name = f"{entry.owner}/{entry.name}"
+            if reason := _why_not(entry):
+                on_progress(f"{name}: skipped: {reason}")
+                continue
+            wanted = entry if has_network else _isolated(entry)
+            if wanted != entry and self._directory.algorithm(entry.ref) is None:
+                on_progress(f"{name}: without network access, which this host cannot give")
             try:
-                failed += await self._publish_demo_algorithm(entry, name, owner, on_progress)
+                failed += await self._publish_demo_algorithm(wanted, name, owner, on_progress)
             except Unavailable:
                 raise
             except Exception as error:
@@ -330,7 +355,7 @@ class Publishing:
         return []
 
     async def _demo_algorithm(self, entry: DemoAlgorithm, owner: Account) -> Algorithm:
-        existing = self._directory.algorithm(AlgorithmRef(owner=entry.owner, name=entry.name))
+        existing = self._directory.algorithm(entry.ref)
         if existing is not None:
             return existing
         organization = await ensure_organization(
@@ -383,3 +408,13 @@ class Publishing:
             await rows.finish_build(connection, build)
         self._directory.put_build(build)
         return build
+
+
+def _isolated(entry: DemoAlgorithm) -> DemoAlgorithm:
+    settings = replace(entry.settings, network_access=NetworkAccess.ISOLATED)
+    return replace(entry, settings=settings)
+
+
+def _why_not(entry: DemoAlgorithm) -> str:
+    language = language_of(entry.settings.language)
+    return languages.why_not(language) if language is not None else ""

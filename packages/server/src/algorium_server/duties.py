@@ -1,0 +1,129 @@
+"""
+Duties: what one gateway does for all gateways of its home, once.
+
+A single gateway has them. Of several, their parent appoints one, and another one when that has
+died; so nothing here may rely on having been finished by whoever had them before.
+"""
+
+import asyncio
+from datetime import datetime
+from typing import Final
+
+from algorium.wire.refs import AlgorithmRef
+from algorium_server.announcing import say
+from algorium_server.domain.errors import Unavailable
+from algorium_server.domain.limits import CHANGES_KEPT, CHANGES_PRUNE_S
+from algorium_server.engine.probe import HostReport
+from algorium_server.services.data import DataService
+from algorium_server.services.directory import Directory
+from algorium_server.services.meter import Meter
+from algorium_server.services.publishing import Publishing
+from algorium_server.settings import Settings
+from algorium_server.store import changes as change_rows
+from algorium_server.store.database import Database
+from algorium_server.telemetry import logger
+
+_HELLO: Final = AlgorithmRef(owner="demo", name="Hello")
+
+_log = logger(__name__)
+
+
+class Duties:
+    """
+    The duties, of whoever has them.
+
+    Args:
+        settings: What was asked for.
+        report: What the host offers.
+        since: When the first process began that may be writing files in this home now.
+
+    Attributes:
+        demo: State of the demo algorithms in a word or a sentence, empty without demo.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        report: HostReport,
+        since: datetime,
+        database: Database,
+        directory: Directory,
+        publishing: Publishing,
+        data: DataService,
+        meter: Meter,
+    ) -> None:
+        self.demo = "building" if settings.demo else ""
+        self._has_begun = asyncio.Event()
+        self._settings = settings
+        self._report = report
+        self._since = since
+        self._database = database
+        self._directory = directory
+        self._publishing = publishing
+        self._data = data
+        self._meter = meter
+
+    @property
+    def has_hello(self) -> bool:
+        """Whether there is a demo algorithm to show to newcomers."""
+        return self._settings.demo and self._directory.algorithm(_HELLO) is not None
+
+    async def begin(self) -> None:
+        """
+        Tidy up after whoever had the duties before, and publish the demo as far as it is quick.
+
+        Raises:
+            InvalidInput: The catalog of the demo is not readable.
+            Unavailable: The database does not answer.
+        """
+        await self._publishing.recover()
+        await self._publish_demo(late=False)
+        self._has_begun.set()
+
+    async def _publish_demo(self, *, late: bool) -> None:
+        if not self._settings.demo:
+            return
+        owner = self._directory.account_named(self._settings.admin_username)
+        assert owner is not None, "made on the first start"
+        try:
+            failed = await self._publishing.publish_demo(
+                self._settings.examples_dir,
+                owner=owner,
+                on_progress=say,
+                has_network=self._report.without_network is None,
+                late=late,
+            )
+        except Unavailable as error:
+            self.demo = "unavailable"
+            say(f"demo algorithms are not available: {error.message}")
+        else:
+            self.demo = f"not published: {', '.join(failed)}" if failed else "published"
+
+    async def keep_house(self) -> None:
+        """Publish the rest of the demo, and remove what has ended by itself, until cancelled."""
+        # One that fails for a reason of its own must not take the others along.
+        done = await asyncio.gather(
+            self._publish_late(),
+            self._data.keep_swept(since=self._since),
+            self._meter.keep_pruned(),
+            self._keep_changes_pruned(),
+            return_exceptions=True,
+        )
+        for error in done:
+            if isinstance(error, Exception):
+                _log.error("clean-ups have ended until the next start", exc_info=error)
+
+    async def _publish_late(self) -> None:
+        await self._has_begun.wait()
+        if self.demo == "published":
+            await self._publish_demo(late=True)
+
+    async def _keep_changes_pruned(self) -> None:
+        while True:
+            try:
+                async with self._database.transaction() as connection:
+                    await change_rows.prune(connection, keep=CHANGES_KEPT)
+            except Unavailable as error:
+                _log.warning("old changes stay for now", error=error.detail or error.message)
+            await asyncio.sleep(CHANGES_PRUNE_S)
