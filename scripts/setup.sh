@@ -3,8 +3,8 @@
 #
 # Usage: sh scripts/setup.sh STAMP      (in the root of the checkout; `make setup` calls it)
 #
-# Brings its own uv when there is none. Installs git, bubblewrap and libseccomp with the system's
-# package manager where it may (root, or sudo without a password), else prints the line to type.
+# Brings its own uv when there is none. Installs git, bubblewrap, slirp4netns and libseccomp with the
+# system's package manager where it may (root, or sudo without a password), else prints the line to type.
 # POSIX sh: macOS and small containers have no other.
 set -eu
 
@@ -86,6 +86,7 @@ install_tools() {
     have git || missing=git
     if [ "$(uname -s)" = Linux ]; then
         have bwrap || missing="$missing bubblewrap"
+        have slirp4netns || have pasta || missing="$missing slirp4netns"
         if ! "$python" -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")' 2>/dev/null; then
             case $installer in
             apt-get*) missing="$missing libseccomp2" ;;

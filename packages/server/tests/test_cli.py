@@ -85,6 +85,10 @@ def test_the_doctor_tells_what_this_host_offers():
     report = json.loads(done.stdout)
     assert done.returncode == (0 if report["level"] else 1)
     assert {"level", "missing", "unprotected"} <= report.keys()
+    found = {each["what"]: each["state"] for each in report["findings"]}
+    assert {"sandbox level", "network access", "zygotes", "language node"} <= found.keys()
+    assert set(found.values()) <= {"ok", "in part", "missing"}
+    assert (found["sandbox level"] == "missing") == (report["level"] is None)
 
 
 @pytest.mark.slow

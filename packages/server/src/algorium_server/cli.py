@@ -17,7 +17,6 @@ from typing import Annotated, Any, Final
 import cyclopts
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from algorium_server.domain.errors import AlgoriumError, InvalidInput
 from algorium_server.settings import Settings
@@ -83,10 +82,11 @@ def serve(*, options: Annotated[_Options, cyclopts.Parameter(name="*")] = _Optio
     except InvalidInput as error:
         return _complain(error, code=WRONG_USAGE)
     # Loaded only here: `--help`, `version` and wrong usage answer without waiting for it.
-    from algorium_server.app import serve as run  # noqa: PLC0415
-
-    status: int = run(settings)
-    return status
+    if settings.workers == 1:
+        from algorium_server.app import serve as run  # noqa: PLC0415
+    else:
+        from algorium_server.fleet import serve as run  # noqa: PLC0415
+    return run(settings)
 
 
 @app.command
@@ -102,7 +102,7 @@ def version(*, as_json: _Json = False) -> int:
 @app.command
 def doctor(*, as_json: _Json = False) -> int:
     """
-    Examine this host: which sandbox it offers, what is missing, and how to get it.
+    Examine this host: what it offers to algorithms, what is missing, and how to get it.
 
     Ends with 1 if this host offers no sandbox to run algorithms in.
     """
@@ -135,13 +135,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _examine() -> Mapping[str, Any]:
     # Loaded only here, for the reason given in `serve`.
+    from algorium_server.engine.doctor import try_zygote  # noqa: PLC0415
     from algorium_server.engine.host import SandboxHost  # noqa: PLC0415
+    from algorium_server.services.examination import examine  # noqa: PLC0415
+    from algorium_server.telemetry import configure  # noqa: PLC0415
 
+    configure("warning", "auto")  # standard output is for the report alone
     with tempfile.TemporaryDirectory(prefix="algorium-doctor-") as state_dir:
-        host = await SandboxHost.start("auto", Path(state_dir))
+        host = await SandboxHost.start("auto", Path(state_dir), allowed=())
         try:
-            report: Mapping[str, Any] = host.report.as_dict()
-            return report
+            await try_zygote(host)
+            return await examine(host)
         finally:
             await host.close()
 
@@ -149,18 +153,14 @@ async def _examine() -> Mapping[str, Any]:
 def _print_report(report: Mapping[str, Any]) -> None:
     console = Console(file=sys.stdout, markup=False, highlight=False)
     console.print(f"Sandbox level: {report['level'] or 'none possible'}")
-    if report["level"]:
-        console.print(f"Made by:       {report['mechanism']}, with {', '.join(report['fences'])}")
-        console.print(f"Limits by:     {report['limits']}")
+    table = Table("What", "State", "Found", "Remedy")
+    for row in report["findings"]:
+        table.add_row(*(row[column] for column in ("what", "state", "found", "remedy")))
+    console.print(table)
     for sentence in report["unprotected"]:
         console.print(f"Not protected: {sentence}")
-    if not report["missing"]:
+    if not any(row["remedy"] for row in report["findings"]):
         console.print("Nothing is missing.")
-        return
-    table = Table("Missing", "Why", "Remedy")
-    for row in report["missing"]:
-        table.add_row(*(Text(row[column]) for column in ("what", "why", "remedy")))
-    console.print(table)
 
 
 def _print_json(value: object) -> None:

@@ -81,6 +81,79 @@ def test_kill_ends_what_ignores_it_and_what_ran_away(stage: Stage):
     assert processes_with(marker) == []
 
 
+CROWD = """
+import os, signal, sys, time
+
+def daemonised():
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.chdir('/')
+    for fd in range(3):
+        os.dup2(os.open('/dev/null', os.O_RDWR), fd)
+
+def grandchildren():
+    for _ in range(2):
+        os.fork()
+
+def ignoring():
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+def stopped():
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+def stopped_with_children():
+    if os.fork():
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+def of_another_group():
+    os.setpgid(0, 0)
+    os.fork()
+
+ignoring()
+reader, writer = os.pipe()
+for kind in (daemonised, grandchildren, ignoring, stopped, stopped_with_children, of_another_group):
+    if os.fork() == 0:
+        os.write(writer, b'.')
+        kind()
+        time.sleep(600)
+        os._exit(0)
+for _ in range(6):
+    os.read(reader, 1)
+print('ready')
+{ends}
+"""
+ENDS = {
+    "sleeps": "time.sleep(600)",
+    "spins": "while True: pass",
+    "stops": "os.kill(os.getpid(), signal.SIGSTOP); time.sleep(600)",
+}
+
+
+@everywhere
+@pytest.mark.parametrize("how", ENDS)
+def test_nothing_of_a_crowd_outlives_its_grace(stage: Stage, how: str):
+    marker = f"marker-{os.urandom(8).hex()}"
+    code = CROWD.replace("{ends}", ENDS[how])
+
+    async def kill():
+        process = await stage.host.spawn(python(f"'{marker}'\n{code}"))
+        await read_line(process.stdout_fd)
+        assert len(processes_with(marker)) > 6
+        began = time.monotonic()
+        status = await process.kill(0.3)
+        took_s = time.monotonic() - began
+        process.close()
+        return status, took_s
+
+    status, took_s = stage.runner.run(kill())
+
+    assert status.signal == signal.SIGKILL
+    assert took_s < 0.3 + 1
+    assert processes_with(marker) == []
+
+
 @everywhere
 def test_what_a_program_leaves_running_ends_with_it(stage: Stage):
     marker = f"marker-{os.urandom(8).hex()}"

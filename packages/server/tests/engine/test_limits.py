@@ -189,11 +189,56 @@ def test_memory_is_watched_where_nobody_counts(stage: Stage):
     assert outcome.status.peak_memory_bytes > 64 * MIB
 
 
+@watched
+@pytest.mark.parametrize("shape", ["unmapped", "mapped"])
+def test_files_without_a_name_count_as_memory_once(stage: Stage, shape: str):
+    code = """
+import mmap, os, time
+files = []
+for _ in range(COUNT):
+    fd = os.memfd_create("hidden")
+    for _ in range(8):
+        os.write(fd, bytes(1 << 20))
+    files.append(mmap.mmap(fd, 8 << 20) if "SHAPE" == "mapped" else fd)
+    if "SHAPE" == "mapped":
+        files[-1].read()
+print('written', flush=True)
+time.sleep(WAIT)
+""".replace("SHAPE", shape)
+    limits = replace(LIMITS, memory_bytes=96 * MIB)
+
+    much = stage.run(python(code.replace("COUNT", "20").replace("WAIT", "600"), limits=limits))
+    little = stage.run(python(code.replace("COUNT", "7").replace("WAIT", "0.6"), limits=limits))
+
+    assert much.status.was_oom
+    assert (little.status.code, little.status.was_oom) == (0, False)
+    assert 56 * MIB < little.status.peak_memory_bytes < 160 * MIB
+
+
 @everywhere
 def test_even_where_a_user_is_shared_a_bomb_has_an_end(stage: Stage):
     code = "import resource; print(resource.getrlimit(resource.RLIMIT_NPROC)[0])"
 
     assert int(stage.run(code).stdout) > 0
+
+
+@confining
+def test_nobody_runs_before_the_others(stage: Stage):
+    code = """
+import os, resource
+for name in ("RTPRIO", "NICE"):
+    print(resource.getrlimit(getattr(resource, "RLIMIT_" + name)))
+for attempt in (lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)),
+                lambda: os.nice(-1)):
+    try:
+        attempt()
+        print("before the others")
+    except OSError:
+        print("refused")
+"""
+    outcome = stage.run(code)
+
+    assert outcome.stdout.splitlines() == ["(0, 0)", "(0, 0)", "refused", "refused"]
 
 
 @everywhere
@@ -223,3 +268,53 @@ def test_control_groups_of_this_process_are_removed_again():
     assert group.remove()
     groups.close()
     assert not any(os.path.exists(os.path.dirname(directory)) for directory in directories)
+
+
+BUSY = """
+import os, time
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+for _ in range({forks}):
+    os.fork()
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    pass
+"""
+by_turns = pytest.mark.parametrize("stage", CONFINING[::2], indirect=True)
+
+
+def needs_shares(stage: Stage) -> None:
+    if not stage.host.report.limits.endswith("cpu"):
+        pytest.skip("this host lets us make no control groups for processor time")
+
+
+@by_turns
+def test_many_processes_get_no_more_of_a_processor_than_one(stage: Stage):
+    needs_shares(stage)
+
+    async def compete():
+        greedy = await stage.host.spawn(python(BUSY.format(forks=4)))
+        modest = await stage.host.spawn(python(BUSY.format(forks=0)))
+        statuses = [await greedy.exited, await modest.exited]
+        for each in (greedy, modest):
+            each.close()
+        return [status.cpu_s for status in statuses]
+
+    greedy_s, modest_s = stage.runner.run(compete())
+
+    # 16 processes against one: without shares they get 16 times as much
+    assert modest_s > greedy_s / 4
+
+
+@by_turns
+def test_processor_time_can_be_limited(stage: Stage):
+    needs_shares(stage)
+    code = """
+import time
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    pass
+print(time.process_time())
+"""
+    outcome = stage.run(python(code, limits=replace(LIMITS, cpus=0.2)))
+
+    assert float(outcome.stdout) < 0.5

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from algorium_server.engine.sandbox import Level
@@ -59,6 +61,23 @@ def test_the_reduced_filter_allows_nothing_that_the_full_one_refuses():
 
     assert allowed(reduced) < allowed(full)
     assert conditional(reduced) <= conditional(full) | allowed(full)
+
+
+def test_a_zygote_may_make_namespaces_for_slots_and_nothing_else():
+    usual, forking = policy(), replace(policy(), forks_slots=True)
+    more = {row for row in rows(forking) if row not in set(rows(usual))}
+
+    assert {name for _, name, _ in more} == {"mount", "unshare"}
+    assert all(conditions for _, _, conditions in more)
+    assert allowed(forking) == allowed(usual)
+    (every,) = {conditions[0][2] for _, name, conditions in more if name == "unshare"} - {
+        0x02000000
+    }
+    assert every == 0x7C020000  # user, mount, process, network, ipc and host name: all or none
+    flags = {conditions[0][2] for _, name, conditions in more if name == "mount"}
+    remount, move, shared = 32, 8192, 1 << 20
+    assert not any(each & (remount | move | shared) for each in flags)
+    assert len(compile_filter(forking)) > len(compile_filter(usual))
 
 
 def test_modes_and_times_are_changed_in_pretence_only_at_level_reduced():

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from algorium_server.api.http import Header, Scope, Send, encode_json, respond
 from algorium_server.domain.errors import AlgoriumError, InternalError
+from algorium_server.domain.limits import ERROR_HEADER_CHARS_MAX
 from algorium_server.telemetry import logger
 
 _log = logger(__name__)
@@ -95,7 +96,9 @@ def error_body(error: AlgoriumError) -> bytes:
 
 
 def header_text(message: str) -> bytes:
-    """Return *message* as the value of a header: one line of Latin-1."""
+    """Return *message* as the value of a header: one line of Latin-1, cut if it is long."""
+    if len(message) > ERROR_HEADER_CHARS_MAX:
+        message = f"{message[: ERROR_HEADER_CHARS_MAX - 3]}..."
     line = "".join(" " if ord(c) < 0x20 or ord(c) == 0x7F else c for c in message)
     return line.strip().encode("latin-1", "replace")
 

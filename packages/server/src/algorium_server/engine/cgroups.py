@@ -8,7 +8,10 @@ One group per supervisor, named after its pid and start, holds one group per san
 
 Groups are made below the one the server runs in, so that what an operator granted to the server
 as a whole still bounds its sandboxes. A missing controller is not an error: the supervisor
-then watches the processes itself, less exactly.
+then watches memory and processes itself, less exactly; processor time is left to the kernel.
+
+Each sandbox has an equal share of the processors, with one process as with a hundred; all together
+weigh as much as an ordinary process on each processor, so that the server itself gets its turn.
 
 Source: runtime design, "Sandbox"; Linux, "Control Group v2" and "Memory Resource Controller".
 """
@@ -24,13 +27,21 @@ from algorium_server.engine import processes
 from algorium_server.engine.sandbox import SandboxLimits
 
 _PREFIX: Final = "algorium-"
-_SERVER_GROUP: Final = "algorium-server"
+_SERVER_GROUP: Final = "algorium-itself"
+"""No operator names a group so: a server that is in one has made it."""
 _CONTROLLERS: Final = ("memory", "pids")
+_OPTIONAL: Final = ("cpu",)
+_CPU_PERIOD_US: Final = 100_000
+_CPU_SHARES, _CPU_WEIGHT = 1024, 100
+"""Of an ordinary process, in version 1 and 2."""
+_CPU_WEIGHT_MAX: Final = 10_000
 _REMOVE_S: Final = 5.0
 _REMOVE_POLL_S: Final = 0.005
 """The kernel tells nobody when the last killed process has left a group."""
 _OVERHEAD_PROCESSES: Final = 4
 """The monitor and the init of a sandbox are ours, not the algorithm's."""
+
+_NEEDED: Final = frozenset({"memory.max", "memory.limit_in_bytes", "pids.max"})
 
 _Files = tuple[tuple[str, str], ...]
 
@@ -38,6 +49,7 @@ _Files = tuple[tuple[str, str], ...]
 def _settings(version: int, controller: str, limits: SandboxLimits) -> _Files:
     """Return (file, value) pairs, in the order in which they must be written."""
     memory, pids = str(limits.memory_bytes), str(limits.processes + _OVERHEAD_PROCESSES)
+    quota = int(limits.cpus * _CPU_PERIOD_US)
     return {
         (1, "memory"): (
             ("memory.limit_in_bytes", memory),
@@ -51,6 +63,15 @@ def _settings(version: int, controller: str, limits: SandboxLimits) -> _Files:
         ),
         (1, "pids"): (("pids.max", pids),),
         (2, "pids"): (("pids.max", pids),),
+        (1, "cpu"): (
+            ("cpu.shares", str(_CPU_SHARES)),
+            ("cpu.cfs_period_us", str(_CPU_PERIOD_US)),
+            ("cpu.cfs_quota_us", str(quota or -1)),
+        ),
+        (2, "cpu"): (
+            ("cpu.weight", str(_CPU_WEIGHT)),
+            ("cpu.max", f"{quota or 'max'} {_CPU_PERIOD_US}"),
+        ),
     }[version, controller]
 
 
@@ -78,7 +99,31 @@ class Group:
 
     def members(self) -> list[int]:
         """Return the processes inside."""
-        return sorted({int(pid) for file in self.entrances for pid in _read(file).split()})
+        return sorted({pid for file in self.entrances for pid in _pids(file)})
+
+    def limit(self, limits: SandboxLimits) -> None:
+        """
+        Set or change the limits; what is over them already is dealt with by the kernel.
+
+        Raises:
+            OSError: One that must be set cannot be.
+        """
+        for controller, directory in self._directories.items():
+            settings = _settings(self._version, controller, limits)
+            # twice: one may bound the other, and where they rise the second must go first
+            if not _write_all(directory, settings) and not _write_all(directory, settings):
+                raise OSError(f"cannot set the limits of {controller}")
+
+    def admit(self, pid: int) -> None:
+        """
+        Let a process enter; what it starts from then on is inside, too.
+
+        Raises:
+            OSError: It is gone, or must not be moved.
+        """
+        for file in self.entrances:
+            with open(file, "w") as entrance:
+                entrance.write(str(pid))
 
     def kill(self) -> None:
         """Kill what is inside; new processes cannot appear meanwhile. Does not wait."""
@@ -90,25 +135,23 @@ class Group:
 
     def has_lost_one(self) -> bool:
         """Whether memory ran out and one process was killed for it, but not the others."""
+        return self._oom_kills() > 0  # version 2 kills them together, where it knows how to
+
+    def _oom_kills(self) -> int:
         memory = self._directories.get("memory")
-        if self._version == 2 or not memory:
-            return False  # version 2 kills them together
-        return _counter(_read(f"{memory}/memory.oom_control"), "oom_kill") > 0
+        if not memory:
+            return 0
+        file = "memory.events" if self._version == 2 else "memory.oom_control"
+        return _counter(_read(f"{memory}/{file}"), "oom_kill")
 
     def usage(self) -> Usage:
         """Read the counters."""
         memory, pids = self._directories.get("memory"), self._directories.get("pids")
-        peak = events = ""
-        if memory:
-            peak = _read(
-                f"{memory}/{'memory.peak' if self._version == 2 else 'memory.max_usage_in_bytes'}"
-            )
-            events = _read(
-                f"{memory}/{'memory.events' if self._version == 2 else 'memory.oom_control'}"
-            )
+        file = "memory.peak" if self._version == 2 else "memory.max_usage_in_bytes"
+        peak = _read(f"{memory}/{file}") if memory else ""
         return Usage(
             peak_memory_bytes=int(peak) if peak.strip() else None,
-            was_oom=_counter(events, "oom_kill") > 0,
+            was_oom=self._oom_kills() > 0,
             was_process_limit=_counter(_read(f"{pids}/pids.events"), "max") > 0 if pids else False,
         )
 
@@ -133,14 +176,19 @@ class Cgroups:
 
     @property
     def controllers(self) -> tuple[str, ...]:
-        """Which of `memory` and `pids` this host lets us limit."""
+        """Which of `memory`, `pids` and `cpu` this host lets us limit."""
         return tuple(self._directories)
 
     @classmethod
-    def find(cls) -> Self | None:
-        """Make the group of this process, sweeping those that dead servers left; None: cannot."""
+    def find(cls, process: str = "/proc/self") -> Self | None:
+        """
+        Make the group of this process, sweeping those that dead servers left; None: cannot.
+
+        Args:
+            process: Where the process's own `cgroup` and `mountinfo` are.
+        """
         name = f"{_PREFIX}{os.getpid()}-{processes.started_at(os.getpid())}"
-        for version, parents in ((2, _own_v2()), (1, _own_v1())):
+        for version, parents in ((2, _own_v2(process)), (1, _own_v1(process))):
             made = {}
             for controller, parent in parents.items():
                 _sweep(parent)
@@ -151,23 +199,18 @@ class Cgroups:
                 os.rmdir(next(iter(made.values())))
                 made = {}
             if made:
+                _weigh(version, made.get("cpu"))
                 return cls(version, made)
         return None
 
     def create(self, name: str, limits: SandboxLimits) -> Group:
         """Make the group of one sandbox, with its limits."""
         directories = {key: f"{parent}/{name}" for key, parent in self._directories.items()}
-        for controller, directory in directories.items():
+        for directory in directories.values():
             os.makedirs(directory, exist_ok=True)
-            for file, value in _settings(self.version, controller, limits):
-                # swap accounting and OOM groups are missing on some kernels, limits are not
-                if not _write(f"{directory}/{file}", value) and file in {
-                    "memory.max",
-                    "memory.limit_in_bytes",
-                    "pids.max",
-                }:
-                    raise OSError(f"cannot set {file}")
-        return Group(self.version, directories)
+        group = Group(self.version, directories)
+        group.limit(limits)
+        return group
 
     def discard(self, name: str) -> None:
         """Remove the group of a sandbox that did not come to life."""
@@ -181,29 +224,64 @@ class Cgroups:
             _remove_tree(directory)
 
 
-def _own_v1() -> dict[str, str]:
+def make_way(process: str = "/proc/self") -> None:
+    """
+    Make it possible that `Cgroups.find` succeeds in what this process is going to start.
+
+    For a server of several processes: `find` can move one of them at most, see `_delegate`.
+    """
+    if directory := _offered_v2(process):
+        _delegate(directory, ours={os.getpid()})
+
+
+def _weigh(version: int, directory: str | None) -> None:
+    """Give all sandboxes together the weight of one ordinary process on each processor."""
+    if directory is not None:
+        count = os.cpu_count() or 1
+        file, weight = ("cpu.shares", _CPU_SHARES) if version == 1 else ("cpu.weight", _CPU_WEIGHT)
+        _write(f"{directory}/{file}", str(min(weight * count, _CPU_WEIGHT_MAX * weight // 100)))
+
+
+def _own_v1(process: str) -> dict[str, str]:
     own = {}
-    for line in _read("/proc/self/cgroup").splitlines():
+    known = (*_CONTROLLERS, *_OPTIONAL)
+    for line in _read(f"{process}/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
-        for controller in set(controllers.split(",")) & set(_CONTROLLERS):
-            if directory := _directory("cgroup", controller, path):
+        for controller in set(controllers.split(",")) & set(known):
+            if directory := _directory(process, "cgroup", controller, path):
                 own[controller] = directory
-    return {key: own[key] for key in _CONTROLLERS if key in own}
+    return {key: own[key] for key in known if key in own}
 
 
-def _own_v2() -> dict[str, str]:
-    for line in _read("/proc/self/cgroup").splitlines():
+def _own_v2(process: str) -> dict[str, str]:
+    directory = _offered_v2(process)
+    if not directory or not _delegate(directory, ours={os.getpid(), os.getppid()}):
+        return {}
+    enabled = _read(f"{directory}/cgroup.subtree_control").split()
+    optional = (controller for controller in _OPTIONAL if controller in enabled)
+    return dict.fromkeys((*_CONTROLLERS, *optional), directory)
+
+
+def _offered_v2(process: str) -> str | None:
+    """Return the group that this server was started in, if it offers what we need."""
+    for line in _read(f"{process}/cgroup").splitlines():
         number, controllers, path = line.split(":", 2)
-        if number == "0" and not controllers and (directory := _directory("cgroup2", "", path)):
-            offered = _read(f"{directory}/cgroup.controllers").split()
-            if set(_CONTROLLERS) <= set(offered) and _delegate(directory):
-                return dict.fromkeys(_CONTROLLERS, directory)
-    return {}
+        if number == "0" and not controllers:
+            directory = _directory(process, "cgroup2", "", path)
+            # Where the server has moved one level down, sandboxes stay beside it.
+            directory = directory and directory.removesuffix(f"/{_SERVER_GROUP}")
+            if directory and _offers(directory):
+                return directory
+    return None
 
 
-def _directory(kind: str, controller: str, path: str) -> str | None:
+def _offers(directory: str) -> bool:
+    return set(_CONTROLLERS) <= set(_read(f"{directory}/cgroup.controllers").split())
+
+
+def _directory(process: str, kind: str, controller: str, path: str) -> str | None:
     """Translate a path of `/proc/self/cgroup` to where that hierarchy is mounted here."""
-    for line in _read("/proc/self/mountinfo").splitlines():
+    for line in _read(f"{process}/mountinfo").splitlines():
         head, _, tail = line.partition(" - ")
         root, mount_point = head.split()[3:5]
         if tail.split()[0] != kind or (controller and controller not in tail.split()[2].split(",")):
@@ -214,16 +292,15 @@ def _directory(kind: str, controller: str, path: str) -> str | None:
     return None
 
 
-def _delegate(directory: str) -> bool:
+def _delegate(directory: str, *, ours: set[int]) -> bool:
     """
     Let the children of our version 2 group have controllers.
 
     A group with children that have controllers may hold no process itself. Where the group
-    holds this server alone (a service with `Delegate=yes`) the server moves one level down.
+    holds *ours* alone (a service with `Delegate=yes`) they move one level down.
     """
     if _enable(directory):
         return True
-    ours = {os.getpid(), os.getppid()}
     if not set(map(int, _read(f"{directory}/cgroup.procs").split())) <= ours:
         return False
     with suppress(OSError):
@@ -236,9 +313,14 @@ def _delegate(directory: str) -> bool:
 
 def _enable(directory: str) -> bool:
     file = f"{directory}/cgroup.subtree_control"
-    if set(_CONTROLLERS) <= set(_read(file).split()):
-        return True
-    return _write(file, " ".join(f"+{controller}" for controller in _CONTROLLERS))
+    enabled = set(_read(file).split())
+    if not set(_CONTROLLERS) <= enabled and not _write(
+        file, " ".join(f"+{controller}" for controller in _CONTROLLERS)
+    ):
+        return False
+    for controller in set(_OPTIONAL) - enabled:
+        _write(file, f"+{controller}")  # not granted to everybody
+    return True
 
 
 def _sweep(parent: str) -> None:
@@ -258,12 +340,22 @@ def _remove_tree(directory: str) -> None:
         with suppress(OSError):
             for entry in os.scandir(directory):
                 if entry.is_dir(follow_symlinks=False):
-                    pids = map(int, _read(f"{entry.path}/cgroup.procs").split())
-                    processes.send(pids, signal.SIGKILL)
+                    processes.send(_pids(f"{entry.path}/cgroup.procs"), signal.SIGKILL)
                     with suppress(OSError):
                         os.rmdir(entry.path)
             os.rmdir(directory)
         time.sleep(_REMOVE_POLL_S)
+
+
+def _write_all(directory: str, settings: _Files) -> bool:
+    """Write what is possible; swap accounting and OOM groups may be missing, limits may not."""
+    failed = {file for file, value in settings if not _write(f"{directory}/{file}", value)}
+    return not failed & _NEEDED
+
+
+def _pids(file: str) -> list[int]:
+    """Read processes; those of other process namespaces have no number here, but 0."""
+    return [int(pid) for pid in _read(file).split() if int(pid) > 0]
 
 
 def _counter(text: str, name: str) -> int:

@@ -160,6 +160,7 @@ def confinement(
         "is_confined": mechanism is not Mechanism.PLAIN,
         "has_filter": mechanism is not Mechanism.PLAIN,
         "has_slot_socket": spec.has_slot_socket,
+        "has_gate": spec.network == "full",
     }
 
 
@@ -175,6 +176,8 @@ def _rlimits(limits: SandboxLimits, *, spare_processes: int) -> dict[str, int]:
         "NOFILE": limits.open_files,
         "FSIZE": limits.tmp_bytes,
         "NPROC": limits.processes + spare_processes,
+        "RTPRIO": 0,  # some hosts let their users run before everybody else
+        "NICE": 0,
     }
 
 
@@ -190,7 +193,7 @@ def _listener(
 ) -> dict[str, Any] | None:
     if not spec.has_listener or not can_reach_api(layout, mechanism):
         return None
-    is_private = mechanism.has_own_root and spec.network == "isolated"
+    is_private = mechanism.has_own_root and spec.has_own_network
     return {"port": API_PORT if is_private else 0, "path": path}
 
 

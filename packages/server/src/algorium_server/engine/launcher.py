@@ -12,6 +12,9 @@ so does everything below it: init processes and their namespaces at once, by the
 descendants of a reaper because it is their adoptive parent and kills them before it ends.
 When the supervisor dies the kernel tells the root.
 
+The sandbox of a zygote is always made by the launcher: its init is a keeper (`keeper.py`), and its
+own process file system can be read but not written, so that slots inside may have one in turn.
+
 Nothing here may raise into the supervisor's code: after the fork a failure is written to the
 channel and the child exits.
 
@@ -24,35 +27,32 @@ import fcntl
 import os
 import signal
 import socket
+import stat
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from algorium_runtime import confine
-from algorium_server.engine import processes
-from algorium_server.engine.sandbox import DEVICES, UID, Mechanism, Step
+from algorium_runtime import confine, namespaces
+from algorium_runtime.namespaces import checked, mount
+from algorium_server.engine import keeper, processes
+from algorium_server.engine.sandbox import DEVICE_LINKS, DEVICES, UID, Mechanism, Step
 
-_PR_SET_DUMPABLE: Final = 4
+KEEPER_FD: Final = confine.CHANNEL_FD + 1
+"""Where the init of a zygote's sandbox has its socket to the supervisor."""
 _PR_SET_CHILD_SUBREAPER: Final = 36
-_NEW_CGROUP, _NEW_UTS, _NEW_IPC, _NEW_USER = 0x02000000, 0x04000000, 0x08000000, 0x10000000
-_NEW_PID, _NEW_NET, _NEW_MOUNT = 0x20000000, 0x40000000, 0x00020000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
-_MS_BIND, _MS_REC, _MS_SLAVE = 4096, 16384, 1 << 19
+_MS_SLAVE: Final = 1 << 19
 _MNT_DETACH: Final = 2
 _MOUNT_SETATTR: Final = 442
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
-_SIOCSIFFLAGS: Final = 0x8914
-_IFF_UP_RUNNING: Final = 0x41
 _SPARE_FD: Final = 64
 """Descriptors are moved above this before they are put in place: none overwrites another."""
 _OOM_SCORE: Final = "500"
 """When the host itself runs out of memory, sandboxes go before the server does."""
-_DEVICE_LINKS: Final = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = namespaces.libc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,8 @@ class Launch:
     Attributes:
         mechanism: How to build the walls.
         argv: bubblewrap's command line, or that of `confine.py`.
-        descriptors: Number inside -> our descriptor; everything else is closed.
+        descriptors: Number inside -> our descriptor; everything else is closed. With one at
+            `KEEPER_FD` the init becomes a keeper; for the built-in launcher.
         entrances: Files of control groups to enter.
         steps: The root directory, for the built-in launcher.
         has_own_network: For the built-in launcher.
@@ -139,10 +140,10 @@ def _place(descriptors: Mapping[int, int]) -> None:
     os.dup2(null, 0)
     for number, fd in moved.items():
         os.dup2(fd, number)
-    unused = set(range(1, confine.CHANNEL_FD)) - set(moved)
-    for number in unused:
+    last = max(moved)
+    for number in set(range(1, last)) - set(moved):
         os.closerange(number, number + 1)
-    os.closerange(confine.CHANNEL_FD + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def _exec_confine(launch: Launch) -> NoReturn:
@@ -151,12 +152,7 @@ def _exec_confine(launch: Launch) -> NoReturn:
 
 def _close_all() -> None:
     """Leave pipes and sockets to the program, so that their end means its end."""
-    os.closerange(0, confine.CHANNEL_FD + 1)
-
-
-def _hide_memory() -> None:
-    """Our forks hold a copy of the supervisor's memory: nobody with our number may look into it."""
-    confine.prctl(_PR_SET_DUMPABLE, 0)
+    os.closerange(0, confine.GATE_FD + 1)
 
 
 def _exit_code(status: int) -> int:
@@ -176,7 +172,7 @@ def _wait(main: int) -> int:
 
 def _reap(launch: Launch) -> NoReturn:
     adopt_orphans()
-    _hide_memory()
+    namespaces.hide_memory()  # a copy of the supervisor's, which others with our number might read
     main = os.fork()
     if not main:
         os.setsid()
@@ -204,12 +200,12 @@ def _monitor(launch: Launch) -> NoReturn:
         (step, os.path.realpath(step.source)) if step.kind in {"ro", "rw"} else (step, step.source)
         for step in launch.steps
     ]
-    own = _NEW_USER | _NEW_MOUNT | _NEW_PID | _NEW_IPC | _NEW_UTS
-    _checked(_libc.unshare(own | (_NEW_NET if launch.has_own_network else 0)), "unshare")
+    without = 0 if launch.has_own_network else namespaces.NEW_NET
+    namespaces.unshare(namespaces.NEW_ALL & ~without)
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{UID} {uid} 1")
     _write("/proc/self/gid_map", f"{UID} {gid} 1")
-    _hide_memory()
+    namespaces.hide_memory()
     init = os.fork()
     if not init:
         try:
@@ -223,33 +219,43 @@ def _monitor(launch: Launch) -> NoReturn:
 
 def _become_init(launch: Launch, steps: Sequence[tuple[Step, str]]) -> NoReturn:
     confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
-    _libc.unshare(_NEW_CGROUP)  # nice to have: hides the names of our groups
+    _libc.unshare(namespaces.NEW_CGROUP)  # nice to have: hides the names of our groups
     if launch.has_own_network:
-        _raise_loopback()
+        namespaces.raise_loopback()
     socket.sethostname("algorithm")
+    proc = _hidden_proc() if KEEPER_FD in launch.descriptors else None
     _build_root(steps)
+    if proc is not None:
+        keeper.skip_process_ids(proc)
     main = os.fork()
     if not main:
         os.setsid()
         confine.drop_bounding_set()
         _exec_confine(launch)
     confine.drop_capabilities()
+    if proc is not None:
+        keeper.keep(KEEPER_FD, proc, zygote=main)
     _close_all()
     os._exit(_wait(main))
 
 
-def _raise_loopback() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP_RUNNING))
+def _hidden_proc() -> int:
+    """Open a writable process file system that is at no place, so that only we can reach it."""
+    mount("none", "/", "", namespaces.MS_REC | _MS_SLAVE)
+    mount("proc", "/tmp", "proc", namespaces.PROC_FLAGS)  # noqa: S108 - any directory will do
+    opened = os.open("/tmp", os.O_RDONLY | os.O_DIRECTORY)  # noqa: S108
+    checked(_libc.umount2(b"/tmp", _MNT_DETACH), "umount")
+    return opened
 
 
 def _build_root(steps: Sequence[tuple[Step, str]]) -> None:
     """Build the root in `/newroot` while the host is at `/oldroot`, then leave only the new one."""
-    _mount("none", "/", "", _MS_REC | _MS_SLAVE)
-    _mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")  # noqa: S108
+    flags = namespaces.TMPFS_FLAGS
+    mount("none", "/", "", namespaces.MS_REC | _MS_SLAVE)
+    mount("tmpfs", "/tmp", "tmpfs", flags, "mode=0755")  # noqa: S108
     os.mkdir("/tmp/oldroot")  # noqa: S108
     os.mkdir("/tmp/newroot")  # noqa: S108
-    _mount("tmpfs", "/tmp/newroot", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")  # noqa: S108
+    mount("tmpfs", "/tmp/newroot", "tmpfs", flags, "mode=0755")  # noqa: S108
     _pivot("/tmp", "/tmp/oldroot")  # noqa: S108
     os.chdir("/")
     for step, source in steps:
@@ -257,7 +263,7 @@ def _build_root(steps: Sequence[tuple[Step, str]]) -> None:
     _set_attributes("/newroot/dev", _ATTR_RDONLY)
     os.chdir("/newroot")
     _pivot(".", ".")
-    _checked(_libc.umount2(b".", _MNT_DETACH), "umount")
+    checked(_libc.umount2(b".", _MNT_DETACH), "umount")
     os.chdir("/")
     _set_attributes("/", _ATTR_RDONLY)
 
@@ -269,44 +275,30 @@ def _carry_out(step: Step, source: str) -> None:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.symlink(source, target)
         case "ro" | "rw":
-            _bind(f"/oldroot{source}", target)
+            namespaces.bind(f"/oldroot{source}", target)
             fixed = _ATTR_NOSUID | _ATTR_NODEV
             _set_attributes(
                 target, fixed | _ATTR_RDONLY if step.kind == "ro" else fixed, _AT_RECURSIVE
             )
         case "tmpfs":
             os.makedirs(target, exist_ok=True)
-            options = f"size={step.size_bytes},mode={step.mode:o}"
-            _mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, options)
+            namespaces.mount_tmpfs(target, size_bytes=step.size_bytes, mode=step.mode)
         case "proc":
             os.makedirs(target, exist_ok=True)
-            _mount("proc", target, "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+            is_writable = step.mode & stat.S_IWUSR
+            flags = namespaces.PROC_FLAGS | (0 if is_writable else namespaces.MS_RDONLY)
+            mount("proc", target, "proc", flags)
         case "dev":
             _make_devices(target)
 
 
 def _make_devices(target: str) -> None:
     os.makedirs(target)
-    _mount("tmpfs", target, "tmpfs", _MS_NOSUID, "mode=0755,size=65536")
+    mount("tmpfs", target, "tmpfs", namespaces.MS_NOSUID, "mode=0755,size=65536")
     for name in DEVICES:
-        _bind(f"/oldroot/dev/{name}", f"{target}/{name}")
-    for name, tail in _DEVICE_LINKS.items():
-        os.symlink(f"/proc/self/fd{tail}", f"{target}/{name}")
-
-
-def _bind(source: str, target: str) -> None:
-    if os.path.isdir(source):
-        os.makedirs(target, exist_ok=True)
-    elif not os.path.exists(target):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    _mount(source, target, "", _MS_BIND | _MS_REC)
-
-
-def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
-    arguments = (os.fsencode(text) or None for text in (source, target, kind))
-    result = _libc.mount(*arguments, ctypes.c_ulong(flags), options.encode() or None)
-    _checked(result, f"mount {target}")
+        namespaces.bind(f"/oldroot/dev/{name}", f"{target}/{name}")
+    for name, destination in DEVICE_LINKS.items():
+        os.symlink(destination, f"{target}/{name}")
 
 
 def _set_attributes(path: str, attributes: int, flags: int = 0) -> None:
@@ -319,17 +311,11 @@ def _set_attributes(path: str, attributes: int, flags: int = 0) -> None:
         attr,
         ctypes.c_size_t(len(attr)),
     )
-    _checked(result, f"mount_setattr {path}")
+    checked(result, f"mount_setattr {path}")
 
 
 def _pivot(new: str, old: str) -> None:
-    _checked(_libc.pivot_root(os.fsencode(new), os.fsencode(old)), "pivot_root")
-
-
-def _checked(result: int, what: str) -> None:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+    checked(_libc.pivot_root(os.fsencode(new), os.fsencode(old)), "pivot_root")
 
 
 def _write(path: str, text: str) -> None:

@@ -68,6 +68,11 @@ class Missing:
     why: str
     remedy: str
 
+    @property
+    def advice(self) -> str:
+        """What to do, as a sentence."""
+        return f"{self.remedy[0].upper()}{self.remedy[1:]}."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReport:
@@ -79,6 +84,8 @@ class HostReport:
         mechanism: How it is reached.
         fences: What holds foreign code back.
         limits: Who keeps the limits of memory and processes.
+        network: What connects programs that ask for it to the network; empty when nothing does.
+        without_network: Why not, then.
         unprotected: What this level leaves open or takes away, in plain sentences.
         missing: What would help.
     """
@@ -87,6 +94,8 @@ class HostReport:
     mechanism: Mechanism | None
     fences: tuple[str, ...] = ()
     limits: str = ""
+    network: str = ""
+    without_network: Missing | None = None
     unprotected: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
 
@@ -125,6 +134,41 @@ NO_CGROUPS: Final = Missing(
     why="the server may not make any, so memory and processes are watched, less exactly",
     remedy="run it as a service with Delegate=yes, or as root",
 )
+
+NO_TRANSLATION: Final = Missing(
+    what="network access",
+    why="no program that translates network addresses is installed",
+    remedy="install slirp4netns (apt-get install slirp4netns, or dnf install slirp4netns)"
+    " or pasta (apt-get install passt, or dnf install passt)",
+)
+SHARED_NETWORK: Final = Missing(
+    what="network access",
+    why="it takes sandboxes of level full, with a network of their own",
+    remedy="see what level full takes",
+)
+NOT_CONNECTED: Final = Missing(
+    what="network access", why="nobody asked for it", remedy="start the server"
+)
+"""For whoever starts sandboxes that need none."""
+
+
+_CHATTER: Final = ("WARNING:", "Starting slirp", "* ", "sent tapfd", "received tapfd")
+
+
+def explain_network(tool: str, reason: str) -> Missing:
+    """Say why a program that was tried connects no sandbox here, and what would change that."""
+    remedy = "see the server's log"
+    _, _, told = reason.rpartition("no way to the network: ")
+    lines = (line.strip() for line in told.splitlines())
+    told = "; ".join(line for line in lines if line and not line.startswith(_CHATTER))
+    if "/tun" in reason:
+        remedy = (
+            "let the server open /dev/net/tun (modprobe tun; chmod 666 /dev/net/tun); start a"
+            " container with --device /dev/net/tun"
+        )
+    elif "packet filter" in reason:
+        remedy = "let the kernel filter packets (modprobe nf_tables nft_reject_inet)"
+    return Missing(what=f"network access ({tool})", why=told, remedy=remedy)
 
 
 def is_supported() -> bool:
@@ -172,15 +216,21 @@ def report(
     *,
     cgroups: list[Any] | None,
     missing: Iterable[Missing],
+    translation: str = "",
+    without_network: Missing | None = NOT_CONNECTED,
 ) -> HostReport:
     """Describe sandboxes made by *mechanism*."""
     absent = list(missing)
     if mechanism is None:
-        return HostReport(level=None, mechanism=None, missing=tuple(absent))
+        return HostReport(
+            level=None, mechanism=None, without_network=without_network, missing=tuple(absent)
+        )
     if not layout.landlock_abi and NO_LANDLOCK not in absent:
         absent.append(NO_LANDLOCK)
     if not cgroups:
         absent.append(NO_CGROUPS)
+    if without_network not in {None, NOT_CONNECTED}:
+        absent.append(without_network)
     unprotected = list(UNPROTECTED[mechanism.level])
     if mechanism is Mechanism.LANDLOCK:
         unprotected += (
@@ -193,6 +243,8 @@ def report(
         limits=f"control groups version {cgroups[0]}: {', '.join(cgroups[1:])}"
         if cgroups
         else "watched by the server",
+        network=translation,
+        without_network=without_network,
         unprotected=tuple(unprotected),
         missing=tuple(absent),
     )

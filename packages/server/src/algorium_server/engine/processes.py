@@ -139,6 +139,13 @@ def memory_bytes(pids: Iterable[int]) -> int:
     return sum(sum(_kib(f"/proc/{pid}/smaps_rollup", b"Pss_Anon:", b"Pss_Shmem:")) for pid in pids)
 
 
+def memory_bytes_apart(pids: Iterable[int]) -> tuple[int, int]:
+    """Return the same as `memory_bytes`, private and shared apart."""
+    found = [tuple(_kib(f"/proc/{pid}/smaps_rollup", b"Pss_Anon:", b"Pss_Shmem:")) for pid in pids]
+    pairs = [pair for pair in found if len(pair) == 2]
+    return sum(private for private, _ in pairs), sum(shared for _, shared in pairs)
+
+
 def memory_bytes_upper(pids: Iterable[int]) -> int:
     """Return the same as `memory_bytes`, shared pages counted in full: cheap, never too low."""
     return sum(sum(_kib(f"/proc/{pid}/status", b"RssAnon:", b"RssShmem:")) for pid in pids)

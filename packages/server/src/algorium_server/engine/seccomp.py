@@ -9,6 +9,9 @@ Without a mount and a network namespace (level reduced) the file system, the use
 sockets are the host's, and Landlock does not cover all one can do to them. There this filter
 closes the gaps, row by row of `_reduced`.
 
+A zygote may make namespaces for its slots, in exactly the combinations they need, and mount what
+every slot has of its own. It may not change how something is mounted.
+
 Compiled once per server by libseccomp, for this machine's architecture.
 
 Source: Docker and containerd, default seccomp profiles; Linux, "Landlock", "Current limitations".
@@ -21,6 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from algorium_runtime import namespaces
 from algorium_server.engine.sandbox import (
     LANDLOCK_ABI_WITH_SCOPES,
     LANDLOCK_ABI_WITH_TCP,
@@ -68,6 +72,8 @@ _SOCKET_FAMILIES: Final = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
 _PERSONALITIES: Final = (0x0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)
 """Linux, with a fixed kernel version or a 3 GB address space for old programs, and "tell me"."""
 _CLONE_NAMESPACES: Final = 0x7E020000
+_CLONE_FLAGS: Final = 1 if os.uname().machine.startswith("s390") else 0
+"""Which argument they are; one architecture has the first two the other way round."""
 _TYPE_MASK: Final = 0xF
 _STREAM, _DATAGRAM, _SEQPACKET = 1, 2, 5
 _TCP: Final = 6
@@ -89,11 +95,12 @@ _Row = tuple[str, str, tuple[tuple[int, str, int, int], ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterPolicy:
-    """What a filter depends on."""
+    """What a filter depends on; *forks_slots* is for zygotes."""
 
     level: Level
     network: Literal["isolated", "host"]
     landlock_abi: int
+    forks_slots: bool = False
 
 
 class FilterLibraryMissing(Exception):
@@ -139,6 +146,8 @@ def rows(policy: FilterPolicy) -> Iterator[_Row]:
     special = dict(_full())
     if policy.level is Level.REDUCED:
         special |= _reduced(policy)
+    if policy.forks_slots:
+        special |= _forking()
     for name in _ALLOWED:
         if name not in special:
             yield "allow", name, ()
@@ -163,11 +172,28 @@ def _masked(argument: int, mask: int, value: int) -> tuple[int, str, int, int]:
 
 def _full() -> dict[str, _Rule]:
     return {
-        "clone": ("allow", ((_masked(0, _CLONE_NAMESPACES, 0),),)),
+        "clone": ("allow", ((_masked(_CLONE_FLAGS, _CLONE_NAMESPACES, 0),),)),
         "clone3": ("unknown", _ALWAYS),  # its flags lie in memory, where no filter can look
         "personality": ("allow", tuple((_equals(0, value),) for value in _PERSONALITIES)),
         "socket": ("allow", tuple((_equals(0, family),) for family in _SOCKET_FAMILIES.values())),
         "socketpair": ("allow", ((_equals(0, _SOCKET_FAMILIES["AF_UNIX"]),),)),
+    }
+
+
+def _forking() -> dict[str, _Rule]:
+    read_only_proc = namespaces.PROC_FLAGS | namespaces.MS_RDONLY
+    return {
+        "unshare": (
+            "allow",
+            ((_equals(0, namespaces.NEW_ALL),), (_equals(0, namespaces.NEW_CGROUP),)),
+        ),
+        "mount": (
+            "allow",
+            tuple(
+                (_equals(3, flags),)
+                for flags in (namespaces.TMPFS_FLAGS, namespaces.BIND_FLAGS, read_only_proc)
+            ),
+        ),
     }
 
 
@@ -246,7 +272,7 @@ def _sockets(policy: FilterPolicy) -> Iterator[tuple[tuple[int, str, int, int], 
 
 def _numbers(pyseccomp: Any) -> Iterator[tuple[str, int]]:
     """Yield the numbers of the system calls that this machine and its library know."""
-    for name in {*_ALLOWED, *_full(), *_REFUSED_PLAINLY, "openat2"}:
+    for name in {*_ALLOWED, *_full(), *_forking(), *_REFUSED_PLAINLY, "openat2"}:
         with suppress(ValueError, OSError):
             number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
             if number >= 0:  # negative ones stand for calls of other architectures

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal
 
 from algorium_server.engine import processes
@@ -45,18 +46,27 @@ def has_too_many(watched: Watched) -> bool:
     return watched.processes and len(_tree(watched)) > limit
 
 
-def look(watched: Watched) -> tuple[int, Excess | None]:
-    """Return the memory in use, 0 if not watched, and which limit is exceeded."""
+def look(watched: Watched, beside: Iterable[int] = ()) -> tuple[int, Excess | None]:
+    """
+    Return the memory in use, 0 if not watched, and which limit is exceeded.
+
+    Args:
+        watched: What to look at.
+        beside: Processes of ours that work for the sandbox alone: their memory counts, too.
+    """
     tree = _tree(watched)
     if watched.processes and len(tree) > watched.limits.processes:
         return 0, "processes"
     if not watched.memory:
         return 0, None
     bytes_max = watched.limits.memory_bytes
-    files = _private_bytes(tree, watched.private)
-    used = files + processes.memory_bytes_upper(tree)
+    files = _private_bytes(tree, watched.private) + _memory_file_bytes(tree)
+    counted = [*tree, *beside]
+    used = files + processes.memory_bytes_upper(counted)
     if used > bytes_max:
-        used = files + processes.memory_bytes(tree)
+        # what is in files and mapped as well, is there once
+        anonymous, shared = processes.memory_bytes_apart(counted)
+        used = anonymous + max(shared, files)
     return used, "memory" if used > bytes_max else None
 
 
@@ -87,6 +97,29 @@ def _private_bytes(tree: Iterable[int], private: tuple[str, ...]) -> int:
         with suppress(OSError):
             return sum(_used(f"/proc/{pid}/root{path}") for path in private)
     return 0
+
+
+def _memory_file_bytes(tree: Iterable[int]) -> int:
+    """Return what is in files without a name (memfd_create(2)), which need not be mapped."""
+    sizes: dict[int, int] = {}
+    for pid in tree:
+        with suppress(OSError):
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                with suppress(OSError):
+                    status = os.stat(f"/proc/{pid}/fd/{name}")
+                    if status.st_dev == _memory_files():
+                        sizes[status.st_ino] = status.st_blocks * 512
+    return sum(sizes.values())
+
+
+@cache
+def _memory_files() -> int:
+    """Return the device of the one file system that all such files are in."""
+    fd = os.memfd_create("any", os.MFD_CLOEXEC)
+    try:
+        return os.fstat(fd).st_dev
+    finally:
+        os.close(fd)
 
 
 def _used(path: str) -> int:
