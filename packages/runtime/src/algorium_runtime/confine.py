@@ -10,7 +10,7 @@ host offers, with these descriptors:
 Everything that needs a privilege or another file happens first, then the privileges go, then
 the fences close, one after the other, each kept by the kernel for all descendants:
 
-    limits -> listener -> user -> copies -> capabilities -> no new privileges
+    listener -> limits -> user -> copies -> capabilities -> no new privileges
            -> Landlock -> seccomp -> execve
 
 The channel carries the listener out (`L` and a descriptor), then `R` when only execve is left,
@@ -37,12 +37,14 @@ import sys
 
 TYPE_CHECKING = False  # what type checkers take for true, without importing typing
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any, Callable, NoReturn
 
 SLOT_FD = 3
 PLAN_FD = 4
 FILTER_FD = 5
 CHANNEL_FD = 6
+GATE_FD = 8
+"""Beyond the descriptor of a zygote's keeper; see `launcher.py` of the server."""
 FAILED = 125
 """Exit code when confinement fails; the reason went through the channel."""
 
@@ -108,56 +110,95 @@ class _FilterProgram(ctypes.Structure):
 def main() -> NoReturn:
     """Carry out the plan on `PLAN_FD` and become the program it names."""
     try:
-        plan = marshal.loads(_read_all(PLAN_FD))  # noqa: S302 - from our own supervisor
-        filter_program = _read_all(FILTER_FD) if plan["has_filter"] else b""
-        _keep_only(plan["has_slot_socket"])
+        plan = marshal.loads(read_all(PLAN_FD))  # noqa: S302 - from our own supervisor
+        filter_program = read_all(FILTER_FD) if plan["has_filter"] else b""
+        _keep_only(plan)
         _become(plan, filter_program)
     except BaseException as error:
-        text = f"{type(error).__name__}: {error}"
-        try:
-            os.write(CHANNEL_FD, ERROR_MESSAGE + text.encode("utf-8", "replace")[:_ERROR_BYTES_MAX])
-        finally:
-            os._exit(FAILED)
+        fail(error)
+
+
+def fail(error: BaseException) -> NoReturn:
+    """Tell the server why there will be no program, and end."""
+    text = f"{type(error).__name__}: {error}"
+    try:
+        os.write(CHANNEL_FD, ERROR_MESSAGE + text.encode("utf-8", "replace")[:_ERROR_BYTES_MAX])
+    finally:
+        os._exit(FAILED)
 
 
 def _become(plan: dict[str, Any], filter_program: bytes) -> NoReturn:
+    if plan["has_gate"]:
+        os.write(GATE_FD, READY_MESSAGE)  # connected while we go on
+    env = enclose(plan, filter_program, _copy_tree)
+    if plan["has_gate"]:
+        _await_network()
+    for number in (_SIGPIPE, _SIGXFSZ):
+        _libc.signal(number, None)  # ours ignores them, and what is ignored stays so
+    os.write(CHANNEL_FD, READY_MESSAGE)
+    os.execvpe(plan["argv"][0], plan["argv"], env)  # noqa: S606 - the reason for all of this
+
+
+def enclose(
+    plan: dict[str, Any], filter_program: bytes, copy: Callable[[str, str], None]
+) -> dict[str, str]:
+    """
+    Give up everything the plan says, for this process and whatever it starts.
+
+    Args:
+        plan: See `confinement.py` of the server.
+        filter_program: For seccomp; empty for none.
+        copy: Makes a writable copy of a source tree: from where, to where.
+
+    Returns:
+        The environment of the program.
+    """
     env = dict(plan["env"])
-    _limit(plan["rlimits"])
     if plan["listener"] is not None:
         port = _open_listener(plan["listener"]["port"])
         env["ALGORITHMIA_API"] = f"http://127.0.0.1:{port}{plan['listener']['path']}"
         if plan["landlock"] is not None and plan["landlock"]["connect_ports"] is not None:
             plan["landlock"]["connect_ports"].append(port)
+    # Not before: descriptors on their way are counted for each user, and who may have few may send
+    # none while another sandbox holds on to many.
+    _limit(plan["rlimits"])
     if plan["is_confined"]:
         drop_bounding_set()
     _become_user(plan["uid"])
     for source, target in plan["copies"]:
-        _copy_tree(source, target)
+        copy(source, target)
     os.chdir(plan["cwd"])
     if plan["is_confined"]:
         drop_capabilities()
     if plan["landlock"] is not None:
         _close_landlock(**plan["landlock"])
-    for number in (_SIGPIPE, _SIGXFSZ):
-        _libc.signal(number, None)  # ours ignores them, and what is ignored stays so
     if filter_program:
         _close_seccomp(filter_program)
-    os.write(CHANNEL_FD, READY_MESSAGE)
-    os.execvpe(plan["argv"][0], plan["argv"], env)  # noqa: S606 - the reason for all of this
+    return env
 
 
-def _read_all(fd: int) -> bytes:
+def read_all(fd: int) -> bytes:
     """Read a memory file from its start, leaving its shared offset alone."""
     return os.pread(fd, os.fstat(fd).st_size, 0)
 
 
-def _keep_only(has_slot_socket: bool) -> None:
-    kept = {0, 1, 2, CHANNEL_FD} | ({SLOT_FD} if has_slot_socket else set())
+def _keep_only(plan: dict[str, Any]) -> None:
+    kept = {0, 1, 2, CHANNEL_FD} | ({SLOT_FD} if plan["has_slot_socket"] else set())
+    if plan["has_gate"]:
+        kept.add(GATE_FD)
+        os.set_inheritable(GATE_FD, False)
     for name in os.listdir("/proc/self/fd"):
         if int(name) not in kept:
             os.closerange(int(name), int(name) + 1)  # ignores the listing's own, gone by now
     os.set_inheritable(CHANNEL_FD, False)
     os.umask(0o022)
+
+
+def _await_network() -> None:
+    answer = os.read(GATE_FD, _ERROR_BYTES_MAX)
+    if answer != READY_MESSAGE:
+        reason = answer[len(ERROR_MESSAGE) :].decode("utf-8", "replace")
+        raise OSError(f"no way to the network: {reason or 'the supervisor is gone'}")
 
 
 def _limit(limits: dict[str, int]) -> None:

@@ -1,16 +1,20 @@
 import asyncio
 import sys
 import tempfile
-from collections.abc import Iterator
+import venv
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+from engine_site import Run, Site, site
 from sandboxes import Stage
 
 from algorium_server.engine.host import SandboxHost
+from algorium_server.engine.room import EngineLimits
 from algorium_server.engine.sandbox import Mechanism
 
 
@@ -54,3 +58,22 @@ def stages() -> Iterator[Stages]:
 def stage(request: pytest.FixtureRequest, stages: Stages) -> Stage:
     """The host of the mechanism named by the test's indirect parameter."""
     return stages[request.param]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("environment") / "venv"
+    venv.create(place, with_pip=False, symlinks=True)
+    return place
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: Path) -> Run:
+    def go(scenario: Callable[[Site], Awaitable[None]], **limits: Any) -> None:
+        async def all_of_it() -> None:
+            async with site(tmp_path, environment, EngineLimits(**limits)) as found:
+                await scenario(found)
+
+        asyncio.run(all_of_it())
+
+    return go

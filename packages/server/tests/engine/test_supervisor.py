@@ -19,7 +19,9 @@ sys.path.insert(0, sys.argv[3])
 from sandboxes import python, read_line
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.sandbox import Mechanism
+from algorium_server.telemetry import configure
 
+configure('warning', 'logfmt')
 PROGRAM = '''
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -90,7 +92,8 @@ def test_when_everything_of_ours_is_killed_the_next_start_sweeps(stages, mechani
         supervisor = min(set(processes_with(str(state_dir))) - {gateway.pid})
         # the gateway, the supervisor and its forks: all of them mention the directory
         for pid in processes_with(str(state_dir)):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has died of the death of another
+                os.kill(pid, signal.SIGKILL)
 
     with running_gateway(mechanism, state_dir, f"marker-{os.urandom(8).hex()}"):
         wait_until(lambda: not processes_with(marker), timeout_s=5)

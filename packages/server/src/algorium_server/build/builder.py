@@ -4,6 +4,7 @@ From a commit to something that can be called: check out, environment, smoke imp
     BUILDS/BUILD_ID          the tree of the commit, as slots see it; never changed again
     BUILDS/BUILD_ID.work     a second copy for the author's tests, which may write into it;
                              gone when the build is
+    BUILDS/BUILD_ID.modules  what was imported, and what of it can be imported ahead; gone as well
 
 The author's code runs twice during a build, confined and without a network: once to import the
 entry point, so that a missing dependency fails the build and not the first call, and once for the
@@ -16,25 +17,30 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterable
+import subprocess
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from algorium_server.build import languages
+from algorium_server.build import languages, projects
 from algorium_server.build.confined import BuildFailed, RunConfined, Tools
 from algorium_server.build.environments import Environments
+from algorium_server.build.fast_start import FastStarts
+from algorium_server.build.recipes.workshop import Workshop
 from algorium_server.build.repositories import Checkout, Repositories
 from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus
 from algorium_server.domain.environments import variables_of
 from algorium_server.domain.errors import NotFound
 from algorium_server.domain.excerpts import Excerpt
+from algorium_server.domain.languages import Language
 from algorium_server.domain.limits import BUILD_LOG_BYTES_MAX, BUILD_TIMEOUT_S
 
 FIRST_LINE: Final = "Beginning container customization"
 """Old clients wait for this line in the log."""
 _WORK_SUFFIX: Final = ".work"
+_MODULES_SUFFIX: Final = ".modules"
 _TEST_TOOLS: Final = """\
 iniconfig==2.3.1
 packaging==26.4
@@ -70,6 +76,10 @@ class Builder:
         builds_dir: Where checked-out trees are put.
         run_confined: Runs whatever is not ours.
         runtime_dir: The runtime package, for the smoke import; the installed one if not given.
+        caches_dir: Where tools of other languages than Python keep what they download; beside
+            *builds_dir* if not given.
+        inherited: Where they learn how to reach packages; the variables of this process if not
+            given.
         timeout_s: For one build.
         log_bytes_max: Kept of a build's log.
     """
@@ -82,6 +92,8 @@ class Builder:
         builds_dir: Path,
         run_confined: RunConfined,
         runtime_dir: Path | None = None,
+        caches_dir: Path | None = None,
+        inherited: Mapping[str, str] | None = None,
         timeout_s: float = BUILD_TIMEOUT_S,
         log_bytes_max: int = BUILD_LOG_BYTES_MAX,
     ) -> None:
@@ -90,6 +102,9 @@ class Builder:
         self._builds_dir = builds_dir
         self._run_confined = run_confined
         self._runtime_dir = runtime_dir or _installed_runtime()
+        self._fast_starts = FastStarts(environments.fast_starts_dir, runtime_dir=self._runtime_dir)
+        self._caches_dir = caches_dir or builds_dir.with_name("caches")
+        self._inherited = os.environ if inherited is None else inherited
         self._timeout_s = timeout_s
         self._log_bytes_max = log_bytes_max
 
@@ -125,7 +140,7 @@ class Builder:
         work_dir = self._builds_dir / f"{build.build_id}{_WORK_SUFFIX}"
         tools.say(FIRST_LINE)
         built = replace(build, status=BuildStatus.FAILED)
-        garbage = [work_dir]
+        garbage = [work_dir, self._modules_dir(build)]
         try:
             built = await self._carry_out(build, algorithm, work_dir, tools, steps)
         except (BuildFailed, NotFound) as error:
@@ -149,13 +164,39 @@ class Builder:
     async def _carry_out(
         self, build: Build, algorithm: Algorithm, work_dir: Path, tools: Tools, steps: "_Steps"
     ) -> Build:
-        languages.check_language(algorithm.settings.language)
+        language = languages.check_language(algorithm.settings.language)
         source_dir = self.source_dir(build.build_id)
         steps.begin(f"checking out {build.commit_sha}")
         checkout = await self._check_out(build, algorithm, source_dir)
-        await self._check_out(build, algorithm, work_dir)
         tools.say(f"{len(checkout.files)} files, {checkout.size_bytes} bytes")
-        entry = languages.find_entry(checkout.files, _name(source_dir, algorithm.name))
+        name = _name(source_dir, algorithm.name)
+        if row := languages.ROWS.get(language):
+            shop = Workshop(
+                tree=source_dir,
+                work_dir=work_dir,
+                caches_dir=self._caches_dir,
+                files=checkout.files,
+                name=name,
+                owner_id=algorithm.owner_id,
+                tools=tools,
+                inherited=self._inherited,
+                begin=steps.begin,
+                runtime_dir=self._runtime_dir,
+            )
+            entry, size_bytes = await projects.make(row, shop)
+            tools.say("Build succeeded")
+            return replace(
+                build,
+                status=BuildStatus.SUCCEEDED,
+                language=language,
+                entry=entry,
+                source_bytes=size_bytes,
+            )
+        await self._check_out(build, algorithm, work_dir)
+        entry = languages.find_entry(checkout.files, name)
+        if languages.brings_own_kit(source_dir, checkout.files):
+            language = Language.PYTHON_PIPE
+            tools.say("The project brings a development kit of its own, which will serve it")
 
         steps.begin("resolving requirements")
         requirements = source_dir / languages.REQUIREMENTS
@@ -168,34 +209,48 @@ class Builder:
         key = await self._environments.ensure(lock, tools=tools, read_only=(source_dir,))
 
         steps.begin(f"importing {entry}")
-        await self._smoke_import(entry, key, work_dir, tools)
+        modules_dir = self._modules_dir(build)
+        await asyncio.to_thread(modules_dir.mkdir)
+        await self._smoke_import(entry, key, work_dir, modules_dir, tools)
         if languages.has_tests(checkout.files):
             steps.begin("testing")
             await self._test(key, work_dir, tools)
+        environment = self._environments.path(key)
+        fast_start = await self._fast_starts.examine(
+            environment, scratch_dir=modules_dir, env=_variables(environment), tools=tools
+        )
+        tools.say(f"Fast start: {fast_start.reason}")
         tools.say("Build succeeded")
         return replace(
             build,
             status=BuildStatus.SUCCEEDED,
+            language=language,
             environment=key,
             lock=lock,
             entry=entry,
             source_bytes=checkout.size_bytes,
+            fast_start=fast_start,
         )
+
+    def _modules_dir(self, build: Build) -> Path:
+        return self._builds_dir / f"{build.build_id}{_MODULES_SUFFIX}"
 
     async def _check_out(self, build: Build, algorithm: Algorithm, target: Path) -> Checkout:
         return await self._repositories.check_out(
             algorithm.owner_id, algorithm.algorithm_id, build.commit_sha, target
         )
 
-    async def _smoke_import(self, entry: str, key: str, work_dir: Path, tools: Tools) -> None:
+    async def _smoke_import(
+        self, entry: str, key: str, work_dir: Path, modules_dir: Path, tools: Tools
+    ) -> None:
         environment = self._environments.path(key)
         code = await tools.run(
             *(str(environment / "bin" / "python"), "-u", str(self._runtime_dir)),
-            *("--check", entry),
+            *("--check", entry, str(modules_dir)),
             cwd=work_dir,
             env=_variables(environment),
             read_only=(environment, self._runtime_dir),
-            writable=(work_dir,),
+            writable=(work_dir, modules_dir),
         )
         if code != 0:
             raise BuildFailed(f"{entry} cannot be loaded (exit code {code})")
@@ -269,7 +324,10 @@ def _installed_runtime() -> Path:
 
 def _remove(directories: Iterable[Path]) -> None:
     for directory in directories:
-        shutil.rmtree(directory, ignore_errors=True)
+        try:
+            shutil.rmtree(directory, ignore_errors=True)
+        except RecursionError:  # an author's code may nest directories without end
+            subprocess.run(["rm", "-rf", "--", directory], check=False)
 
 
 def _sweep(builds_dir: Path, runnable: frozenset[str]) -> None:

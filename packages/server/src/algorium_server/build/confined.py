@@ -109,6 +109,7 @@ class Tools:
         writable: tuple[Path, ...] = (),
         has_network: bool = False,
         is_tentative: bool = False,
+        limit_s: float | None = None,
     ) -> int:
         """
         Run one tool and return its exit code.
@@ -121,6 +122,7 @@ class Tools:
             writable: See there.
             has_network: See there.
             is_tentative: There is another way; log what it says only if it succeeds.
+            limit_s: For this tool alone; it then ends with `TIMED_OUT`, and the build goes on.
 
         Raises:
             BuildFailed: The time for the build is over.
@@ -134,7 +136,7 @@ class Tools:
                 read_only=read_only,
                 writable=writable,
                 has_network=has_network,
-                timeout_s=remaining_s,
+                timeout_s=remaining_s if limit_s is None else min(remaining_s, limit_s),
             )
             said = Excerpt(self._said_bytes_max)
             code = await self._run_confined(

@@ -6,6 +6,7 @@ Environments: locked, shared, read-only, made by uv.
     DIRECTORY/KEY            an environment
     DIRECTORY/.cache/uv      packages that all owners share
     DIRECTORY/.cache/uv-OWNER_ID
+    DIRECTORY/.fast-start    what may be imported ahead, by environment and modules
 
 A lock names every distribution with its version. The key is a hash of the lock and of the
 interpreter, so versions with equal needs share one environment. Environments are made in place,
@@ -45,6 +46,7 @@ from algorium_server.build.packages import Uv
 
 _MARKER: Final = "complete"
 _CACHE: Final = ".cache"
+_FAST_START: Final = ".fast-start"
 _LOCK: Final = "requirements.lock"
 _STAGING_PREFIX: Final = ".resolve-"
 _PRIVATE: Final = "# built from source, private to "
@@ -112,6 +114,11 @@ class Environments:
     def path(self, key: str) -> Path:
         """Return where the environment of that key is, or would be."""
         return self._directory / key
+
+    @property
+    def fast_starts_dir(self) -> Path:
+        """Where to keep what was found out about importing modules of environments ahead."""
+        return self._directory / _FAST_START
 
     async def resolve(self, requirements: Path, *, owner_id: str, tools: Tools) -> str:
         """
@@ -241,7 +248,7 @@ class Environments:
         if not self._directory.exists():
             return
         for directory in self._directory.iterdir():
-            if directory.name != _CACHE and not (directory / _MARKER).exists():
+            if directory.name not in {_CACHE, _FAST_START} and not (directory / _MARKER).exists():
                 _remove(directory)
 
 

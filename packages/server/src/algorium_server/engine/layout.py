@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Final
 
 import algorium_runtime
 from algorium_runtime import confine
+from algorium_server.engine.nat import NAME_SERVER
 from algorium_server.engine.sandbox import HOME_DIR, UID, HostLayout
 
 _SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
@@ -34,6 +36,8 @@ _ETC: Final = (
     "timezone",
 )
 """Public facts about the system. `ssl/private` and everything with a password stays outside."""
+_ETC_OF_LANGUAGES: Final = ("R", "java-*-openjdk", "maven")
+"""Where Debian keeps parts of language installations: patterns of directories."""
 _ETC_OF_HOST_NETWORK: Final = ("hosts", "nsswitch.conf", "resolv.conf", "gai.conf", "host.conf")
 _ETC_WRITTEN: Final = {
     "passwd": f"root:x:0:0:root:/:/bin/false\nalgo:x:{UID}:{UID}::{HOME_DIR}:/bin/sh\n"
@@ -42,7 +46,7 @@ _ETC_WRITTEN: Final = {
     "hosts": "127.0.0.1 localhost algorithm\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nprotocols: files\n"
     "services: files\n",
-    "resolv.conf": "",
+    "resolv.conf": f"nameserver {NAME_SERVER}\n",
 }
 
 
@@ -59,7 +63,8 @@ def find_layout(state_dir: Path) -> HostLayout:
         etc_isolated=_write_etc(state_dir / "etc-isolated", of_host=()),
         etc_host=_write_etc(state_dir / "etc-host", of_host=_ETC_OF_HOST_NETWORK),
         etc_files=tuple(
-            f"/etc/{name}" for name in (*_ETC, *_ETC_OF_HOST_NETWORK, "passwd", "group")
+            f"/etc/{name}"
+            for name in (*_ETC, *_languages_in_etc(), *_ETC_OF_HOST_NETWORK, "passwd", "group")
         ),
         proc_covers=tuple(path for path in _PROC_COVERS if os.path.exists(path)),
         python=python,
@@ -67,7 +72,17 @@ def find_layout(state_dir: Path) -> HostLayout:
         runtime_dir=os.path.dirname(os.path.realpath(str(algorium_runtime.__file__))),
         landlock_abi=confine.landlock_abi(),
         is_root=os.geteuid() == 0,
+        proc_secrets=tuple(_secrets()) if os.geteuid() == 0 else (),
     )
+
+
+def _secrets() -> Iterator[str]:
+    """Yield the files of `/proc` itself that strangers may not read: addresses, page tables."""
+    with os.scandir("/proc") as found:
+        for entry in found:
+            is_file = entry.is_file(follow_symlinks=False)
+            if is_file and not entry.stat(follow_symlinks=False).st_mode & stat.S_IROTH:
+                yield entry.path
 
 
 def _is_link(path: str) -> bool:
@@ -80,7 +95,7 @@ def _write_etc(directory: Path, *, of_host: tuple[str, ...]) -> str:
     fresh.mkdir(parents=True)
     for name, text in _ETC_WRITTEN.items():
         (fresh / name).write_text(text)
-    for name in (*_ETC, *of_host):
+    for name in (*_ETC, *_languages_in_etc(), *of_host):
         with suppress(OSError, shutil.Error):  # unreadable or half there: not for sandboxes either
             _copy(Path("/etc", name), fresh / name, follows=name in of_host)
     for path in (fresh, *_directories(fresh)):
@@ -88,6 +103,10 @@ def _write_etc(directory: Path, *, of_host: tuple[str, ...]) -> str:
     shutil.rmtree(directory, ignore_errors=True)
     fresh.rename(directory)
     return str(directory.resolve())
+
+
+def _languages_in_etc() -> Iterator[str]:
+    return (path.name for pattern in _ETC_OF_LANGUAGES for path in Path("/etc").glob(pattern))
 
 
 def _copy(source: Path, target: Path, *, follows: bool) -> None:

@@ -5,11 +5,13 @@ Source: wire specification, "File-system and process view".
 """
 
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from algorium_server.domain.environments import variables_of
+from algorium_server.domain.identity import Principal
+from algorium_server.domain.languages import Language
 from algorium_server.domain.limits import (
     SLOT_MEMORY_BYTES,
     SLOT_OPEN_FILES_MAX,
@@ -17,12 +19,13 @@ from algorium_server.domain.limits import (
     SLOT_SOURCE_COPY_BYTES_MAX,
     SLOT_TMP_BYTES,
 )
+from algorium_server.engine import commands
 from algorium_server.engine.sandbox import (
     ALGORITHM_DIR,
-    RUNTIME_DIR,
     Mount,
     SandboxLimits,
     SandboxSpec,
+    ZygoteSpec,
 )
 
 
@@ -32,11 +35,21 @@ class Program:
     A build that can run.
 
     Attributes:
-        key: Identifies it among all programs; equal keys mean equal code and environment.
+        key: Identifies it among all programs; equal keys mean that all the rest is equal, too.
         source_dir: Checked-out tree of the commit.
         source_bytes: Size of that tree; small ones become writable copies inside the slot.
-        environment_dir: Virtual environment with the algorithm's dependencies.
-        entry: Importable module of the entry point.
+        environment_dir: Virtual environment with the algorithm's dependencies; only for Python.
+        entry: What the build found: a module, a file, a class.
+        language: How it is started.
+        algorithm_id: Whose build it is.
+        is_shared: Its slots serve all accounts, instead of one each.
+        slots_min: How many are kept warm for the owner, or for all if they are shared.
+        slots_max: How many calls from outside may run at a time in the same slots; 0: as many as
+            the server allows.
+        memory_bytes: Limit of each slot.
+        as_owner: As whom slots load that are shared, or kept warm; without it as nobody.
+        network: What it may reach, see `SandboxSpec`.
+        preload: Modules that a zygote imports ahead; None if it must always be started cold.
     """
 
     key: str
@@ -44,34 +57,69 @@ class Program:
     source_bytes: int
     environment_dir: Path
     entry: str
+    language: Language = Language.PYTHON
+    algorithm_id: str = ""
+    is_shared: bool = False
+    slots_min: int = 0
+    slots_max: int = 0
+    memory_bytes: int = SLOT_MEMORY_BYTES
+    as_owner: Callable[[], Principal] | None = field(default=None, compare=False)
+    preload: tuple[str, ...] | None = None
+    network: Literal["isolated", "full"] = "isolated"
 
 
-def slot_spec(program: Program) -> SandboxSpec:
-    """Describe the sandbox of a slot that runs *program*."""
+def slot_spec(program: Program, *, cpus: float = 0.0) -> SandboxSpec:
+    """Describe the sandbox of a slot that runs *program* on so many processors, 0 for any."""
     source = str(program.source_dir)
     is_small = program.source_bytes <= SLOT_SOURCE_COPY_BYTES_MAX
     source_mount = Mount(kind="ro", source=source, target=ALGORITHM_DIR)
     environment = str(program.environment_dir)
     return SandboxSpec(
-        argv=(f"{environment}/bin/python", "-u", RUNTIME_DIR, program.entry),
-        env=variables_of(environment),
+        argv=commands.arguments(
+            program.language,
+            program.entry,
+            environment=environment,
+            interpreter=base_interpreter(),
+            memory_bytes=program.memory_bytes,
+        ),
+        env=commands.variables(program.language, environment),
         cwd=ALGORITHM_DIR,
         mounts=(
             *interpreter_mounts(),
-            Mount(kind="ro", source=environment, target=environment),
+            *_environment_mounts(program),
             *(() if is_small else (source_mount,)),
         ),
         copies=((source, ALGORITHM_DIR),) if is_small else (),
-        network="isolated",
+        network=program.network,
         has_slot_socket=True,
         has_listener=True,
+        zygote=_zygote(program, environment),
         limits=SandboxLimits(
-            memory_bytes=SLOT_MEMORY_BYTES,
+            memory_bytes=program.memory_bytes,
             processes=SLOT_PROCESSES_MAX,
             open_files=SLOT_OPEN_FILES_MAX,
             tmp_bytes=SLOT_TMP_BYTES,
+            cpus=cpus,
         ),
     )
+
+
+def _zygote(program: Program, environment: str) -> ZygoteSpec | None:
+    if program.language is not Language.PYTHON or program.preload is None:
+        return None
+    return ZygoteSpec(modules=program.preload, env=commands.variables(Language.PYTHON, environment))
+
+
+def base_interpreter() -> str:
+    """Return the path of the server's interpreter, not one inside of a virtual environment."""
+    return str(Path(getattr(sys, "_base_executable", None) or sys.executable).resolve())
+
+
+def _environment_mounts(program: Program) -> Iterable[Mount]:
+    if program.language not in {Language.PYTHON, Language.PYTHON_PIPE}:
+        return ()
+    environment = str(program.environment_dir)
+    return (Mount(kind="ro", source=environment, target=environment),)
 
 
 def interpreter_mounts() -> Iterable[Mount]:

@@ -35,6 +35,16 @@ API_PORT: Final = 9000
 """Of the slot's own loopback device; nobody else can be on it."""
 DEVICES: Final = ("full", "null", "random", "urandom", "zero")
 """All of `/dev` that a program needs."""
+DEVICE_LINKS: Final = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
+_NOTHING: Final = "/dev/null"
+"""Where devices do not work, it cannot even be opened."""
+_DEVICES_BYTES: Final = 65536
+"""Of the file system that holds them, which is read-only afterwards."""
 
 LANDLOCK_ABI_WITH_RENAMES: Final = 2
 """Version 1 forbids every rename between directories, which a second fence is not worth."""
@@ -98,12 +108,37 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxLimits:
-    """What one sandbox may use; `tmp_bytes` bounds each private file system and each file."""
+    """
+    What one sandbox may use.
+
+    Attributes:
+        memory_bytes: Of all its processes, its files in memory and its way to the network.
+        processes: Threads, too.
+        open_files: Of each process.
+        tmp_bytes: In each private file system, and in each file.
+        cpus: Processors' worth of time; 0 for no limit. When there is not enough for all,
+            sandboxes get equal shares, whatever they run.
+    """
 
     memory_bytes: int
     processes: int
     open_files: int
     tmp_bytes: int
+    cpus: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZygoteSpec:
+    """
+    What may be prepared once for all programs of an environment.
+
+    Attributes:
+        modules: Third-party modules to import ahead, in this order.
+        env: The variables meanwhile: nothing of one version, author or caller.
+    """
+
+    modules: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +156,12 @@ class SandboxSpec:
         cwd: Working directory inside.
         mounts: Applied parents first, whatever their order.
         copies: (host directory, target inside): private writable copies.
-        network: `isolated` has a loopback device of its own at most, `host` shares the host's.
+        network: `isolated` has a loopback device of its own at most, `full` also a way to public
+            addresses, `host` shares the host's.
         has_slot_socket: Whether descriptor 3 is the slot protocol's socket.
         has_listener: Whether a TCP listener is opened inside and handed out.
+        zygote: How the program may be forked instead of started: then *argv* is the runtime with
+            the entry as its last argument. None: it must be started.
     """
 
     argv: tuple[str, ...]
@@ -132,9 +170,15 @@ class SandboxSpec:
     cwd: str = ALGORITHM_DIR
     mounts: tuple[Mount, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
-    network: Literal["isolated", "host"] = "isolated"
+    network: Literal["isolated", "full", "host"] = "isolated"
     has_slot_socket: bool = False
     has_listener: bool = False
+    zygote: ZygoteSpec | None = None
+
+    @property
+    def has_own_network(self) -> bool:
+        """Whether nobody else is on its loopback device."""
+        return self.network != "host"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form that crosses to the supervisor."""
@@ -143,9 +187,11 @@ class SandboxSpec:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read what `as_dict` made."""
+        zygote = data["zygote"]
         return cls(
             **{
                 **data,
+                "zygote": zygote and ZygoteSpec(**{**zygote, "modules": tuple(zygote["modules"])}),
                 "argv": tuple(data["argv"]),
                 "limits": SandboxLimits(**data["limits"]),
                 "mounts": tuple(Mount(**mount) for mount in data["mounts"]),
@@ -167,6 +213,7 @@ class HostLayout:
         etc_files: The same files at their places, for sandboxes without a root of their own.
         proc_covers: In `/proc`, what the host's root may write even without capabilities: its
             number may be ours.
+        proc_secrets: The same of what the host's root may read there, and others may not.
         python: The server's own interpreter, which runs `confine.py`.
         python_prefix: Where that interpreter's library is.
         runtime_dir: The `algorium_runtime` package.
@@ -185,6 +232,7 @@ class HostLayout:
     runtime_dir: str
     landlock_abi: int
     is_root: bool
+    proc_secrets: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -196,6 +244,7 @@ class HostLayout:
                 "system_links": tuple((path, to) for path, to in data["system_links"]),
                 "etc_files": tuple(data["etc_files"]),
                 "proc_covers": tuple(data["proc_covers"]),
+                "proc_secrets": tuple(data["proc_secrets"]),
             }
         )
 
@@ -213,6 +262,7 @@ class ExitStatus:
         was_disk_limit: Killed for filling its scratch space (where the program cannot be
             told "No space left on device").
         peak_memory_bytes: Of the whole sandbox, or None where the host cannot tell.
+        cpu_s: CPU time of every process of the sandbox that was waited for, ours included.
     """
 
     code: int | None
@@ -221,11 +271,16 @@ class ExitStatus:
     was_process_limit: bool = False
     was_disk_limit: bool = False
     peak_memory_bytes: int | None = None
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing to put into a new root; `source` of a `link` is its destination."""
+    """
+    One thing to put into a new root; `source` of a `link` is its destination.
+
+    Without the owner's right to write, a `proc` is mounted read-only.
+    """
 
     kind: Literal["ro", "rw", "tmpfs", "proc", "dev", "link"]
     target: str
@@ -243,10 +298,11 @@ def root_steps(spec: SandboxSpec, layout: HostLayout) -> tuple[Step, ...]:
         Step(
             kind="ro",
             target="/etc",
-            source=layout.etc_host if spec.network == "host" else layout.etc_isolated,
+            source=layout.etc_isolated if spec.has_own_network else layout.etc_host,
         ),
         Step(kind="proc", target="/proc"),
         *(Step(kind="ro", target=path, source=path) for path in layout.proc_covers),
+        *(Step(kind="ro", target=path, source=_NOTHING) for path in layout.proc_secrets),
         Step(kind="dev", target="/dev"),
         Step(kind="tmpfs", target="/dev/shm", size_bytes=size, mode=0o1777),  # noqa: S108
         Step(kind="tmpfs", target=TMP_DIR, size_bytes=size, mode=0o1777),
@@ -281,7 +337,7 @@ def bwrap_argv(
     argv = [bwrap, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     argv += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
     argv += ["--cap-drop", "ALL", "--uid", str(UID), "--gid", str(UID), "--hostname", "algorithm"]
-    if spec.network == "isolated":
+    if spec.has_own_network:
         argv += ["--unshare-net"]
     for step in root_steps(spec, layout):
         match step.kind:
@@ -292,9 +348,21 @@ def bwrap_argv(
                 argv += ["--tmpfs", step.target]
             case "link":
                 argv += ["--symlink", step.source, step.target]
-            case "proc" | "dev":
-                argv += [f"--{step.kind}", step.target]
+            case "proc":
+                argv += ["--proc", step.target]
+            case "dev":
+                argv += _bwrap_devices(step.target)
     return [*argv, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--", *command]
+
+
+def _bwrap_devices(target: str) -> list[str]:
+    """Make the same as the launcher; bubblewrap's own `--dev` has terminals as well."""
+    argv = ["--perms", "0755", "--size", str(_DEVICES_BYTES), "--tmpfs", target]
+    for name in DEVICES:
+        argv += ["--dev-bind", f"/dev/{name}", f"{target}/{name}"]
+    for name, destination in DEVICE_LINKS.items():
+        argv += ["--symlink", destination, f"{target}/{name}"]
+    return argv
 
 
 def confine_argv(layout: HostLayout, *, has_own_root: bool) -> list[str]:

@@ -21,11 +21,19 @@ _SERVERS: Final = 100_000
 
 
 def make_scratch(state_dir: str) -> str:
+    """Make the directory of this supervisor's slots, removing those that dead ones left."""
+    clear(state_dir)
+    path = f"{state_dir}/slots-{os.getpid()}-{processes.started_at(os.getpid())}"
+    os.mkdir(path, 0o711)
+    return path
+
+
+def clear(state_dir: str) -> None:
     """
-    Make the directory of this supervisor's slots, removing those that dead ones left.
+    Remove what dead supervisors left.
 
     If somebody killed a supervisor and its reapers in one stroke, programs of level reduced may
-    still run. They are known by that directory in their environment.
+    still run. They are known by the directory of their slots in their environment.
     """
     for name in os.listdir(state_dir):
         prefix, _, rest = name.partition("-")
@@ -33,9 +41,6 @@ def make_scratch(state_dir: str) -> str:
         if prefix == "slots" and pid.isdigit() and str(processes.started_at(int(pid))) != start:
             processes.kill_mentioning(f"{state_dir}/{name}/")
             shutil.rmtree(f"{state_dir}/{name}", ignore_errors=True)
-    path = f"{state_dir}/slots-{os.getpid()}-{processes.started_at(os.getpid())}"
-    os.mkdir(path, 0o711)
-    return path
 
 
 def make_slot(slot: SlotDir, spec: SandboxSpec, uid: int | None) -> None:

@@ -5,16 +5,22 @@ The gateway starts one supervisor and talks to it over a socket that keeps messa
 Each message is JSON; descriptors travel beside it:
 
     gateway -> supervisor                       supervisor -> gateway
-    configure {config}  + two seccomp programs  ready    {cgroups}
+    configure {config}  + seccomp programs      ready    {cgroups}
     start     {id, spec, api_path_prefix}       started  {id, pid} + channel, stdout, stderr[, slot]
                                                 refused  {id, message}
     kill      {id, grace_s}                     exited   {id, code, signal, was_oom, ...}
+    prepare   {spec}                            zygote   {zygote, state, reason}
+                                                zygotes  {count, bytes}
 
 One thread, one loop, no data of any call: after `started` the supervisor only waits for ends.
 
+**Starts.** A sandbox is started cold (`running.py`) or forked by a zygote (`zygotes.py`). From
+then on there is no difference.
+
 **Ends.** A sandbox has ended when its root (see `launcher.py`) is reaped, every process that
 became ours when the root died is reaped too, and its control group is empty. Only then is
-`exited` sent, so that "exited" means "nothing of it runs".
+`exited` sent, so that "exited" means "nothing of it runs". The root of a forked one is not ours
+to reap: the zygote's keeper does it and tells.
 
 **Deaths.** When the gateway dies, however it dies, its socket closes: everything is killed, groups
 and directories are removed, the supervisor leaves. When the supervisor dies, the kernel signals
@@ -32,21 +38,18 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from algorium_server.engine import (
-    cgroups,
-    confinement,
-    launcher,
-    processes,
-    sandbox,
-    scratch,
-    watch,
-)
-from algorium_server.engine.confinement import SlotDir
+from algorium_server.engine import cgroups, confinement, launcher, processes, scratch
+from algorium_server.engine.births import Birth, Born
 from algorium_server.engine.descriptors import Descriptors
+from algorium_server.engine.nat import Nat
+from algorium_server.engine.running import Running, Starts
 from algorium_server.engine.sandbox import HostLayout, Mechanism, SandboxSpec
+from algorium_server.engine.templates import ZygoteLimits
+from algorium_server.engine.uplinks import Uplinks
+from algorium_server.engine.zygote import Zygote
+from algorium_server.engine.zygotes import Zygotes
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 """A message is one packet; arguments and environment are all that can make it large."""
@@ -58,43 +61,48 @@ program that only lives to multiply is stopped before it has doubled too often. 
 count processes nobody glances."""
 _ENDING_TICK_S: Final = 0.01
 """Nobody tells when the last process leaves a control group."""
-_DISK_TICKS: Final = 10
+_FILTERS_MAX: Final = 8
 _SHUTDOWN_S: Final = 3.0
-
-
-@dataclass(slots=True, kw_only=True)
-class _Sandbox:
-    id: int
-    root: int
-    group: cgroups.Group | None
-    slot: SlotDir | None
-    watched: watch.Watched
-    strays: set[int] = field(default_factory=set)
-    status: int | None = None
-    kill_at: float | None = None
-    is_ending: bool = False
-    excess: watch.Excess | None = None
-    peak_bytes: int = 0
 
 
 class Supervisor:
     """All sandboxes of one server."""
 
     def __init__(self, control: socket.socket, config: dict[str, Any], filters: list[int]) -> None:
+        mechanism = Mechanism(config["mechanism"])
+        layout = HostLayout.from_dict(config["layout"])
+        *by_network, for_zygotes = filters
         self._control = control
-        self._mechanism = Mechanism(config["mechanism"])
-        self._layout = HostLayout.from_dict(config["layout"])
-        self._bwrap: str = config["bwrap"]
-        self._filters = dict(zip(("isolated", "host"), filters, strict=True))
         self._cgroups = cgroups.Cgroups.find() if config["uses_cgroups"] else None
         self._scratch = scratch.make_scratch(config["state_dir"])
-        self._sandboxes: dict[int, _Sandbox] = {}
+        self._starts = Starts(
+            mechanism,
+            layout,
+            bwrap=config["bwrap"],
+            filters=dict(zip(("isolated", "host"), by_network, strict=True)),
+            groups=self._cgroups,
+            directory=self._scratch,
+        )
+        self._sandboxes: dict[int, Running] = {}
         self._removers: set[int] = set()
         self._is_stopping = False
-        self._ticks = 0
         self._next_tick_at = 0.0
         self._tasks_seen = 0
-        self._send(
+        self._selector = selectors.DefaultSelector()
+        self._uplinks = Uplinks(config["nat"] and Nat(**config["nat"]), self._selector)
+        self._zygotes: Zygotes | None = None
+        if config["zygotes"] and mechanism.has_own_root:
+            self._zygotes = Zygotes(
+                self,
+                ZygoteLimits(**config["zygotes"]),
+                layout=layout,
+                mechanism=mechanism,
+                filters=(by_network[0], for_zygotes),
+                groups=self._cgroups,
+                uplinks=self._uplinks,
+                selector=self._selector,
+            )
+        self.tell(
             "ready", cgroups=self._cgroups and [self._cgroups.version, *self._cgroups.controllers]
         )
 
@@ -104,25 +112,30 @@ class Supervisor:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "_is_stopping", True))
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._control, selectors.EVENT_READ)
-            selector.register(woken, selectors.EVENT_READ)
+        with self._selector as selector:
+            selector.register(self._control, selectors.EVENT_READ, self._receive)
+            selector.register(woken, selectors.EVENT_READ, lambda: os.read(woken, 4096))
             while not self._is_stopping:
-                for key, _ in selector.select(self._patience_s()):
-                    if key.fileobj is self._control:
-                        self._receive()
-                    else:
-                        os.read(woken, 4096)
-                self._advance()
+                self._wait(self._patience_s())
             selector.unregister(self._control)
-            self._shut_down(selector, woken)
+            self._shut_down()
+
+    def _wait(self, patience_s: float | None) -> None:
+        for key, _ in self._selector.select(patience_s):
+            key.data()
+        self._advance()
 
     def _patience_s(self) -> float | None:
+        now = time.monotonic()
+        until_tick_s = self._zygotes.patience_s(now) if self._zygotes else None
+        patience_s = self._patience_for_sandboxes_s(now)
+        return min((each for each in (until_tick_s, patience_s) if each is not None), default=None)
+
+    def _patience_for_sandboxes_s(self, now: float) -> float | None:
         if not self._sandboxes and not self._removers:
             return None
         if any(each.is_ending for each in self._sandboxes.values()):
             return _ENDING_TICK_S
-        now = time.monotonic()
         times = [each.kill_at for each in self._sandboxes.values() if each.kill_at is not None]
         times += [now + _GLANCE_S for each in self._sandboxes.values() if each.watched.processes]
         return max(min([self._next_tick_at, *times]) - now, 0.0)
@@ -138,139 +151,104 @@ class Supervisor:
         message = json.loads(data)
         match message.pop("op"):
             case "start":
-                self._start(message)
+                spec = confinement.with_defaults(SandboxSpec.from_dict(message["spec"]))
+                if self._zygotes is None or not self._zygotes.start(message, spec):
+                    self.start_cold(message)
+            case "prepare" if self._zygotes:
+                self._zygotes.prepare(SandboxSpec.from_dict(message["spec"]))
             case "kill" if message["id"] in self._sandboxes:
-                self._end(self._sandboxes[message["id"]], message["grace_s"])
+                self._sandboxes[message["id"]].end(message["grace_s"])
 
-    def _start(self, message: dict[str, Any]) -> None:
+    def start_cold(self, message: dict[str, Any]) -> None:
+        """Start a program; the gateway is told how that went."""
         with Descriptors() as descriptors:
             try:
-                started = self._launch(message, descriptors)
+                started = self._starts.start(message, descriptors)
             except (OSError, ValueError) as error:
-                self._discard(message["id"])
-                self._send("refused", id=message["id"], message=f"{error}")
+                self._starts.discard(message["id"])
+                self.tell("refused", id=message["id"], message=f"{error}")
                 return
             self._sandboxes[started.id] = started
-            self._send("started", descriptors.theirs, id=started.id, pid=started.root)
+            self._announce(started, descriptors)
+            self._uplinks.attend(started)
 
-    def _launch(self, message: dict[str, Any], descriptors: Descriptors) -> _Sandbox:
-        number: int = message["id"]
-        spec = confinement.with_defaults(SandboxSpec.from_dict(message["spec"]))
-        steps = sandbox.root_steps(spec, self._layout)
-        slot = uid = None
-        if not self._mechanism.has_own_root:
-            slot = SlotDir(path=f"{self._scratch}/{number}")
-            if self._mechanism is Mechanism.LANDLOCK:
-                uid = scratch.own_user(spec, number, scratch=self._scratch, layout=self._layout)
-            spec = confinement.translated(spec, slot, self._layout)
-            scratch.make_slot(slot, spec, uid)
-        plan = confinement.confinement(
-            spec,
-            self._layout,
-            mechanism=self._mechanism,
-            slot=slot,
-            uid=uid,
-            api_path_prefix=message["api_path_prefix"],
-            tasks_of_host=processes.tasks_of_host(),
+    def born(self, birth: Birth, born: Born) -> None:
+        """Take over a slot that a zygote forked, as if it had been started."""
+        started = self._starts.taken_over(birth, born)
+        self._sandboxes[started.id] = started
+        self._announce(started, birth.descriptors, program=born.program)
+
+    def ended(self, number: int, status: int, cpu_s: float) -> None:
+        """Learn how a slot ended that a zygote forked."""
+        if number in self._sandboxes:
+            self._sandboxes[number].status = status
+            self._sandboxes[number].cpu_s += cpu_s
+            self._sandboxes[number].destroy()
+
+    def _announce(self, started: Running, descriptors: Descriptors, *, program: int = 0) -> None:
+        self._send(
+            "started",
+            descriptors.theirs,
+            id=started.id,
+            pid=started.root,
+            start_path="zygote" if started.born else "cold",
+            program=program,
         )
-        argv = sandbox.confine_argv(self._layout, has_own_root=self._mechanism.has_own_root)
-        if self._mechanism is Mechanism.BUBBLEWRAP:
-            argv = sandbox.bwrap_argv(self._bwrap, spec, self._layout, command=argv)
-        group = self._cgroups.create(str(number), spec.limits) if self._cgroups else None
-        controllers = self._cgroups.controllers if self._cgroups else ()
-        root = launcher.start(
-            launcher.Launch(
-                mechanism=self._mechanism,
-                argv=argv,
-                descriptors=descriptors.open_for(
-                    plan, self._filters[spec.network], has_slot_socket=spec.has_slot_socket
-                ),
-                entrances=group.entrances if group else (),
-                steps=steps,
-                has_own_network=spec.network == "isolated",
-            )
-        )
-        return _Sandbox(
-            id=number,
-            root=root,
-            group=group,
-            slot=slot,
-            watched=watch.Watched(
-                root=root,
-                limits=spec.limits,
-                memory="memory" not in controllers,
-                processes="pids" not in controllers,
-                private=()
-                if slot
-                else tuple(step.target for step in steps if step.kind == "tmpfs"),
-            ),
-        )
-
-    def _discard(self, number: int) -> None:
-        shutil.rmtree(f"{self._scratch}/{number}", ignore_errors=True)
-        if self._cgroups:
-            self._cgroups.discard(str(number))
-
-    def _end(self, ended: _Sandbox, grace_s: float) -> None:
-        if ended.is_ending:
-            return
-        if grace_s <= 0:
-            self._destroy(ended)
-            return
-        # not to the root: our own processes have no reason to leave early
-        processes.send(processes.descendants(ended.root), signal.SIGTERM)
-        kill_at = time.monotonic() + grace_s
-        ended.kill_at = kill_at if ended.kill_at is None else min(kill_at, ended.kill_at)
-
-    def _destroy(self, ended: _Sandbox) -> None:
-        ended.is_ending = True
-        if ended.group:
-            ended.group.kill()
-        if ended.status is None:
-            if not self._mechanism.has_own_root:
-                processes.kill_descendants(ended.root)
-            processes.send([ended.root], signal.SIGKILL)
 
     def _advance(self) -> None:
         self._reap()
         now = time.monotonic()
+        if self._zygotes:
+            self._zygotes.tick(now)
         if now >= self._next_tick_at:
             self._next_tick_at = now + _TICK_S
-            self._ticks += 1
             self._tasks_seen = processes.tasks_of_host()
             for each in self._sandboxes.values():
-                self._watch(each)
+                each.look()
         else:
             self._glance()
         for each in list(self._sandboxes.values()):
             if each.kill_at is not None and now >= each.kill_at and not each.is_ending:
-                self._destroy(each)
-            if each.status is not None:
-                self._finish(each)
+                each.destroy()
+            if exited := each.finished():
+                self._finish(each, exited)
 
     def _reap(self) -> None:
-        by_root = {each.root: each for each in self._sandboxes.values()}
+        by_root = {each.root: each for each in self._sandboxes.values() if not each.born}
+        strays_s = 0.0
         with suppress(ChildProcessError):
             while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
                 if not pid:
                     break
-                self._removers.discard(pid)
+                spent_s = used.ru_utime + used.ru_stime
                 if pid in by_root:
                     by_root[pid].status = status
-                    self._destroy(by_root[pid])
+                    by_root[pid].cpu_s += spent_s
+                    by_root[pid].destroy()
+                elif pid not in self._removers:
+                    strays_s += spent_s
+                self._removers.discard(pid)
+                self._uplinks.reaped(pid)
                 for each in self._sandboxes.values():
-                    each.strays.discard(pid)
+                    each.lost(pid)
+                if self._zygotes:
+                    self._zygotes.reaped(pid)
         ending = [each for each in self._sandboxes.values() if each.status is not None]
-        if not ending:
+        fallen = self._zygotes.fallen() if self._zygotes else []
+        if not ending and not fallen:
             return
+        if len(ending) == 1 and not fallen:  # of several, nobody knows whose they were
+            ending[0].cpu_s += strays_s
         # Whatever became our child without being started as one belonged to a root that died.
-        known = self._removers | {each.root for each in self._sandboxes.values()}
+        known = self._removers | set(by_root) | self._uplinks.pids()
+        known |= self._zygotes.roots() if self._zygotes else set()
         for stray in set(processes.children(os.getpid())) - known:
             processes.kill_descendants(stray)
             processes.send([stray], signal.SIGKILL)
-            for each in ending:
-                each.strays.add(stray)
+            owners: list[Running | Zygote] = [*ending, *fallen]
+            for owner in owners:
+                owner.strays.add(stray)
 
     def _glance(self) -> None:
         counted = [each for each in self._sandboxes.values() if each.watched.processes]
@@ -278,44 +256,13 @@ class Supervisor:
             return
         self._tasks_seen = tasks
         for each in counted:
-            if not each.is_ending and watch.has_too_many(each.watched):
-                each.excess = "processes"
-                self._destroy(each)
+            each.glance()
 
-    def _watch(self, each: _Sandbox) -> None:
-        if each.is_ending:
-            return
-        if each.watched.memory or each.watched.processes:
-            used, each.excess = watch.look(each.watched)
-            each.peak_bytes = max(each.peak_bytes, used)
-        if each.slot and self._ticks % _DISK_TICKS == 0 and not each.excess:
-            each.excess = "disk" if watch.is_full(each.slot.path, each.watched.limits) else None
-        if each.excess or (each.group and each.group.has_lost_one()):
-            self._destroy(each)  # half a tree is of no use to anybody
-
-    def _finish(self, each: _Sandbox) -> None:
-        if each.strays or (each.group and each.group.members()):
-            if each.group:
-                each.group.kill()
-            return
-        assert each.status is not None
-        code, number = _decoded(each.status)
-        usage = each.group.usage() if each.group else None
-        if each.group and not each.group.remove():
-            return
+    def _finish(self, each: Running, exited: dict[str, Any]) -> None:
         del self._sandboxes[each.id]
         if each.slot:
             self._remove(each.slot.path)
-        self._send(
-            "exited",
-            id=each.id,
-            code=code,
-            signal=number,
-            was_oom=each.excess == "memory" or bool(usage and usage.was_oom),
-            was_process_limit=each.excess == "processes" or bool(usage and usage.was_process_limit),
-            was_disk_limit=each.excess == "disk",
-            peak_memory_bytes=(usage and usage.peak_memory_bytes) or each.peak_bytes or None,
-        )
+        self.tell("exited", **exited)
 
     def _remove(self, directory: str) -> None:
         """Remove a directory in a process of its own: its owner decided how large it became."""
@@ -329,32 +276,32 @@ class Supervisor:
         finally:
             os._exit(0)
 
-    def _send(self, event: str, descriptors: "list[int] | None" = None, **fields: Any) -> None:
+    def tell(self, event: str, **fields: Any) -> None:
+        """Tell the gateway that something happened."""
+        self._send(event, [], **fields)
+
+    def _send(self, event: str, descriptors: list[int], **fields: Any) -> None:
         data = json.dumps({"event": event, **fields}).encode()
         try:
-            socket.send_fds(self._control, [data], descriptors or [])
+            socket.send_fds(self._control, [data], descriptors)
         except OSError:
             self._is_stopping = True
 
-    def _shut_down(self, selector: selectors.BaseSelector, woken: int) -> None:
+    def _shut_down(self) -> None:
         for each in self._sandboxes.values():
-            self._destroy(each)
+            each.destroy()
+        if self._zygotes:
+            self._zygotes.close()
         deadline = time.monotonic() + _SHUTDOWN_S
-        while (self._sandboxes or self._removers) and time.monotonic() < deadline:
-            for _ in selector.select(_ENDING_TICK_S):
-                os.read(woken, 4096)
-            self._advance()
+        while self._has_work() and time.monotonic() < deadline:
+            self._wait(_ENDING_TICK_S)
         shutil.rmtree(self._scratch, ignore_errors=True)
         if self._cgroups:
             self._cgroups.close()
 
-
-def _decoded(status: int) -> tuple[int | None, int | None]:
-    """Return exit code and signal; roots report a signal as 128 and its number."""
-    if os.WIFSIGNALED(status):
-        return None, os.WTERMSIG(status)
-    code = os.WEXITSTATUS(status)
-    return (None, code - 128) if 128 < code < 128 + signal.NSIG else (code, None)
+    def _has_work(self) -> bool:
+        has_zygotes = self._zygotes is not None and not self._zygotes.is_empty()
+        return bool(self._sandboxes or self._removers or has_zygotes)
 
 
 def main() -> None:
@@ -365,7 +312,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # the gateway decides when it is over
     launcher.adopt_orphans()
     data, filters, _, _ = socket.recv_fds(
-        control, MESSAGE_BYTES_MAX, 2, flags=socket.MSG_CMSG_CLOEXEC
+        control, MESSAGE_BYTES_MAX, _FILTERS_MAX, flags=socket.MSG_CMSG_CLOEXEC
     )
     if data:
         Supervisor(control, json.loads(data), filters).run()
