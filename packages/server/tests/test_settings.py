@@ -45,12 +45,23 @@ def test_the_table_names_every_option_once():
         {"port": -1},
         {"port": 65536},
         {"slots_max": 0},
+        {"workers": 0},
+        {"workers": 65},
+        {"workers": 3, "slots_max": 2},
+        {"usage_keep_days": -1},
+        {"memory_budget_mib": -1},
         {"shutdown_grace_s": -1.0},
         {"shutdown_grace_s": float("nan")},
         {"shutdown_grace_s": float("inf")},
         {"admin_username": "not a name"},
         {"public_url": "example.com"},
         {"unsafe_no_sandbox": True, "sandbox": "full"},
+        {"slot_cpus": -1.0},
+        {"slot_cpus": float("nan")},
+        {"network_allow": "example.com"},
+        {"network_allow": "10.0.0.1/8"},
+        {"network_allow": "127.0.0.1"},
+        {"network_allow": "0.0.0.0/0"},
     ],
 )
 def test_what_is_never_right_is_refused(wrong):
@@ -67,3 +78,10 @@ def test_what_comes_later_is_refused_in_clear_words(later):
 def test_no_sandbox_has_to_be_asked_for():
     assert Settings(unsafe_no_sandbox=True).sandbox_wanted == "none"
     assert Settings(sandbox="reduced").sandbox_wanted == "reduced"
+
+
+def test_networks_are_taken_apart():
+    wanted = Settings(network_allow="10.1.0.0/16, 192.168.5.4")
+
+    assert wanted.network_allowed == ("10.1.0.0/16", "192.168.5.4/32")
+    assert Settings().network_allowed == ()

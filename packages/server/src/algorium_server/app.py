@@ -1,5 +1,7 @@
 """
-The one place that builds objects and wires them together, and the life of the server process.
+The one place that builds objects and wires them together: a gateway.
+
+`serve` is the life of a server with one gateway; `fleet` and `member` are that of several.
 
 Start: home and lock, database, directory, sandbox, engine, faces, then the socket. `/healthz`
 answers from then on; the demo algorithms are built; only then the `ready` line is printed.
@@ -8,17 +10,17 @@ Stop (SIGTERM, SIGINT): no new connections, calls in flight get their grace, the
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from algorium.wire.refs import AlgorithmRef
+from algorium_server.announcing import announce, sandbox_line
+from algorium_server.api.admin import AdminFace
 from algorium_server.api.bytes import BytesFace
 from algorium_server.api.calls import CallFace
 from algorium_server.api.credentials import Credentials
@@ -27,28 +29,45 @@ from algorium_server.api.health import HealthFace, Readiness
 from algorium_server.api.http import AsgiApp, Receive, Scope, Send
 from algorium_server.api.router import build_router
 from algorium_server.api.slots import SlotApi
+from algorium_server.api.usage import UsageFace
 from algorium_server.build.builder import Builder
 from algorium_server.build.environments import Environments
 from algorium_server.build.repositories import Repositories
 from algorium_server.data.blobs import BlobStore
-from algorium_server.domain.errors import Unavailable
-from algorium_server.engine.capacity import EngineLimits
-from algorium_server.engine.host import SandboxHost
+from algorium_server.domain.algorithms import Version
+from algorium_server.domain.limits import MIB, SLOTS_PER_POOL_MAX
+from algorium_server.duties import Duties
+from algorium_server.engine import memory
+from algorium_server.engine.host import ZYGOTE_LIMITS, SandboxHost
 from algorium_server.engine.local import LocalEngine
-from algorium_server.engine.probe import HostReport
-from algorium_server.engine.sandbox import Level
-from algorium_server.home import locked, write_endpoint
+from algorium_server.engine.program import slot_spec
+from algorium_server.engine.room import EngineLimits
+from algorium_server.engine.templates import ZygoteLimits
+from algorium_server.home import (
+    clear_sandboxes,
+    database_url,
+    first_start,
+    locked,
+    sandboxes_dir,
+)
 from algorium_server.jobs.worker import JobWorker
-from algorium_server.services import accounts
+from algorium_server.listening import address_of, allow_many_connections, listen
+from algorium_server.services.admission import Admission
 from algorium_server.services.calls import CallService
 from algorium_server.services.confining import SandboxedJobs
 from algorium_server.services.data import DataService
 from algorium_server.services.directory import Directory
+from algorium_server.services.examination import Examination
+from algorium_server.services.following import Following
+from algorium_server.services.meter import Meter
+from algorium_server.services.programs import Programs
 from algorium_server.services.publishing import Publishing
+from algorium_server.services.usage import UsageService
 from algorium_server.services.void_calls import JOB_KIND, VoidCalls
-from algorium_server.serving import address_of, allow_many_connections, listen, serving
+from algorium_server.services.warmth import Warmth
+from algorium_server.serving import serving
 from algorium_server.settings import Settings
-from algorium_server.store.database import Database, sqlite_url
+from algorium_server.store.database import Database
 from algorium_server.telemetry import configure, logger
 
 _log = logger(__name__)
@@ -69,12 +88,52 @@ def serve(settings: Settings) -> int:
     return uvloop.run(_serve(settings))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """
+    Where a gateway stands among those of its home.
+
+    Attributes:
+        number: Which one it is, from 0.
+        gateways: How many there are.
+        admission: Counts the open calls of accounts on all of them; None for a single one.
+        since: When the server started.
+    """
+
+    number: int = 0
+    gateways: int = 1
+    admission: Admission | None = None
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is no other gateway."""
+        return self.gateways == 1
+
+    def share_of(self, whole: int) -> int:
+        """Return this gateway's part of what the machine may have, but 1 at least."""
+        return max(whole // self.gateways + (self.number < whole % self.gateways), 1)
+
+
 @dataclass(slots=True, kw_only=True)
-class _State:
-    """What the readiness page shows."""
+class State:
+    """What the readiness page shows of the server as a whole."""
 
     is_ready: bool = False
     demo: str = ""
+    gateways: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """What those who run a gateway need of it."""
+
+    router: AsgiApp
+    heads: Heads
+    host: SandboxHost
+    meter: Meter
+    duties: Duties
+    following: Following
 
 
 async def _serve(settings: Settings) -> int:
@@ -84,92 +143,136 @@ async def _serve(settings: Settings) -> int:
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(settings.home))
+        clear_sandboxes(settings.home)
         listening = listen(settings.host, settings.port)
         api = settings.public_url.rstrip("/") or address_of(settings.host, listening)
-        state = _State(demo="building" if settings.demo else "")
-        built = await stack.enter_async_context(_built(settings, state))
+        database = await stack.enter_async_context(await Database.open(database_url(settings)))
+        credentials = await first_start(database, settings)
+        state = State(demo="building" if settings.demo else "")
+        gateway = await stack.enter_async_context(
+            open_gateway(database, settings, api, state, Place())
+        )
         grace_s = settings.shutdown_grace_s
         await stack.enter_async_context(
-            serving(built.router, built.heads, listening, grace_s=grace_s)
+            serving(gateway.router, gateway.heads, listening, grace_s=grace_s)
         )
-        if settings.demo:
-            await _until(stopping, _publish_demo(built, settings, state))
+        housekeeping = loop.create_task(gateway.duties.keep_house())
+        stack.callback(housekeeping.cancel)
+        await _until(stopping, gateway.duties.begin())
+        state.demo = gateway.duties.demo
         if not stopping.is_set():
-            _announce(settings, api, built)
+            announce(
+                settings,
+                api,
+                sandbox=sandbox_line(gateway.host.report),
+                credentials=credentials,
+                has_hello=gateway.duties.has_hello,
+            )
             state.is_ready = True
             await stopping.wait()
         state.is_ready = False
+        gateway.meter.is_stopping = True
         _log.info("stopping", grace_s=grace_s)
     return 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Built:
-    router: AsgiApp
-    heads: Heads
-    host: SandboxHost
-    directory: Directory
-    publishing: Publishing
-    new_credentials: accounts.AdministratorCredentials | None
-
-
 @asynccontextmanager
-async def _built(settings: Settings, state: _State) -> AsyncIterator[_Built]:
-    """Build everything in the order in which it depends on one another; take it down reversed."""
+async def open_gateway(
+    database: Database, settings: Settings, api: str, state: State, place: Place
+) -> AsyncIterator[Gateway]:
+    """
+    Build everything in the order in which it depends on one another; take it down reversed.
+
+    Args:
+        database: Open until afterwards.
+        settings: What was asked for.
+        api: Base address, for links.
+        state: What the readiness page shows; whoever runs the gateway keeps it up to date.
+        place: Where it stands among others.
+    """
     home = settings.home
     async with AsyncExitStack() as stack:
-        database = await Database.open(settings.database or sqlite_url(home / "algorium.db"))
-        stack.push_async_callback(database.close)
         directory = Directory(database)
-        await directory.load()
-        new_credentials = await accounts.first_start(
-            database, directory, home=home, admin_username=settings.admin_username, now=_now()
-        )
+        following = Following(database, directory, position=await directory.load())
+        stack.push_async_callback(following.stop)
+        if not database.is_exclusive:
+            following.start()
+        meter = await stack.enter_async_context(_meter(database, settings))
         blobs = BlobStore(home / "blobs")
         stack.callback(blobs.close)
         data = DataService(database, blobs, directory)
 
-        host = await SandboxHost.start(settings.sandbox_wanted, home / "sandboxes")
+        host = await SandboxHost.start(
+            settings.sandbox_wanted,
+            sandboxes_dir(home, place.number),
+            zygotes=_zygote_limits(settings, place),
+            allowed=settings.network_allowed,
+        )
         stack.push_async_callback(host.close)
         inside = _Later()
-        engine = await stack.enter_async_context(_engine(host, inside, settings))
+        engine = await stack.enter_async_context(_engine(host, inside, settings, place))
         calls = CallService(
             directory=directory,
             engine=engine,
             builds_dir=home / "builds",
             environments_dir=home / "envs",
             end_session=data.end_session,
+            meter=meter,
+            admission=place.admission,
+            share_of=place.share_of,
         )
+        warmth = Warmth(directory, calls.programs, engine)
+        warming = asyncio.get_running_loop().create_task(warmth.keep())
+        stack.callback(warming.cancel)
         void_calls = await stack.enter_async_context(
-            _void_calls(calls, database, directory, settings)
+            _void_calls(calls, meter, database, directory, settings=settings, place=place)
         )
 
         credentials = Credentials(directory)
         router = inside.app = build_router(
             calls=CallFace(calls, void_calls, credentials),
             data=BytesFace(data, credentials),
-            health=HealthFace(lambda: _readiness(state, host)),
+            health=HealthFace(lambda: _readiness(state, host, place)),
+            usage=UsageFace(UsageService(database, directory, meter), credentials, api=api),
+            admin=AdminFace(Examination(host), credentials),
         )
-        sweeping = asyncio.get_running_loop().create_task(data.keep_swept())
-        stack.callback(sweeping.cancel)
-        yield _Built(
+        yield Gateway(
             router=router,
             heads=Heads(calls),
             host=host,
-            directory=directory,
-            publishing=await _publishing(home, database, directory, host),
-            new_credentials=new_credentials,
+            meter=meter,
+            duties=Duties(
+                settings=settings,
+                report=host.report,
+                since=place.since,
+                database=database,
+                directory=directory,
+                publishing=_publishing(home, database, directory, host, calls.programs),
+                data=data,
+                meter=meter,
+            ),
+            following=following,
         )
 
 
 @asynccontextmanager
+async def _meter(database: Database, settings: Settings) -> AsyncIterator[Meter]:
+    meter = Meter(database, settings.home / "usage", keep_days=settings.usage_keep_days)
+    await meter.start()
+    try:
+        yield meter
+    finally:
+        await meter.close()
+
+
+@asynccontextmanager
 async def _engine(
-    host: SandboxHost, router: AsgiApp, settings: Settings
+    host: SandboxHost, router: AsgiApp, settings: Settings, place: Place
 ) -> AsyncIterator[LocalEngine]:
     engine = LocalEngine(
         host,
         SlotApi(router),
-        limits=EngineLimits(slots_max=settings.slots_max),
+        limits=_engine_limits(settings, place),
     )
     await engine.start()
     try:
@@ -178,17 +281,49 @@ async def _engine(
         await engine.close()
 
 
+def _engine_limits(settings: Settings, place: Place) -> EngineLimits:
+    budget_mib = settings.memory_budget_mib
+    budget_bytes = budget_mib * MIB if budget_mib else memory.default_budget_bytes()
+    return EngineLimits(
+        slots_max=place.share_of(settings.slots_max),
+        slots_per_pool_max=place.share_of(SLOTS_PER_POOL_MAX),
+        gateways=place.gateways,
+        slot_cpus=settings.slot_cpus,
+        memory_bytes=budget_bytes // place.gateways,
+        is_memory_strict=settings.memory_accounting == "limit",
+    )
+
+
+def _zygote_limits(settings: Settings, place: Place) -> ZygoteLimits | None:
+    if settings.zygotes == "off":
+        return None
+    return replace(ZYGOTE_LIMITS, count_max=place.share_of(ZYGOTE_LIMITS.count_max))
+
+
 @asynccontextmanager
 async def _void_calls(
-    calls: CallService, database: Database, directory: Directory, settings: Settings
+    calls: CallService,
+    meter: Meter,
+    database: Database,
+    directory: Directory,
+    *,
+    settings: Settings,
+    place: Place,
 ) -> AsyncIterator[VoidCalls]:
     void_calls = VoidCalls(
         calls=calls,
         database=database,
         directory=directory,
         wake=lambda: worker.wake(),  # noqa: PLW0108 - the worker runs these calls
+        record=meter.record,
     )
-    worker = JobWorker(database, {JOB_KIND: void_calls.run})
+    is_named = database.is_embedded and not place.is_alone
+    worker = JobWorker(
+        database,
+        {JOB_KIND: void_calls.run},
+        on_given_up=void_calls.given_up,
+        name=f"gateway {place.number}" if is_named else "",
+    )
     await worker.start()
     try:
         yield void_calls
@@ -196,9 +331,14 @@ async def _void_calls(
         await worker.stop(settings.shutdown_grace_s)
 
 
-async def _publishing(
-    home: Path, database: Database, directory: Directory, host: SandboxHost
+def _publishing(
+    home: Path, database: Database, directory: Directory, host: SandboxHost, programs: Programs
 ) -> Publishing:
+    def get_ready(version: Version) -> None:
+        resolved = directory.resolved_build(version.build_id, version_id=version.version_id)
+        if resolved is not None:
+            host.prepare(slot_spec(programs.of(resolved)))
+
     run_confined = SandboxedJobs(host)
     repositories = Repositories(home / "repos")
     environments = Environments(home / "envs")
@@ -208,11 +348,13 @@ async def _publishing(
         builds_dir=home / "builds",
         run_confined=run_confined,
     )
-    publishing = Publishing(
-        database=database, directory=directory, builder=builder, repositories=repositories
+    return Publishing(
+        database=database,
+        directory=directory,
+        builder=builder,
+        repositories=repositories,
+        on_published=get_ready,
     )
-    await publishing.recover()
-    return publishing
 
 
 class _Later:
@@ -224,22 +366,13 @@ class _Later:
         await self.app(scope, receive, send)
 
 
-def _readiness(state: _State, host: SandboxHost) -> Readiness:
-    return Readiness(is_ready=state.is_ready, sandbox=host.report.as_dict(), demo=state.demo)
-
-
-async def _publish_demo(built: _Built, settings: Settings, state: _State) -> None:
-    owner = built.directory.account_named(settings.admin_username)
-    assert owner is not None, "made on the first start"
-    try:
-        failed = await built.publishing.publish_demo(
-            settings.examples_dir, owner=owner, on_progress=_say
-        )
-    except Unavailable as error:
-        state.demo = "unavailable"
-        _say(f"demo algorithms are not available: {error.message}")
-    else:
-        state.demo = f"not published: {', '.join(failed)}" if failed else "published"
+def _readiness(state: State, host: SandboxHost, place: Place) -> Readiness:
+    return Readiness(
+        is_ready=state.is_ready,
+        sandbox={**host.report.as_dict(), **host.usage()},
+        demo=state.demo,
+        gateways={} if place.is_alone else {**state.gateways, "this": place.number},
+    )
 
 
 async def _until(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
@@ -254,43 +387,3 @@ async def _until(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> No
         await asyncio.gather(working, return_exceptions=True)
         return
     working.result()
-
-
-def _announce(settings: Settings, api: str, built: _Built) -> None:
-    """Say where to go, to programs and to people; the `ready` line is a contract."""
-    write_endpoint(settings.home, api)
-    _say(f"sandbox  {_sandbox_line(built.host.report)}")
-    _say(f"home     {settings.home}")
-    _say(f"api      {api}")
-    if built.new_credentials is not None:
-        _say(f"user     {built.new_credentials.username}")
-        _say(f"key      {built.new_credentials.api_key}")
-        _say(f"admin    {built.new_credentials.admin_api_key}")
-        _say("These keys are shown once; they are kept in credentials.json in the home directory.")
-    hello = AlgorithmRef(owner="demo", name="Hello")
-    if settings.demo and built.directory.algorithm(hello) is not None:
-        shown = built.new_credentials.api_key if built.new_credentials else "YOUR_API_KEY"
-        _say("Try:")
-        _say(
-            f"  curl -X POST -d '\"HAL 9000\"' -H 'Content-Type: application/json' "
-            f"-H 'Authorization: Simple {shown}' {api}/v1/algo/demo/Hello"
-        )
-    _say(f"ready {api}")
-
-
-def _sandbox_line(report: HostReport) -> str:
-    if report.level is None:
-        return f"none: algorithms cannot run on this host. {report.remedy}"
-    if report.level is Level.NONE:
-        return "OFF: algorithms can do whatever this server can (--unsafe-no-sandbox)"
-    line = f"{report.level.value} ({report.mechanism})"
-    return line if report.level is Level.FULL else f"{line}; see `algorium doctor`"
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -12,7 +12,7 @@ from typing import Final
 from algorium.wire.refs import AlgorithmRef
 from algorium_server.announcing import say
 from algorium_server.domain.errors import Unavailable
-from algorium_server.domain.limits import CHANGES_KEPT, CHANGES_PRUNE_S
+from algorium_server.domain.limits import CHANGES_KEPT_MAX, CHANGES_PRUNE_S
 from algorium_server.engine.probe import HostReport
 from algorium_server.services.data import DataService
 from algorium_server.services.directory import Directory
@@ -123,7 +123,7 @@ class Duties:
         while True:
             try:
                 async with self._database.transaction() as connection:
-                    await change_rows.prune(connection, keep=CHANGES_KEPT)
+                    await change_rows.prune(connection, keep=CHANGES_KEPT_MAX)
             except Unavailable as error:
                 _log.warning("old changes stay for now", error=error.detail or error.message)
             await asyncio.sleep(CHANGES_PRUNE_S)

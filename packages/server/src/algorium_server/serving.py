@@ -1,10 +1,9 @@
-"""The HTTP server: a listening socket, and uvicorn on it for as long as a block lasts."""
+"""The HTTP server: uvicorn on a listening socket for as long as a block lasts."""
 
 import asyncio
-import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Final
 
@@ -13,57 +12,32 @@ import uvicorn
 from algorium_server.api.direct import DirectProtocol
 from algorium_server.api.heads import Heads
 from algorium_server.api.http import AsgiApp
-from algorium_server.domain.errors import Unavailable
+from algorium_server.listening import Loads, SharedListener
 
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_S: Final = 75
 """Longer than the minute of most proxies: who sends requests should be the one that closes."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """
-    Return a listening socket.
-
-    Raises:
-        Unavailable: The address or the port cannot be had.
-    """
-    listening = socket.socket(_family(host))
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise Unavailable(
-            f"Cannot listen on {host}:{port}: {error.strerror}",
-            hint="Give another --port; 0 picks a free one.",
-        ) from error
-    listening.setblocking(False)
-    return listening
-
-
-def allow_many_connections() -> None:
-    """Let the process have as many descriptors as it may: each slot and each caller needs some."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # some systems name a limit that they do not grant
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def address_of(host: str, listening: socket.socket) -> str:
-    """Return the base address of what listens on *host*."""
-    shown = f"[{host}]" if _family(host) is socket.AF_INET6 else host
-    return f"http://{shown}:{listening.getsockname()[1]}"
+_START_POLL_S: Final = 0.001
+"""uvicorn does not tell when it listens, but it notes it."""
 
 
 @asynccontextmanager
 async def serving(
-    app: AsgiApp, heads: Heads, listening: socket.socket, *, grace_s: float
+    app: AsgiApp,
+    heads: Heads,
+    listening: socket.socket,
+    *,
+    grace_s: float,
+    loads: Loads | None = None,
+    gateway: int = 0,
 ) -> AsyncIterator[None]:
     """
     Serve *app* on a socket; at the end, answers under way may take *grace_s* to finish.
 
     Calls that were seen before are answered without the application, through *heads*.
 
-    The socket is closed with it.
+    The socket is closed with it. If other gateways listen on it as well, *loads* is what they all
+    know of one another, and *gateway* the number of this one.
     """
     config = uvicorn.Config(
         app,
@@ -78,8 +52,10 @@ async def serving(
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(grace_s)),
     )
-    server = _Server(config)
+    server = _Server(config) if loads is None else _SharingServer(config, loads, gateway)
     task = asyncio.get_running_loop().create_task(server.serve(sockets=[listening]))
+    while not server.started and not task.done():
+        await asyncio.sleep(_START_POLL_S)  # who is told that it is ready may connect at once
     try:
         yield
     finally:
@@ -95,5 +71,37 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+class _SharingServer(_Server):
+    """The same on a socket that other processes listen on as well."""
+
+    def __init__(self, config: uvicorn.Config, loads: Loads, gateway: int) -> None:
+        super().__init__(config)
+        self._loads = loads
+        self._gateway = gateway
+        self._listener: SharedListener | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        await super().startup(sockets=[])
+        assert sockets, "given by `serving`"
+        self._listener = SharedListener(
+            sockets[0],
+            self._make_protocol,
+            loads=self._loads,
+            gateway=self._gateway,
+            count=lambda: len(self.server_state.connections),
+            backlog=self.config.backlog,
+        )
+        self.servers = [self._listener]  # type: ignore[list-item]  # closed and awaited, no more
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell the other gateways how many connections are left: closing one tells nobody."""
+        if self._listener is not None:
+            self._listener.tell()
+        return await super().on_tick(counter)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol

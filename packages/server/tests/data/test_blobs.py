@@ -259,8 +259,10 @@ def test_sweeping_removes_old_garbage_only(store, runner, tmp_path):
     assert runner.run(store.sweep({live.key}, before=before)) == 0
 
 
-def test_sweeping_spares_an_upload_that_stalls_for_hours(store, runner, tmp_path):
+@pytest.mark.parametrize("by", ["itself", "another gateway"])
+def test_sweeping_spares_an_upload_that_stalls_for_hours(store, runner, tmp_path, by):
     async def scenario():
+        sweeper = store if by == "itself" else BlobStore(store._root)
         is_stalled, goes_on = asyncio.Event(), asyncio.Event()
 
         async def slow():
@@ -273,11 +275,13 @@ def test_sweeping_spares_an_upload_that_stalls_for_hours(store, runner, tmp_path
         (half,) = files_in(tmp_path)
         age(half, days=2)
         before = datetime.now(UTC) - timedelta(hours=1)
-        assert await store.sweep(set(), before=before) == 0
+        assert await sweeper.sweep(set(), before=before) == 0
         goes_on.set()
         blob = await writing
         # Its row is about to be committed: it must not count as hours old either.
-        assert await store.sweep(set(), before=before) == 0
+        assert await sweeper.sweep(set(), before=before) == 0
+        if sweeper is not store:
+            sweeper.close()
         return await read(store, blob)
 
     assert runner.run(scenario()) == bytes(2 * MIB)

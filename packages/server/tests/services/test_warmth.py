@@ -78,6 +78,16 @@ def test_the_newest_public_version_is_kept_warm(site):
     assert site.told[-1] == {}
 
 
+def test_one_of_several_gateways_keeps_and_starts_its_share(site):
+    site.programs._share_of = lambda whole: (whole + 1) // 2
+    version = site.version(site.algorithm(), "1.0.0", slots_min=3, slots_max=8)
+    site.warmth.refresh()
+
+    (kept,) = site.reservations
+    assert site.told == [{version.version_id: 2}]
+    assert kept.program.slots_max == 4
+
+
 def test_it_is_kept_for_its_owner_and_loads_as_its_owner(site):
     site.version(site.algorithm(), "1.0.0", slots_min=1)
     site.warmth.refresh()

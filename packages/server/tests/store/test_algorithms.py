@@ -12,10 +12,14 @@ from algorium_server.domain.algorithms import (
     AlgorithmSettings,
     BuildStatus,
     Callability,
+    FastStart,
+    Isolation,
     NetworkAccess,
+    Scaling,
     SourceVisibility,
 )
 from algorium_server.domain.errors import AlgorithmNotFound, AlreadyExists, NotFound
+from algorium_server.domain.limits import MIB
 from algorium_server.store import accounts, algorithms, schema
 from algorium_server.store.database import Database
 
@@ -26,6 +30,7 @@ SETTINGS = AlgorithmSettings(
     source_visibility=SourceVisibility.OPEN,
     network_access=NetworkAccess.FULL,
     is_pipeline_enabled=False,
+    scaling=Scaling(isolation=Isolation.SHARED, slots_min=1, slots_max=4, memory_bytes=64 * MIB),
 )
 
 
@@ -110,6 +115,7 @@ def test_a_build_begins_and_ends(owned: Database, runner: asyncio.Runner):
         lock="six==1.17.0\n",
         entry="src.Hello",
         log="compiling \0 ünïcode\n" * 1000,
+        fast_start=FastStart(is_possible=True, modules=("numpy", "scipy"), reason="yes, ..."),
         finished_at=rows.NOW + timedelta(seconds=3),
     )
 

@@ -10,6 +10,8 @@ from typing import Final
 
 from algorium_server.build.confined import KILLED, TIMED_OUT, ConfinedJob
 from algorium_server.domain.limits import (
+    BUILD_DISK_BYTES_MAX,
+    BUILD_DISK_FILES_MAX,
     CALL_KILL_GRACE_S,
     SLOT_OPEN_FILES_MAX,
     SLOT_PROCESSES_MAX,
@@ -19,9 +21,17 @@ from algorium_server.engine.capture import Pipe
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.program import interpreter_mounts
 from algorium_server.engine.sandbox import ExitStatus, Mount, SandboxLimits, SandboxSpec
+from algorium_server.engine.spawned import SandboxProcess
+from algorium_server.services.disk_use import DiskUse
 
 _TMP_BYTES: Final = 4 * SLOT_TMP_BYTES
 """Compilers and the unpacking of archives need more than an algorithm."""
+_LOOK_S: Final = 0.5
+"""Between two looks at the disk: a fast one takes a gigabyte meanwhile."""
+
+
+class _DiskFull(Exception):
+    """A job wrote more than it may."""
 
 
 class SandboxedJobs:
@@ -42,6 +52,7 @@ class SandboxedJobs:
             Unavailable: This host offers no sandbox.
         """
         process = await self._host.spawn(_spec(job))
+        use = DiskUse(job.writable, bytes_max=BUILD_DISK_BYTES_MAX, files_max=BUILD_DISK_FILES_MAX)
         is_silent = asyncio.Semaphore(0)
         pipes = [
             Pipe(fd, on_output, on_end=is_silent.release)
@@ -49,13 +60,18 @@ class SandboxedJobs:
         ]
         try:
             async with asyncio.timeout(job.timeout_s):
-                status = await asyncio.shield(process.exited)
+                status = await _ended(process, use)
                 for _ in pipes:
                     await is_silent.acquire()
         except TimeoutError:
             await process.kill(CALL_KILL_GRACE_S)
             on_output(b"\nstopped: not done after %d s\n" % job.timeout_s)
             return TIMED_OUT
+        except _DiskFull:
+            await process.kill(0)
+            await asyncio.to_thread(use.remove_excess)
+            on_output(b"\nstopped: over its limit of %d bytes on disk\n" % BUILD_DISK_BYTES_MAX)
+            return KILLED
         except asyncio.CancelledError:
             await process.kill(0)
             raise
@@ -63,6 +79,15 @@ class SandboxedJobs:
             for pipe in pipes:
                 pipe.close()
         return _exit_code(status, job, on_output)
+
+
+async def _ended(process: SandboxProcess, use: DiskUse) -> ExitStatus:
+    while True:
+        done, _ = await asyncio.wait({process.exited}, timeout=_LOOK_S)
+        if use.may_be_over() and await asyncio.to_thread(use.is_over):
+            raise _DiskFull
+        if done:
+            return process.exited.result()
 
 
 def _spec(job: ConfinedJob) -> SandboxSpec:

@@ -273,9 +273,9 @@ class DataService:
         """Return what deletes a call tree's `.session` and never raises; None if it has none."""
         return self._upkeep.end_session(tree_id)
 
-    async def keep_swept(self) -> None:
-        """Remove what has ended by itself, at once and then hourly, until cancelled."""
-        await self._upkeep.keep_swept()
+    async def keep_swept(self, *, since: datetime | None = None) -> None:
+        """Remove what has ended by itself, at once and then hourly; see `Upkeep.keep_swept`."""
+        await self._upkeep.keep_swept(since=since)
 
     async def sweep(self, now: datetime) -> None:
         """Delete temporary files older than a day and sessions of crashed processes."""

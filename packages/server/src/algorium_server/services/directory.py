@@ -3,8 +3,8 @@ The directory: everything that a warm call has to look up, in memory.
 
 Keys, accounts, roles, algorithms, versions and what of a build is needed to run it are read once
 at the start. Whoever writes rows puts the same values here after the commit; readers then see
-them at once. A write replaces whole maps and drops what was derived from the old ones, so a
-reader between two of its own steps never meets a half-made change, and nothing here awaits.
+them at once. What others write arrives through `following`. A write drops what was derived from
+the old values, and awaits nothing, so no reader ever meets a half-made change.
 
 Two things are derived and kept: the principal of a key, and what a reference resolves to.
 """
@@ -22,14 +22,18 @@ from algorium_server.domain.algorithms import (
     Build,
     BuildStatus,
     NetworkAccess,
+    Scaling,
     Version,
 )
 from algorium_server.domain.identity import Account, ApiKey, Principal, Role
 from algorium_server.domain.versions import SpecKind, VersionSpec, resolve
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as algorithm_rows
+from algorium_server.store import changes as change_rows
 from algorium_server.store.database import Database
 
+_READ_ATTEMPTS: Final = 3
+"""If this process keeps writing while it reads, the next changes put right what came too early."""
 _RESOLVED_MAX: Final = 10_000
 """Resolved references kept. Callers choose how they write a version, so the number is bounded."""
 
@@ -58,6 +62,11 @@ class Resolved:
     def is_pipeline_enabled(self) -> bool:
         """Whether it may call other algorithms."""
         return (self.version or self.algorithm.settings).is_pipeline_enabled
+
+    @property
+    def scaling(self) -> Scaling:
+        """How it wants to be run."""
+        return (self.version or self.algorithm.settings).scaling
 
 
 def key_digest(secret: str) -> str:
@@ -91,15 +100,25 @@ class Directory:
         self._principals: dict[str, Principal] = {}
         self._resolved: dict[tuple[str, str, bool], Resolved] = {}
 
-    async def load(self) -> None:
-        """Read everything anew from the store."""
-        async with self._database.reading() as connection:
-            accounts = await account_rows.accounts(connection)
-            keys = await account_rows.keys(connection)
-            memberships = await account_rows.memberships(connection)
-            algorithms = await algorithm_rows.algorithms(connection)
-            builds = await algorithm_rows.builds(connection)
-            versions = await algorithm_rows.versions(connection)
+    async def load(self) -> int:
+        """
+        Read everything anew from the store.
+
+        Returns:
+            The number of the newest change that is surely in what was read.
+        """
+        for _ in range(_READ_ATTEMPTS):
+            revision = self.revision
+            async with self._database.reading() as connection:
+                newest = await change_rows.newest(connection)
+                accounts = await account_rows.accounts(connection)
+                keys = await account_rows.keys(connection)
+                memberships = await account_rows.memberships(connection)
+                algorithms = await algorithm_rows.algorithms(connection)
+                builds = await algorithm_rows.builds(connection)
+                versions = await algorithm_rows.versions(connection)
+            if self.revision == revision:  # else this process wrote something newer meanwhile
+                break
         self._accounts = {account.account_id: account for account in accounts}
         self._accounts_by_name = {account.username.lower(): account for account in accounts}
         self._keys = {digest: key for key, digest in keys}
@@ -112,6 +131,7 @@ class Directory:
         self._index_algorithms()
         self._index_builds()
         self._forget(principals=True)
+        return newest
 
     # Reading
 
@@ -167,6 +187,10 @@ class Directory:
         """Return the published versions of an algorithm, in no particular order."""
         return self._versions.get(algorithm_id, ())
 
+    def published(self) -> tuple[tuple[Version, ...], ...]:
+        """Return the published versions of each algorithm that has any."""
+        return tuple(self._versions.values())
+
     def build(self, build_id: str) -> Build | None:
         """Return a build without its log and its lock; those are in the store only."""
         return self._builds.get(build_id)
@@ -215,47 +239,72 @@ class Directory:
         version = next((v for v in versions if v.version_id == version_id), None)
         return Resolved(algorithm=algorithm, owner=owner, version=version, build=build)
 
-    # Writing: after the rows are committed
+    # Writing: after the rows are committed. What is known already changes nothing.
 
     def put_account(self, account: Account) -> None:
         """Take in a new or changed account."""
-        self._accounts = {**self._accounts, account.account_id: account}
-        self._accounts_by_name = {a.username.lower(): a for a in self._accounts.values()}
-        self._index_algorithms()
+        known = self._accounts.get(account.account_id)
+        if account == known:
+            return
+        self._accounts[account.account_id] = account
+        if known is not None:
+            self._accounts_by_name.pop(known.username.lower(), None)
+        self._accounts_by_name[account.username.lower()] = account
+        if known is None or known.username != account.username:
+            self._index_algorithms()
         self._forget(principals=True)
 
     def put_key(self, key: ApiKey, *, digest: str) -> None:
         """Take in a new or changed key."""
-        others = {d: k for d, k in self._keys.items() if k.key_id != key.key_id}
-        self._keys = {**others, digest: key}
+        if self._keys.get(digest) == key:
+            return
+        self._drop_key(key.key_id)
+        self._keys[digest] = key
         self._forget(principals=True)
+
+    def remove_key(self, key_id: str) -> None:
+        """Forget a key; whoever shows it is nobody from now on."""
+        if self._drop_key(key_id):
+            self._forget(principals=True)
 
     def put_membership(self, *, organization_id: str, user_id: str, role: Role | None) -> None:
         """Take in a user's role in an organization; None ends the membership."""
         mine = {o: r for o, r in self.roles_of(user_id).items() if o != organization_id}
         if role is not None:
             mine[organization_id] = role
-        self._roles = {**self._roles, user_id: mine}
+        if mine == self.roles_of(user_id):
+            return
+        self._roles[user_id] = mine
         self._forget(principals=True)
 
     def put_algorithm(self, algorithm: Algorithm) -> None:
         """Take in a new or changed algorithm."""
-        self._algorithms = {**self._algorithms, algorithm.algorithm_id: algorithm}
-        self._index_algorithms()
+        known = self._algorithms.get(algorithm.algorithm_id)
+        if algorithm == known:
+            return
+        self._algorithms[algorithm.algorithm_id] = algorithm
+        if known is None or (known.owner_id, known.name) == (algorithm.owner_id, algorithm.name):
+            self._index_algorithm(algorithm)
+        else:
+            self._index_algorithms()
         self._forget()
 
     def put_build(self, build: Build) -> None:
         """Take in a new or finished build."""
-        self._builds = {**self._builds, build.build_id: _lean(build)}
-        self._index_builds()
+        build = _lean(build)
+        if self._builds.get(build.build_id) == build:
+            return
+        self._builds[build.build_id] = build
+        self._index_build(build)
         self._forget()
 
     def put_version(self, version: Version) -> None:
         """Take in a newly published version."""
-        others = [
-            v for v in self.versions_of(version.algorithm_id) if v.version_id != version.version_id
-        ]
-        self._versions = {**self._versions, version.algorithm_id: (*others, version)}
+        mine = self.versions_of(version.algorithm_id)
+        if version in mine:
+            return
+        others = [v for v in mine if v.version_id != version.version_id]
+        self._versions[version.algorithm_id] = (*others, version)
         self._forget()
 
     def _make_principal(self, digest: str) -> Principal | None:
@@ -289,19 +338,35 @@ class Directory:
             return None
         return Resolved(algorithm=algorithm, owner=owner, version=version, build=build)
 
+    def _drop_key(self, key_id: str) -> bool:
+        digests = [digest for digest, key in self._keys.items() if key.key_id == key_id]
+        for digest in digests:
+            del self._keys[digest]
+        return bool(digests)
+
     def _index_algorithms(self) -> None:
-        self._algorithms_by_name = {
-            (owner.username.lower(), algorithm.name.lower()): algorithm
-            for algorithm in self._algorithms.values()
-            if (owner := self._accounts.get(algorithm.owner_id)) is not None
-        }
+        self._algorithms_by_name = {}
+        for algorithm in self._algorithms.values():
+            self._index_algorithm(algorithm)
+
+    def _index_algorithm(self, algorithm: Algorithm) -> None:
+        owner = self._accounts.get(algorithm.owner_id)
+        if owner is not None:
+            by_name = (owner.username.lower(), algorithm.name.lower())
+            self._algorithms_by_name[by_name] = algorithm
 
     def _index_builds(self) -> None:
-        newest: dict[tuple[str, str], Build] = {}
-        for build in sorted(self._builds.values(), key=_finished_at):
-            if build.status is BuildStatus.SUCCEEDED:
-                newest[build.algorithm_id, build.commit_sha] = build
-        self._newest_builds = newest
+        self._newest_builds = {}
+        for build in self._builds.values():
+            self._index_build(build)
+
+    def _index_build(self, build: Build) -> None:
+        commit = build.algorithm_id, build.commit_sha
+        newest = self._newest_builds.get(commit)
+        if build.status is BuildStatus.SUCCEEDED and (
+            newest is None or _finished_at(build) >= _finished_at(newest)
+        ):
+            self._newest_builds[commit] = build
 
     def _forget(self, *, principals: bool = False) -> None:
         self._resolved.clear()

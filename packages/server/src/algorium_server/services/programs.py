@@ -4,6 +4,7 @@ What the engine runs for a version: its program, made from the build and the set
 Source: runtime design, "Decisions".
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -26,10 +27,19 @@ class Programs:
         directory: Who owns what.
         builds_dir: Where checked-out trees of builds lie, by build id.
         environments_dir: Where environments lie, by key.
+        share_of: Returns how many of so many slots are this gateway's to start; by default all.
     """
 
-    def __init__(self, directory: Directory, *, builds_dir: Path, environments_dir: Path) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        builds_dir: Path,
+        environments_dir: Path,
+        share_of: Callable[[int], int] = int,
+    ) -> None:
         self._directory = directory
+        self._share_of = share_of
         self._builds_dir = builds_dir
         self._environments_dir = environments_dir
         self._programs: dict[str, Program] = {}
@@ -75,8 +85,8 @@ class Programs:
             preload=fast_start.modules if fast_start.is_possible else None,
             algorithm_id=build.algorithm_id,
             is_shared=scaling.isolation is Isolation.SHARED,
-            slots_min=scaling.slots_min,
-            slots_max=scaling.slots_max,
+            slots_min=self._share_of(scaling.slots_min) if scaling.slots_min else 0,
+            slots_max=self._share_of(scaling.slots_max) if scaling.slots_max else 0,
             network=network,
             memory_bytes=scaling.memory_bytes or SLOT_MEMORY_BYTES,
             as_owner=partial(self._as_owner, resolved),

@@ -70,14 +70,19 @@ class Upkeep:
                 "session data stays until it is swept", tree_id=tree_id, detail=error.detail
             )
 
-    async def keep_swept(self, *, every_s: float = SWEEP_EVERY_S) -> None:
+    async def keep_swept(
+        self, *, since: datetime | None = None, every_s: float = SWEEP_EVERY_S
+    ) -> None:
         """
         Sweep now and then every so often, until cancelled.
 
-        At first all blobs go that a crash left without a row, whatever their age: only for a
-        server that has its blobs to itself.
+        Args:
+            since: When the first process began that may be writing blobs now; what is older and
+                has no row was left by a crash, and goes at once. By default now: only for a
+                server that has its blobs to itself.
+            every_s: Between two sweeps.
         """
-        blobs_before = self._clock() - timedelta(seconds=_CLOCK_SLACK_S)
+        blobs_before = (since or self._clock()) - timedelta(seconds=_CLOCK_SLACK_S)
         while True:
             try:
                 await self.sweep(self._clock())

@@ -87,7 +87,7 @@ class Warmth:
                     inside=program.as_owner,
                     deadline_at=float("inf"),
                 ),
-                slots=version.scaling.slots_min,
+                slots=program.slots_min,
             )
 
 

@@ -1,5 +1,6 @@
 """Algorithms, builds and versions: rows in, values out."""
 
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Any, Final
 
@@ -8,8 +9,10 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.algorithms import Algorithm, Build, Version
+from algorium_server.domain.changes import ChangeKind
 from algorium_server.domain.errors import AlgorithmNotFound, AlreadyExists, NotFound
 from algorium_server.domain.versions import SemanticVersion
+from algorium_server.store import changes
 from algorium_server.store.schema import algorithms as algorithm_table
 from algorium_server.store.schema import builds as build_table
 from algorium_server.store.schema import is_storable, name_key, of_row, row_of
@@ -30,15 +33,21 @@ async def add_algorithm(connection: AsyncConnection, algorithm: Algorithm) -> No
     Raises:
         AlreadyExists: Its owner has one of that name, in whatever case.
     """
+    await changes.note(connection, ChangeKind.ALGORITHM, algorithm.algorithm_id)
     row = row_of(algorithm) | {"name_key": name_key(algorithm.name)}
     if not await insert_unless_taken(connection, algorithm_table, row):
         raise AlreadyExists(f"an algorithm {algorithm.name!r} of this owner exists already")
 
 
-async def algorithms(connection: AsyncConnection) -> list[Algorithm]:
-    """Return all algorithms, by owner and name."""
+async def algorithms(
+    connection: AsyncConnection, *, ids: Collection[str] | None = None
+) -> list[Algorithm]:
+    """Return algorithms, by owner and name: all, or those of *ids* that exist."""
     table = algorithm_table
-    result = await connection.execute(select(table).order_by(table.c.owner_id, table.c.name_key))
+    statement = select(table)
+    if ids is not None:
+        statement = statement.where(table.c.algorithm_id.in_(ids))
+    result = await connection.execute(statement.order_by(table.c.owner_id, table.c.name_key))
     return [of_row(Algorithm, row) for row in result.mappings()]
 
 
@@ -49,11 +58,12 @@ async def update_algorithm(connection: AsyncConnection, algorithm: Algorithm) ->
     Raises:
         AlgorithmNotFound: There is none with its id.
     """
-    changes = {name: value for name, value in row_of(algorithm).items() if name not in _FIXED}
+    await changes.note(connection, ChangeKind.ALGORITHM, algorithm.algorithm_id)
+    values = {name: value for name, value in row_of(algorithm).items() if name not in _FIXED}
     result = await connection.execute(
         update(algorithm_table)
         .where(algorithm_table.c.algorithm_id == algorithm.algorithm_id)
-        .values(changes)
+        .values(values)
     )
     if result.rowcount == 0:
         raise AlgorithmNotFound
@@ -61,6 +71,7 @@ async def update_algorithm(connection: AsyncConnection, algorithm: Algorithm) ->
 
 async def add_build(connection: AsyncConnection, build: Build) -> None:
     """Add a build, usually one that has just begun."""
+    await changes.note(connection, ChangeKind.BUILD, build.build_id)
     await connection.execute(insert(build_table).values(row_of(build)))
 
 
@@ -71,26 +82,35 @@ async def finish_build(connection: AsyncConnection, build: Build) -> None:
     Raises:
         NotFound: There is no such build.
     """
-    changes = {name: value for name, value in row_of(build).items() if name not in _BUILD_FIXED}
+    await changes.note(connection, ChangeKind.BUILD, build.build_id)
+    values = {name: value for name, value in row_of(build).items() if name not in _BUILD_FIXED}
     result = await connection.execute(
-        update(build_table).where(build_table.c.build_id == build.build_id).values(changes)
+        update(build_table).where(build_table.c.build_id == build.build_id).values(values)
     )
     if result.rowcount == 0:
         raise NotFound(f"there is no build {build.build_id}")
 
 
-async def builds(connection: AsyncConnection, *, algorithm_id: str | None = None) -> list[Build]:
+async def builds(
+    connection: AsyncConnection,
+    *,
+    algorithm_id: str | None = None,
+    ids: Collection[str] | None = None,
+) -> list[Build]:
     """
     Return builds, oldest first, with empty `log`s: all of them together may not fit in memory.
 
     Args:
         connection: Any.
         algorithm_id: Only this algorithm's; None for all.
+        ids: Only those of these ids that exist; None for all.
     """
     without_log = [column for column in build_table.c if column.name != "log"]
     statement = select(*without_log, literal("", build_table.c.log.type).label("log"))
     if algorithm_id is not None:
         statement = statement.where(build_table.c.algorithm_id == algorithm_id)
+    if ids is not None:
+        statement = statement.where(build_table.c.build_id.in_(ids))
     return [
         of_row(Build, row)
         for row in await _all(
@@ -115,6 +135,7 @@ async def add_version(connection: AsyncConnection, version: Version) -> None:
     Raises:
         AlreadyExists: The algorithm has that version already.
     """
+    await changes.note(connection, ChangeKind.VERSION, version.version_id)
     row = row_of(version)
     semantic: SemanticVersion = row.pop("semantic_version")
     row |= {"major": semantic.major, "minor": semantic.minor, "revision": semantic.revision}
@@ -123,7 +144,10 @@ async def add_version(connection: AsyncConnection, version: Version) -> None:
 
 
 async def versions(
-    connection: AsyncConnection, *, algorithm_id: str | None = None
+    connection: AsyncConnection,
+    *,
+    algorithm_id: str | None = None,
+    ids: Collection[str] | None = None,
 ) -> list[Version]:
     """
     Return published versions, by algorithm, lowest first.
@@ -131,11 +155,14 @@ async def versions(
     Args:
         connection: Any.
         algorithm_id: Only this algorithm's; None for all.
+        ids: Only those of these ids that exist; None for all.
     """
     table = version_table
     statement = select(table)
     if algorithm_id is not None:
         statement = statement.where(table.c.algorithm_id == algorithm_id)
+    if ids is not None:
+        statement = statement.where(table.c.version_id.in_(ids))
     ordered = statement.order_by(
         table.c.algorithm_id, table.c.major, table.c.minor, table.c.revision
     )

@@ -38,23 +38,28 @@ class Database:
     Bound to the event loop it was opened in.
 
     Attributes:
-        is_exclusive: No other server process works on it (SQLite: it lies in our home).
+        is_embedded: It lies in our home (SQLite): no server with another home works on it.
+        is_exclusive: No other process at all works on it.
     """
 
-    def __init__(self, *, writer: AsyncEngine, reader: AsyncEngine, is_exclusive: bool) -> None:
+    def __init__(
+        self, *, writer: AsyncEngine, reader: AsyncEngine, is_embedded: bool, is_exclusive: bool
+    ) -> None:
+        self.is_embedded = is_embedded
         self.is_exclusive = is_exclusive
         self._writer = writer
         self._reader = reader
-        self._turn = _Turn() if is_exclusive else None
+        self._turn = _Turn() if is_embedded else None
 
     @classmethod
-    async def open(cls, url: str) -> Self:
+    async def open(cls, url: str, *, is_shared: bool = False) -> Self:
         """
         Connect, and bring the schema up to date.
 
         Args:
             url: `sqlite:////path/to/file.db` (see `sqlite_url`), or `postgresql://` and
                 `postgres://` as libpq knows them.
+            is_shared: Several processes of one home work on it.
 
         Raises:
             InvalidInput: The URL is neither.
@@ -63,11 +68,13 @@ class Database:
         path = sqlite_path(url)
         if path is not None:
             writer, reader = sqlite_engines(path)
-            database = cls(writer=writer, reader=reader, is_exclusive=True)
+            database = cls(
+                writer=writer, reader=reader, is_embedded=True, is_exclusive=not is_shared
+            )
         elif is_postgresql(url):
             engine = postgresql_engine(url)
             read_only = engine.execution_options(postgresql_readonly=True)
-            database = cls(writer=engine, reader=read_only, is_exclusive=False)
+            database = cls(writer=engine, reader=read_only, is_embedded=False, is_exclusive=False)
         else:
             raise InvalidInput(
                 f"{shown_url(url)!r} is not a database URL: use sqlite:////path or postgresql://"
@@ -100,8 +107,8 @@ class Database:
         """
         Open a transaction that writes: committed at the end, rolled back by an exception.
 
-        On SQLite writers take turns in the order they came; keep the block short, and never open
-        one inside another.
+        On SQLite writers take turns, those of one process in the order they came; keep the block
+        short, and never open one inside another.
 
         Raises:
             Unavailable: The database does not answer or cannot write; nothing was changed, unless

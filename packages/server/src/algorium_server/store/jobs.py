@@ -115,9 +115,12 @@ async def expired(connection: AsyncConnection, now: datetime, *, limit: int = 10
     return await _running(connection, table.c.lease_until < now, limit=limit)
 
 
-async def running(connection: AsyncConnection, *, limit: int = 100) -> list[Job]:
-    """Return running jobs, whoever runs them and whatever their lease."""
-    return await _running(connection, limit=limit)
+async def running(
+    connection: AsyncConnection, *, worker: str | None = None, limit: int = 100
+) -> list[Job]:
+    """Return running jobs, of *worker* or whoever runs them, and whatever their lease."""
+    conditions = () if worker is None else (job_table.c.worker == worker,)
+    return await _running(connection, *conditions, limit=limit)
 
 
 async def job(connection: AsyncConnection, job_id: str) -> Job | None:

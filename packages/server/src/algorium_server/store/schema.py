@@ -18,7 +18,8 @@ Every change here comes with a migration; a test compares the two.
 import dataclasses
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy import (
@@ -26,11 +27,13 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     RowMapping,
     String,
     Table,
@@ -45,13 +48,20 @@ from algorium_server.domain.algorithms import (
     AlgorithmSettings,
     BuildStatus,
     Callability,
+    FastStart,
     NetworkAccess,
+    Scaling,
 )
+from algorium_server.domain.changes import ChangeKind
 from algorium_server.domain.collections import CollectionKind
 from algorium_server.domain.identity import AccountKind, KeyKind, KeyPermissions, Role
 from algorium_server.domain.jobs import JobState
+from algorium_server.domain.languages import Language
 
 V = TypeVar("V")
+
+_SHARED_VALUES_MAX: Final = 1024
+"""More than an installation has environments; a list of modules takes some kilobytes."""
 
 
 class UtcTimestamp(TypeDecorator[datetime]):
@@ -128,6 +138,21 @@ class JsonText(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
         """Decode to the dataclass."""
         return None if value is None else msgspec.json.decode(value, type=self.shape)
+
+
+class SharedJsonText(JsonText):
+    """The same for immutable values that many rows have in common: equal ones are one object."""
+
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
+        """Decode to the dataclass, or remember it."""
+        return None if value is None else _decode_shared(value, self.shape)
+
+
+@lru_cache(maxsize=_SHARED_VALUES_MAX)
+def _decode_shared(value: str, shape: type) -> Any:
+    return msgspec.json.decode(value, type=shape)
 
 
 class OptionalId(TypeDecorator[str]):
@@ -261,6 +286,8 @@ builds = Table(
     Column("log", FreeText, nullable=False),
     Column("started_at", UtcTimestamp, nullable=False),
     Column("finished_at", UtcTimestamp),
+    Column("language", EnumText(Language), nullable=False, server_default=Language.PYTHON.value),
+    Column("fast_start", SharedJsonText(FastStart), nullable=False, server_default="{}"),
     Index(None, "algorithm_id", "started_at"),
 )
 
@@ -283,6 +310,7 @@ versions = Table(
     Column("sample_input", FreeText, nullable=False),
     Column("sample_output", FreeText, nullable=False),
     Column("published_at", UtcTimestamp, nullable=False),
+    Column("scaling", SharedJsonText(Scaling), nullable=False, server_default="{}"),
     UniqueConstraint("algorithm_id", "major", "minor", "revision"),
 )
 
@@ -362,4 +390,45 @@ jobs = Table(
     Column("error", FreeText, nullable=False),
     Index(None, "state", "due_at"),
     Index(None, "account_id", "state"),
+)
+
+# Facts about the past, written by the thousand: plain columns, no reference to what may be deleted.
+# The key begins with the time: rows arrive nearly in its order, so they go to the end of the table
+# and of every index. Keyed by the random request id alone, each would dirty a page of its own.
+usage = Table(
+    "usage",
+    metadata,
+    Column("request_id", String(64), nullable=False),
+    Column("tree_id", String(64), nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("account_id", String(36), nullable=False),
+    Column("caller", byte_ordered_text(), nullable=False),
+    Column("key_id", String(36), nullable=False),
+    Column("algorithm_id", String(36), nullable=False),
+    Column("algorithm", byte_ordered_text(), nullable=False),
+    Column("version", byte_ordered_text(), nullable=False),
+    Column("commit_sha", byte_ordered_text(), nullable=False),
+    Column("outcome", String(24), nullable=False),
+    Column("error_type", String(64), nullable=False),
+    Column("is_void", Boolean, nullable=False),
+    Column("queue_s", Double, nullable=False),
+    Column("load_s", Double, nullable=False),
+    Column("run_s", Double, nullable=False),
+    Column("cpu_s", Double, nullable=False),
+    Column("peak_memory_bytes", BigInteger, nullable=False),
+    Column("input_bytes", BigInteger, nullable=False),
+    Column("output_bytes", BigInteger, nullable=False),
+    PrimaryKeyConstraint("started_us", "request_id"),
+    Index(None, "account_id", "started_us"),
+    Index(None, "algorithm_id", "started_us"),
+)
+
+# Numbers are never used again, not even those of rows that are gone: followers go by them.
+changes = Table(
+    "changes",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("kind", EnumText(ChangeKind), nullable=False),
+    Column("subject", String(80), nullable=False),
+    sqlite_autoincrement=True,
 )
