@@ -1,0 +1,6 @@
+def load():
+    raise BaseException("not an exception")
+
+
+def apply(value):
+    return "never"
