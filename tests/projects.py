@@ -10,6 +10,8 @@ _ENTRY = """
 [[algorithm]]
 owner = {owner}
 name = {name}
+language = {language}
+scaling = {scaling}
 tagline = ""
 summary = ""
 license = "apache2"
@@ -23,14 +25,22 @@ sample_output = ""
 """
 
 
-def write_examples(place: Path, sources: Mapping[str, str], requirements: str = "") -> Path:
+def write_examples(
+    place: Path,
+    sources: Mapping[str, str | Path],
+    requirements: str = "",
+    *,
+    scaling: Mapping[str, str] | None = None,
+) -> Path:
     """
-    Write one project per reference, each a single module.
+    Write one project per reference.
 
     Args:
         place: Directory to fill.
-        sources: By `owner/name`, the text of `src/NAME.py`.
-        requirements: The same `requirements.txt` for all.
+        sources: By `owner/name`, the text of `src/NAME.py`, or the directory of a whole project,
+            in the language that its `algorithmia.conf` names.
+        requirements: The same `requirements.txt` for all that are a single module.
+        scaling: By `owner/name`, how it wants to be run, as an inline table of TOML.
 
     Returns:
         *place*, for `--examples-dir`.
@@ -39,18 +49,35 @@ def write_examples(place: Path, sources: Mapping[str, str], requirements: str = 
     for ref, source in sources.items():
         owner, name = ref.split("/")
         project = place / owner / name
-        (project / "src").mkdir(parents=True)
-        (project / "src" / "__init__.py").touch()
-        (project / "src" / f"{name}.py").write_text(source, encoding="utf-8")
-        (project / "requirements.txt").write_text(requirements, encoding="utf-8")
-        (project / "algorithmia.conf").write_text(json.dumps({"algoname": name}), encoding="utf-8")
+        if isinstance(source, Path):
+            shutil.copytree(source, project)
+        else:
+            _write_project(project, name, source, requirements)
         entries.append(
             _ENTRY.format(
-                owner=json.dumps(owner), name=json.dumps(name), source=json.dumps(f"{owner}/{name}")
+                owner=json.dumps(owner),
+                name=json.dumps(name),
+                language=json.dumps(_language(project)),
+                scaling=(scaling or {}).get(ref, "{}"),
+                source=json.dumps(f"{owner}/{name}"),
             )
         )
     (place / "catalog.toml").write_text("".join(entries), encoding="utf-8")
     return place
+
+
+def _language(project: Path) -> str:
+    conf = project / "algorithmia.conf"
+    named: str = json.loads(conf.read_text()).get("language", "") if conf.exists() else ""
+    return named or "python3"
+
+
+def _write_project(project: Path, name: str, source: str, requirements: str) -> None:
+    (project / "src").mkdir(parents=True)
+    (project / "src" / "__init__.py").touch()
+    (project / "src" / f"{name}.py").write_text(source, encoding="utf-8")
+    (project / "requirements.txt").write_text(requirements, encoding="utf-8")
+    (project / "algorithmia.conf").write_text(json.dumps({"algoname": name}), encoding="utf-8")
 
 
 def without_requirements(examples: Path, place: Path) -> Path:
@@ -72,7 +99,10 @@ def without_requirements(examples: Path, place: Path) -> Path:
 
 
 def _needs_packages(entry: str, examples: Path) -> bool:
-    versions = tomllib.loads(f"[[algorithm]]{entry}")["algorithm"][0]["version"]
+    algorithm = tomllib.loads(f"[[algorithm]]{entry}")["algorithm"][0]
+    if "language" in algorithm:  # not Python: their tools are slow, or fetch something anyway
+        return True
+    versions = algorithm["version"]
     lines = [
         line
         for version in versions

@@ -248,6 +248,7 @@ def test_memory_has_an_end(misbehave: Misbehave) -> None:
     error = misbehave("EatMemory", timeout=60)["error"]
 
     assert error["error_type"] == "OutOfMemoryError"
+    assert "is limited to 2048 MiB; it used 2" in error["hint"]
     assert error["message"].startswith("Failed to run algorithm")
 
 

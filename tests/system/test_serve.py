@@ -55,6 +55,32 @@ def free_port() -> int:
         return port
 
 
+class TestTheHost:
+    def ask(self, server: RunningServer, key: str, method: str = "GET") -> httpx2.Response:
+        headers = {"Authorization": f"Simple {server.credentials[key]}"} if key else {}
+        return httpx2.request(method, f"{server.api}/v1/admin/host", headers=headers)
+
+    def test_administrators_see_what_it_offers(self, hello: RunningServer) -> None:
+        answer = self.ask(hello, "admin_api_key")
+
+        report = answer.json()
+        assert answer.status_code == 200
+        assert report["level"] == httpx2.get(f"{hello.api}/readyz").json()["sandbox"]["level"]
+        found = {each["what"]: each for each in report["findings"]}
+        assert {"sandbox level", "control groups", "network access", "language java"} <= set(found)
+        for each in found.values():
+            assert each["state"] in {"ok", "in part", "missing"}
+            assert each["found"]
+
+    def test_nobody_else_does(self, hello: RunningServer) -> None:
+        assert self.ask(hello, "").status_code == 401
+        refused = self.ask(hello, "api_key")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, 2001)
+
+    def test_it_can_only_be_read(self, hello: RunningServer) -> None:
+        assert self.ask(hello, "admin_api_key", "DELETE").status_code == 405
+
+
 class TestStarting:
     def test_it_says_where_it_is_and_where_its_keys_are(self, hello: RunningServer) -> None:
         endpoint = json.loads((hello.home / "endpoint.json").read_text())

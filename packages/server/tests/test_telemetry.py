@@ -95,3 +95,13 @@ def test_standard_output_stays_untouched(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "event=hello" in captured.err
+
+
+def test_one_of_several_gateways_says_which_it_is():
+    file = io.StringIO()
+    telemetry.configure("info", "json", file=file, gateway=3)
+
+    telemetry.logger("algorium_server.test").info("hello")
+    logging.getLogger("library").warning("hello")
+
+    assert [json.loads(line)["gateway"] for line in file.getvalue().splitlines()] == [3, 3]

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from algorium_server.domain.errors import InvalidInput, Unavailable
-from algorium_server.domain.limits import SLOTS_MAX
+from algorium_server.domain.limits import GATEWAYS_MAX, SLOTS_MAX
 from algorium_server.domain.names import check_account_name
+from algorium_server.engine.reach import parse_allowed
 
 ENVIRONMENT_PREFIX: Final = "ALGORIUM_"
 LOCAL_STORAGE: Final = "local"
@@ -102,8 +103,40 @@ class Settings:
     unsafe_no_sandbox: bool = _option(
         False, "Run algorithms with no sandbox at all: their code can do whatever the server can."
     )
+    network_allow: str = _option(
+        "",
+        "Networks that algorithms with network access may reach beside public addresses, such as"
+        " 10.1.0.0/16; separated by commas.",
+    )
+    zygotes: Literal["on", "off"] = _option(
+        "on",
+        "Keep processes with the libraries of used environments ready, from which slots are forked"
+        " in milliseconds. Sandbox level full only.",
+    )
+    workers: int = _option(
+        1,
+        "Gateway processes. Each serves connections and has its share of the slots; more than one"
+        " pay off when one keeps a processor busy.",
+    )
     slots_max: int = _option(
         SLOTS_MAX, "Warm algorithm processes to keep at the same time, at most."
+    )
+    memory_budget_mib: int = _option(
+        0, "Memory for all slots together; 0 takes three quarters of what is free at the start."
+    )
+    memory_accounting: Literal["expected", "limit"] = _option(
+        "expected",
+        "What a slot counts for: what slots of its version were seen to need, or its limit."
+        " With limit no memory is ever promised twice, and far fewer slots fit.",
+    )
+    slot_cpus: float = _option(
+        0.0,
+        "Processors that one slot may use at most, such as 1.5, where control groups can limit it;"
+        " 0 for no limit. Without one, slots share what there is equally.",
+    )
+    # A year and a month: each month can be compared with the same one a year ago.
+    usage_keep_days: int = _option(
+        400, "Days for which the usage of each call is kept; 0 keeps it for ever."
     )
     shutdown_grace_s: float = _option(
         10.0, "Seconds that calls in flight may take to finish when the server is told to stop."
@@ -127,11 +160,27 @@ class Settings:
             object.__setattr__(self, name, getattr(self, name).expanduser().absolute())
         if not 0 <= self.port <= 65535:
             raise InvalidInput(f"--port must be between 0 and 65535, not {self.port}")
+        if not 1 <= self.workers <= GATEWAYS_MAX:
+            raise InvalidInput(
+                f"--workers must be between 1 and {GATEWAYS_MAX}, not {self.workers}"
+            )
         if self.slots_max < 1:
             raise InvalidInput(f"--slots-max must be at least 1, not {self.slots_max}")
+        if self.slots_max < self.workers:
+            raise InvalidInput(
+                f"--slots-max must be at least --workers: {self.slots_max} slots are too few for"
+                f" {self.workers} gateways"
+            )
+        if self.usage_keep_days < 0:
+            raise InvalidInput(f"--usage-keep-days must be 0 or more, not {self.usage_keep_days}")
+        if self.memory_budget_mib < 0:
+            raise InvalidInput(
+                f"--memory-budget-mib must be 0 or more, not {self.memory_budget_mib}"
+            )
         if not 0 <= self.shutdown_grace_s < float("inf"):
             raise InvalidInput("--shutdown-grace-s must be a number of seconds, 0 or more")
         check_account_name(self.admin_username)
+        self._check_slots()
         if self.public_url and not self.public_url.startswith(("http://", "https://")):
             raise InvalidInput("--public-url must begin with http:// or https://")
         if self.unsafe_no_sandbox and self.sandbox != "auto":
@@ -146,6 +195,19 @@ class Settings:
                 "--engine ray is not available yet: this version runs algorithms on this machine "
                 "only (--engine local)"
             )
+
+    def _check_slots(self) -> None:
+        if not 0 <= self.slot_cpus < float("inf"):
+            raise InvalidInput("--slot-cpus must be a number of processors, 0 or more")
+        try:
+            parse_allowed(self.network_allow)
+        except ValueError as error:
+            raise InvalidInput(f"--network-allow: {error}") from None
+
+    @property
+    def network_allowed(self) -> tuple[str, ...]:
+        """The networks of `network_allow`, one by one."""
+        return tuple(f"{network}" for network in parse_allowed(self.network_allow))
 
     @property
     def sandbox_wanted(self) -> Literal["auto", "full", "reduced", "none"]:

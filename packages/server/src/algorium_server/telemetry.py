@@ -14,6 +14,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, TextIO
 
 import structlog
@@ -25,7 +26,13 @@ _SECRET_NAMES: Final = frozenset(
 _API_KEY: Final = re.compile(r"\bsim[0-9A-Za-z]{25}\b")
 
 
-def configure(level: str, format: str, *, file: TextIO | None = None) -> None:  # noqa: A002
+def configure(
+    level: str,
+    format: str,  # noqa: A002
+    *,
+    file: TextIO | None = None,
+    gateway: int | None = None,
+) -> None:
     """
     Set up logging for the process; the last call counts.
 
@@ -33,6 +40,7 @@ def configure(level: str, format: str, *, file: TextIO | None = None) -> None:  
         level: `debug`, `info`, `warning` or `error`.
         format: `json`, `logfmt` or `console`; `auto` is console on a terminal, else logfmt.
         file: Where lines go, standard error if not given.
+        gateway: Which of several gateways this process is; lines then say so.
     """
     stream = file or sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -40,6 +48,8 @@ def configure(level: str, format: str, *, file: TextIO | None = None) -> None:  
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if gateway is not None:
+        shared.append(partial(_name_gateway, gateway))
     # Twice: tracebacks become text in between, and they may quote what must not be seen.
     ending: list[structlog.typing.Processor] = [
         hide_secrets,
@@ -84,6 +94,13 @@ def hide_secrets(
             event[name] = _HIDDEN
         elif isinstance(value, str) and "sim" in value:
             event[name] = _API_KEY.sub(_HIDDEN, value)
+    return event
+
+
+def _name_gateway(
+    gateway: int, _logger: object, _method: str, event: structlog.typing.EventDict
+) -> Mapping[str, Any]:
+    event["gateway"] = gateway
     return event
 
 

@@ -124,6 +124,7 @@ def test_further_headers_and_the_request_id_are_sent(serve):
         ("naïve", b"na\xefve"),
         ("日本", b"??"),
         ("lone \udcff", b"lone ?"),
+        ("x" * 1_000_000, b"x" * 1021 + b"..."),
     ],
 )
 def test_header_texts_are_one_line_of_latin_1(message, expected):

@@ -25,6 +25,8 @@ def router_of(calls=None, data=None):
         calls=calls or named("calls"),
         data=data or named("data"),
         health=HealthFace(lambda: Readiness(is_ready=True)),
+        usage=named("usage"),
+        admin=named("admin"),
     )
 
 
@@ -56,6 +58,11 @@ def answer_of(raw):
         ("/v1/data/%zz%", "data", "/v1/data/%zz%"),
         ("/v1/connector/data/.my", "data", "/v1/connector/data/.my"),
         ("/v1/hostedData", "data", "/v1/hostedData"),
+        ("/v1/usage", "usage", "/v1/usage"),
+        ("/v1/admin/host", "admin", "/v1/admin/host"),
+        ("//v1//admin/host/", "admin", "/v1/admin/host/"),
+        ("/v1/usage/totals?by=day", "usage", "/v1/usage/totals"),
+        ("//v1/admin//usage/users", "usage", "/v1/admin/usage/users"),
     ],
 )
 def test_paths_go_to_their_face(serve, target, face, raw_path):

@@ -14,9 +14,11 @@ import uvloop
 
 from algorium_server.api import slots
 from algorium_server.api.credentials import PRINCIPAL_KEY
+from algorium_server.api.errors import send_error
 from algorium_server.api.http import encode_json, respond
 from algorium_server.api.slots import ServedListener, SlotApi
-from algorium_server.domain.identity import Account, AccountKind, Principal
+from algorium_server.domain.errors import NotAuthenticated
+from algorium_server.domain.identity import Account, AccountKind, ActingAlgorithm, Principal
 
 DEADLINE_S = 20.0
 REQUEST = b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -67,6 +69,12 @@ async def ask(connection: Connection, path: str = "/") -> Answer:
 
 async def tell(scope, receive, send):
     """Answer with what the application is told."""
+    try:
+        while (await receive()).get("more_body", False):
+            pass
+    except NotAuthenticated as error:
+        await send_error(scope, send, error)
+        return
     principal = scope[PRINCIPAL_KEY]()
     told = {
         "path": scope["path"],
@@ -76,11 +84,19 @@ async def tell(scope, receive, send):
     await respond(send, 200, encode_json(told))
 
 
-def principal(name: str) -> Principal:
+def principal(name: str, *, tree_id: str = "req-1") -> Principal:
     account = Account(
         account_id=name, kind=AccountKind.USER, username=name, created_at=datetime.now(UTC)
     )
-    return Principal(account=account)
+    acting = ActingAlgorithm(
+        algorithm_id="algorithm",
+        owner_id="owner",
+        tree_id=tree_id,
+        deadline_at=0.0,
+        depth=1,
+        is_pipeline_enabled=True,
+    )
+    return Principal(account=account, acting=acting)
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -126,6 +142,21 @@ def test_who_asks_is_looked_up_for_each_request(in_slot):
         second = await ask(connection)
 
         assert [first.body["principal"], second.body["principal"]] == ["ann", "bob"]
+
+    in_slot(scenario)
+
+
+@pytest.mark.parametrize(("tree_id", "status"), [("req-1", 200), ("req-2", 401)])
+def test_a_body_is_taken_up_to_the_end_of_the_call_in_which_it_began(in_slot, tree_id, status):
+    async def scenario(slot):
+        reader, writer = await slot.connect()
+        head = b"PUT / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n"
+        writer.write(head)
+        assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")
+        slot.acts_as.append(principal("ann", tree_id=tree_id))
+        writer.write(b"body")
+
+        assert (await reader.readuntil(b"\r\n")).split()[1] == b"%d" % status
 
     in_slot(scenario)
 

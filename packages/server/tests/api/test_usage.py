@@ -76,7 +76,7 @@ class Site:
             api=API,
         )
         nobody: Any = None
-        app = build_router(calls=nobody, data=nobody, health=nobody, usage=face)
+        app = build_router(calls=nobody, data=nobody, health=nobody, usage=face, admin=nobody)
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=API)
         self.stack.push_async_callback(self.http.aclose)
 

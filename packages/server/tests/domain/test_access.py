@@ -11,10 +11,12 @@ from algorium_server.domain.access import (
     ALLOWED,
     Allowed,
     Refused,
+    is_cluster_admin,
     is_owner_like,
     may_call,
     may_read,
     may_see_source,
+    may_see_usage,
     may_use_data,
     may_write,
     may_write_for,
@@ -345,3 +347,51 @@ def test_what_a_key_restricts_of_data_it_restricts_for_the_algorithms_it_calls()
     assert is_allowed(may_use_data(inside, for_writing=True))
     assert is_allowed(may_read(inside, own_scratch))
     assert is_allowed(may_write(inside, own_scratch))
+
+
+ROOT = Account(
+    account_id="root", kind=AccountKind.USER, username="root", is_admin=True, created_at=NOW
+)
+MANAGING = [None, key(), key(KeyKind.MANAGEMENT)]
+CALLING = [key(kind, KeyPermissions()) for kind in KeyKind]
+
+
+@pytest.mark.parametrize("account", [ALICE, ROOT], ids=["user", "admin"])
+@pytest.mark.parametrize("kind", [None, *KeyKind])
+@pytest.mark.parametrize("inside", [None, acting()], ids=["outside", "inside"])
+def test_administrators_act_as_such_with_an_admin_key_or_none(account, kind, inside):
+    shown = key(kind) if kind is not None else None
+    principal = Principal(account=account, key=shown, acting=inside)
+
+    expected = account is ROOT and inside is None and kind in {None, KeyKind.ADMIN}
+    assert is_cluster_admin(principal) == expected
+
+
+@pytest.mark.parametrize("role", [None, *Role])
+@pytest.mark.parametrize("shown", MANAGING + CALLING)
+@pytest.mark.parametrize("whose", ["alice", "bob", "acme", None])
+def test_usage_is_seen_by_its_account_and_by_owners_of_an_organization(role, shown, whose):
+    roles = {"acme": role} if role is not None else {}
+
+    verdict = may_see_usage(Principal(account=ALICE, key=shown, roles=roles), whose)
+
+    is_theirs = whose == "alice" or (whose == "acme" and role is Role.OWNER)
+    assert is_allowed(verdict) == (is_theirs and shown in MANAGING)
+
+
+@pytest.mark.parametrize("whose", ["root", "bob", "acme", None])
+def test_administrators_see_all_usage(whose):
+    assert may_see_usage(Principal(account=ROOT, key=key(KeyKind.ADMIN)), whose) == ALLOWED
+    assert may_see_usage(Principal(account=ROOT), whose) == ALLOWED
+    assert is_allowed(may_see_usage(Principal(account=ROOT, key=key()), whose)) == (whose == "root")
+
+
+@pytest.mark.parametrize("account", [ALICE, ROOT])
+def test_algorithms_never_see_usage(account):
+    principal = Principal(account=account, key=key(), acting=acting())
+
+    assert not is_allowed(may_see_usage(principal, account.account_id))
+
+
+def test_usage_of_others_looks_as_if_there_were_nobody():
+    assert may_see_usage(Principal(account=ALICE), "bob").is_hidden

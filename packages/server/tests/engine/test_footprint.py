@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 from hypothesis import given
 
-from algorium_server.domain.limits import MIB, SLOT_MEMORY_BYTES_GUESS, SLOT_MEMORY_BYTES_MIN
+from algorium_server.domain.limits import MIB, SLOT_MEMORY_BYTES_MIN, SLOT_MEMORY_GUESS_BYTES
 from algorium_server.engine.footprint import Footprint
 
 LIMIT = 2048 * MIB
@@ -14,7 +14,7 @@ def footprint(*, limit_bytes: int = LIMIT, is_strict: bool = False) -> Footprint
 
 
 def test_before_one_was_seen_it_is_a_guess_and_never_more_than_the_limit() -> None:
-    assert footprint().expected_bytes() == SLOT_MEMORY_BYTES_GUESS
+    assert footprint().expected_bytes() == SLOT_MEMORY_GUESS_BYTES
     assert footprint(limit_bytes=64 * MIB).expected_bytes() == 64 * MIB
 
 

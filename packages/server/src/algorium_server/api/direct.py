@@ -21,8 +21,6 @@ from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-
 from algorium_server.api.bodies import ArrivingBody
 from algorium_server.api.calls import new_request_id, read_input
 from algorium_server.api.envelopes import Answer, Streamed, render, render_error
@@ -40,9 +38,6 @@ _HEAD_END: Final = b"\r\n\r\n"
 _ANSWER_JOINED_BYTES_MAX: Final = 65_536
 """Up to here head and body of an answer are joined for one write."""
 
-_ANSWER_HEAD: Final = (
-    b"%b%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b%b\r\n"
-)
 _RAW_HEAD_KEY: Final = "algorium.raw_head"
 """Where the scope carries the bytes of the head, if they came in one piece."""
 
@@ -281,27 +276,30 @@ class DirectProtocol(JsonProtocol):
     def _answer(self, answer: Answer, call: OpenCall) -> None:
         if not self.is_lost and not self._plain.is_closing():
             body = answer.body
-            head = self._answer_head(answer, call)
             assert not isinstance(body, Streamed), "streamed while the call is open"
             if len(body) <= _ANSWER_JOINED_BYTES_MAX:
-                self._plain.write(head + body)
+                self._plain.write(self._answer_head(answer, call) + body)
             else:
-                self._plain.writelines((head, body))
+                self._plain.writelines((self._answer_head(answer, call), body))
         self._be_free()
 
     def _answer_head(self, answer: Answer, call: OpenCall) -> bytes:
         if self._one_segment.is_holding:
             self._one_segment.flush()
-        return _ANSWER_HEAD % (
-            STATUS_LINE[answer.status],
-            self._heads.shared_head(self.server_state.default_headers),
-            answer.content_type.encode("latin-1"),
-            len(answer.body),
-            call.request_id.encode("ascii"),
-            b"server-timing: %b\r\n" % answer.timing if answer.timing else b"",
-            b"x-error-message: %b\r\n" % header_text(answer.message) if answer.message else b"",
-            b"connection: close\r\n" if self._closes else b"",
+        status, content_type, body, message, timing = answer
+        headers = self.server_state.default_headers
+        head = b"%b%d\r\nx-request-id: %b\r\n" % (
+            self._heads.beginning(status, content_type, headers),
+            len(body),
+            call.request_id.encode(),
         )
+        if timing:
+            head += b"server-timing: %b\r\n" % timing
+        if message:
+            head += b"x-error-message: %b\r\n" % header_text(message)
+        if self._closes:
+            head += b"connection: close\r\n"
+        return head + b"\r\n"
 
     def _stream(self, answer: Answer, body: Streamed, call: OpenCall) -> None:
         """Begin a large answer; the call stays open until it is out: unread results count."""

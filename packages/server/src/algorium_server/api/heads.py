@@ -12,6 +12,7 @@ import re
 from typing import Final, NamedTuple
 
 import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from algorium_server.domain.calls import CallOptions, ContentType
 from algorium_server.domain.limits import CALL_INPUT_BYTES_MAX
@@ -70,7 +71,7 @@ class Heads:
         self.calls = calls
         self._known: dict[bytes, KnownHead] = {}
         self._shared_headers: list[tuple[bytes, bytes]] = []
-        self._shared_head = b""
+        self._beginnings: dict[tuple[int, str], bytes] = {}
 
     def find(self, raw_head: bytes) -> KnownHead | None:
         """Return what *raw_head* means, None if that has to be found out (again)."""
@@ -97,9 +98,25 @@ class Heads:
             self._known.clear()
         self._known[raw_head] = KnownHead(head, int(lengths[0]))
 
-    def shared_head(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Return the lines that every answer carries; uvicorn renews *headers* once a second."""
+    def beginning(
+        self, status: int, content_type: str, headers: list[tuple[bytes, bytes]]
+    ) -> bytes:
+        """
+        Return an answer up to the number of its length.
+
+        Args:
+            status: HTTP status.
+            content_type: Of its body.
+            headers: What every answer carries; uvicorn renews the list once a second.
+        """
         if headers is not self._shared_headers:
             self._shared_headers = headers
-            self._shared_head = b"".join(b"%s: %s\r\n" % header for header in headers)
-        return self._shared_head
+            self._beginnings.clear()
+        beginning = self._beginnings.get((status, content_type))
+        if beginning is None:
+            shared = b"".join(b"%s: %s\r\n" % header for header in headers)
+            beginning = self._beginnings[status, content_type] = (
+                b"%b%bcontent-type: %b\r\ncontent-length: "
+                % (STATUS_LINE[status], shared, content_type.encode("latin-1"))
+            )
+        return beginning

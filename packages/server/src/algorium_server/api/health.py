@@ -22,11 +22,13 @@ class Readiness:
         is_ready: Calls are accepted.
         sandbox: Report on the sandbox, as JSON; empty while it is being examined.
         demo: State of the demo algorithms in a word or a sentence, empty without demo.
+        gateways: Of several: how many there should be, how many serve, and which one this is.
     """
 
     is_ready: bool
     sandbox: Mapping[str, object] = field(default_factory=dict)
     demo: str = ""
+    gateways: Mapping[str, int] = field(default_factory=dict)
 
 
 class HealthFace:
@@ -46,7 +48,10 @@ class HealthFace:
             now = self._readiness()
             status = 200 if now.is_ready else 503
             word = "ready" if now.is_ready else "starting"
-            body = encode_json({"status": word, "sandbox": now.sandbox, "demo": now.demo})
+            told = {"status": word, "sandbox": now.sandbox, "demo": now.demo}
+            if now.gateways:
+                told["gateways"] = now.gateways
+            body = encode_json(told)
         await respond(
             send,
             status,

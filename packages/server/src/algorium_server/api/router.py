@@ -18,12 +18,14 @@ from algorium_server.domain.errors import NotFound, Unavailable
 
 _ROUTE: Final = re.compile(
     rb"/+(?:v1/+(?P<calls>(?:web/+)?algo)|v1/+(?P<data>data|connector|hostedData)"
-    rb"|(?P<health>healthz|readyz))(?P<rest>/.*)?",
+    rb"|v1/+(?P<usage>(?:admin/+)?usage)|v1/+(?P<admin>admin/+host)|(?P<health>healthz|readyz))(?P<rest>/.*)?",
     re.DOTALL,
 )
 
 
-def build_router(*, calls: AsgiApp, data: AsgiApp, health: AsgiApp) -> AsgiApp:
+def build_router(
+    *, calls: AsgiApp, data: AsgiApp, health: AsgiApp, usage: AsgiApp, admin: AsgiApp
+) -> AsgiApp:
     """
     Make the application that hands each request to its face.
 
@@ -31,10 +33,12 @@ def build_router(*, calls: AsgiApp, data: AsgiApp, health: AsgiApp) -> AsgiApp:
         calls: Answers `/v1/algo` and `/v1/web/algo`.
         data: Answers `/v1/data`, `/v1/connector` and `/v1/hostedData`.
         health: Answers `/healthz` and `/readyz`.
+        usage: Answers `/v1/usage` and `/v1/admin/usage`.
+        admin: Answers `/v1/admin/host`.
 
     The faces see a `raw_path` that begins with exactly these prefixes.
     """
-    faces = {"calls": calls, "data": data, "health": health}
+    faces = {"calls": calls, "data": data, "health": health, "usage": usage, "admin": admin}
 
     async def router(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -5,6 +5,9 @@ Reaching a slot's listener proves being inside that slot, so no key is needed: t
 identity, and the call in flight says for whom the algorithm acts. Where other processes of the host
 could connect as well, a path prefix that only the slot knows stands in for that proof.
 
+A request belongs to the call in which it began. What of its body comes after the end of that call
+is not taken: an algorithm cannot use one caller's rights for what it learned in another's call.
+
 The algorithm is a stranger, so what it can make the gateway hold is bounded: connections beyond
 `SLOT_CONNECTIONS_MAX` are told so and closed, and of those that do not even ask, as many again are
 kept and the rest dropped at once.
@@ -25,7 +28,7 @@ from uvicorn.server import ServerState
 
 from algorium_server.api.credentials import PRINCIPAL_KEY
 from algorium_server.api.errors import send_error
-from algorium_server.api.http import AsgiApp, Header, Receive, Scope, Send
+from algorium_server.api.http import AsgiApp, Header, Message, Receive, Scope, Send
 from algorium_server.api.protocol import JsonProtocol
 from algorium_server.domain.errors import NotAuthenticated, Unavailable
 from algorium_server.domain.identity import Principal
@@ -137,4 +140,27 @@ async def _identified(  # noqa: PLR0917 - the last three are ASGI's
         scope["raw_path"] = scope["raw_path"][len(raw) :]
         scope["path"] = scope["path"][len(path_prefix) :]
     scope[PRINCIPAL_KEY] = principal
-    await app(scope, receive, send)
+    await app(scope, _received_in_time(receive, principal), send)
+
+
+def _received_in_time(receive: Receive, principal: Callable[[], Principal | None]) -> Receive:
+    """Return *receive* until the call that is in flight now has ended."""
+    began_in = _tree_of(principal())
+    is_told = False
+
+    async def receive_in_time() -> Message:
+        nonlocal is_told
+        if is_told:
+            return {"type": "http.disconnect"}
+        message = await receive()
+        if message["type"] != "http.request" or _tree_of(principal()) == began_in:
+            return message
+        is_told = True
+        raise NotAuthenticated("authorization required")
+
+    return receive_in_time
+
+
+def _tree_of(principal: Principal | None) -> str | None:
+    """Name the call tree that a slot works for; empty while it loads, None between calls."""
+    return principal.acting.tree_id if principal and principal.acting else None

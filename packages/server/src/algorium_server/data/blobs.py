@@ -1,7 +1,7 @@
 """
 Blobs: bytes on disk under fresh, never-reused keys. Rows elsewhere say what they are.
 
-    ROOT/incoming/<key>   being written, seen by nobody
+    ROOT/incoming/<key>   being written, seen by nobody, locked by who writes it
     ROOT/ab/<key>         complete and flushed, with its name; never changed again
 
 A blob is written, flushed and renamed into place before any row points to it, and deleted after
@@ -18,6 +18,7 @@ Source: design, "Bytes and rows".
 
 import asyncio
 import errno
+import fcntl
 import hashlib
 import os
 import threading
@@ -128,7 +129,8 @@ class BlobStore:
         Args:
             live: Keys that rows point to.
             before: Only what was last written before is deleted: the row of a younger blob may be
-                about to be committed, maybe by another process.
+                about to be committed, maybe by another process. What is still being written
+                stays, however slowly it arrives.
 
         Returns:
             How many files are gone.
@@ -137,6 +139,7 @@ class BlobStore:
         swept = 0
         for directory in await self._run(_directories, self._root):
             # The keys of our own uploads are looked up late: some last longer than any grace.
+            # Those of other processes are locked until they are whole.
             swept += await self._run(_sweep, directory, live, self._writing, limit_s)
         return swept
 
@@ -218,6 +221,7 @@ class _Incoming:
             if self._descriptor < 0:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._descriptor = os.open(self._path, flags, 0o600)
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._md5.update(data)
             self._blake2b.update(data)
             self._size_bytes += len(data)
@@ -303,10 +307,23 @@ def _sweep(directory: Path, live: Set[str], writing: Set[str], limit_s: float) -
             if entry.name in live or entry.name in writing:
                 continue
             with suppress(FileNotFoundError):  # deleted by someone else meanwhile
-                if entry.stat(follow_symlinks=False).st_mtime < limit_s:
+                is_old = entry.stat(follow_symlinks=False).st_mtime < limit_s
+                if is_old and not _is_locked(entry.path):
                     os.unlink(entry.path)
                     swept += 1
     return swept
+
+
+def _is_locked(path: str) -> bool:
+    """Whether somebody writes the file at *path*; the kernel ends the lock of who is gone."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _failure(error: OSError) -> AlgoriumError:

@@ -174,6 +174,37 @@ def may_write_for(principal: Principal, owner_id: str) -> Verdict:
     return Refused("only the owner and members of the owning organization may write")
 
 
+def is_cluster_admin(principal: Principal) -> bool:
+    """Whether the principal acts as an administrator: with an admin key, or without any key."""
+    key = principal.key
+    is_unrestricted = key is None or key.kind is KeyKind.ADMIN
+    return principal.account.is_admin and principal.acting is None and is_unrestricted
+
+
+def may_see_usage(principal: Principal, account_id: str | None) -> Verdict:
+    """
+    Decide whether the principal may see what an account's calls took.
+
+    Args:
+        principal: Who asks.
+        account_id: Whose calls; None for those of all accounts together.
+    """
+    if principal.acting is not None:
+        return Refused("algorithms may not see usage")
+    if is_cluster_admin(principal):
+        return ALLOWED
+    key = principal.key
+    if key is not None and not key.permissions.allow_algo_management:
+        return Refused("the key has allow_algo_management=false")
+    if account_id is None:
+        return Refused("only administrators see the usage of all accounts")
+    if account_id == principal.account.account_id:
+        return ALLOWED
+    if principal.roles.get(account_id) is Role.OWNER:
+        return ALLOWED
+    return Refused("the account is another's", is_hidden=True)
+
+
 def _may_use_special(principal: Principal, collection: Collection) -> Verdict:
     if collection.owner_id != principal.account.account_id:
         return Refused("the collection belongs to another caller", is_hidden=True)

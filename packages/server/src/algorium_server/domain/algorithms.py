@@ -8,6 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from algorium_server.domain.errors import InvalidInput
+from algorium_server.domain.languages import Language
+from algorium_server.domain.limits import (
+    MIB,
+    SLOT_MEMORY_BYTES_MAX,
+    SLOT_MEMORY_BYTES_MIN,
+    SLOTS_PER_VERSION_MAX,
+)
 from algorium_server.domain.versions import SemanticVersion
 
 
@@ -32,12 +40,54 @@ class NetworkAccess(StrEnum):
     ISOLATED = "isolated"
 
 
+class Isolation(StrEnum):
+    """Whose calls may meet in one slot."""
+
+    ACCOUNT = "account"
+    SHARED = "shared"
+
+
 class BuildStatus(StrEnum):
     """States of a build; the values are the wire's."""
 
     IN_PROGRESS = "in-progress"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """
+    How a version wants to be run.
+
+    Attributes:
+        isolation: `account`: a loaded instance serves one calling account only. `shared`: it
+            serves all, one call at a time; what one call leaves behind, the next one finds.
+        slots_min: Slots of the newest version that are kept warm: for all if they are shared,
+            else for the owner's own calls. Organizations do not call, so theirs must be shared.
+        slots_max: Slots that calls from outside may hold, in the same account or of all if they
+            are shared; 0 leaves it to the server.
+        memory_bytes: Limit of each slot; 0 leaves it to the server.
+
+    Raises:
+        InvalidInput: A number is out of bounds.
+    """
+
+    isolation: Isolation = Isolation.ACCOUNT
+    slots_min: int = 0
+    slots_max: int = 0
+    memory_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.slots_max <= SLOTS_PER_VERSION_MAX:
+            raise InvalidInput(f"slots_max must be between 0 and {SLOTS_PER_VERSION_MAX}")
+        if not 0 <= self.slots_min <= (self.slots_max or SLOTS_PER_VERSION_MAX):
+            raise InvalidInput(f"slots_min must be between 0 and {SLOTS_PER_VERSION_MAX}")
+        least, most = SLOT_MEMORY_BYTES_MIN, SLOT_MEMORY_BYTES_MAX
+        if self.memory_bytes and not least <= self.memory_bytes <= most:
+            raise InvalidInput(
+                f"memory_bytes must be between {least // MIB} and {most // MIB} MiB, or 0"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +99,7 @@ class AlgorithmSettings:
     license: str = "apl"
     network_access: NetworkAccess = NetworkAccess.ISOLATED
     is_pipeline_enabled: bool = True
+    scaling: Scaling = Scaling()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,27 +117,49 @@ class Algorithm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FastStart:
+    """
+    Whether slots of a build can be forked from a prepared process.
+
+    Attributes:
+        is_possible: If not, every slot is started cold.
+        modules: Third-party modules that the prepared process imports, in this order.
+        reason: In words, for the author.
+    """
+
+    is_possible: bool = False
+    modules: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
     """
     One attempt to make a commit runnable.
 
     Attributes:
-        environment: Key of the environment it runs in (hash of the lock), empty until resolved.
+        language: How it is built and run.
+        environment: Key of the environment it runs in (hash of the lock), empty until resolved;
+            stays so where everything that is installed becomes part of the tree.
         lock: The resolved requirements, exactly as installed.
-        entry: Importable module of the entry point, such as `src.Hello`; empty until known.
-        source_bytes: Of all files of the commit together; 0 until it is checked out.
+        entry: What the language begins with: an importable module (`src.Hello`), a file, a class;
+            empty until known.
+        source_bytes: Of all files of the tree together; 0 until it is checked out.
         log: Everything the tools said, as one text.
+        fast_start: How its slots can be started.
     """
 
     build_id: str
     algorithm_id: str
     commit_sha: str
     status: BuildStatus
+    language: Language = Language.PYTHON
     environment: str = ""
     lock: str = ""
     entry: str = ""
     source_bytes: int = 0
     log: str = ""
+    fast_start: FastStart = FastStart()
     started_at: datetime
     finished_at: datetime | None = None
 
@@ -97,7 +170,7 @@ class Version:
     A published, immutable version of an algorithm.
 
     Attributes:
-        network_access: Frozen at publication, like `is_pipeline_enabled`.
+        network_access: Frozen at publication, like `is_pipeline_enabled` and `scaling`.
     """
 
     version_id: str
@@ -108,6 +181,7 @@ class Version:
     callability: Callability
     network_access: NetworkAccess
     is_pipeline_enabled: bool
+    scaling: Scaling = Scaling()
     release_notes: str = ""
     sample_input: str = ""
     sample_output: str = ""

@@ -18,12 +18,22 @@ _SINGLE_THREADED: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_T
 """Numeric libraries otherwise start a thread per core in every slot at import."""
 
 
+def system_variables() -> dict[str, str]:
+    """Return the variables of every program of an algorithm, whatever it is written in."""
+    return {
+        "JAVA_TOOL_OPTIONS": "-Dfile.encoding=UTF8",
+        "LANG": "C.UTF-8",
+        "PATH": f"{HOME_DIR}/.local/bin:{SYSTEM_PATH}",
+        "PYTHONUNBUFFERED": "1",
+        **dict.fromkeys(_SINGLE_THREADED, "1"),
+    }
+
+
 def variables_of(directory: str) -> dict[str, str]:
     """Return the variables for programs that run in the virtual environment *directory*."""
+    variables = system_variables()
     return {
-        "LANG": "C.UTF-8",
-        "PATH": f"{directory}/bin:{HOME_DIR}/.local/bin:{SYSTEM_PATH}",
-        "PYTHONUNBUFFERED": "1",
+        **variables,
+        "PATH": f"{directory}/bin:{variables['PATH']}",
         "VIRTUAL_ENV": directory,
-        **dict.fromkeys(_SINGLE_THREADED, "1"),
     }

@@ -4,6 +4,8 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
     AlgoriumError
     ├── InvalidInput             400  6001  a field, name, path or value is wrong
     ├── InvalidMarker            400  5002  a listing did not give this marker
+    ├── InvalidLimit             400  5003  a page cannot be that long
+    ├── MissingDateRange         400  4010  a report needs its dates
     ├── MalformedJson            400  2013  the body is not JSON
     ├── InvalidRequest           400  2015  the request's form is wrong
     │   ├── MethodNotAllowed     405
@@ -82,6 +84,18 @@ class InvalidMarker(AlgoriumError):
     """The marker of a page is none that a listing gave."""
 
     code = 5002
+
+
+class InvalidLimit(AlgoriumError):
+    """A page cannot be that long, or that short."""
+
+    code = 5003
+
+
+class MissingDateRange(AlgoriumError):
+    """A report needs to know from when to when."""
+
+    code = 4010
 
 
 class MalformedJson(AlgoriumError):

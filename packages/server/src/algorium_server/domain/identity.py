@@ -97,6 +97,7 @@ class ActingAlgorithm:
         tree_id: The root call's request id; names the `.session` collection.
         deadline_at: Monotonic seconds; children inherit what remains.
         depth: 1 for a call made by a client, 2 for its child, and so on.
+        call_id: Request id of the call in flight; while it loads, some other name of that.
     """
 
     algorithm_id: str
@@ -105,6 +106,7 @@ class ActingAlgorithm:
     deadline_at: float
     depth: int
     is_pipeline_enabled: bool
+    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

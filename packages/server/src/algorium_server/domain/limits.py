@@ -15,12 +15,21 @@ REQUEST_HEAD_S_MAX: Final = 30.0
 """From a connection's start, or a head's first byte, to its end; slow senders hold a socket."""
 REQUEST_BODY_STALL_S_MAX: Final = 60.0
 """Without a byte of a request's body; slow lines move, dead ones do not."""
+ERROR_HEADER_CHARS_MAX: Final = 1024
+"""Of a message in `X-Error-Message`: algorithms write them, and clients and proxies refuse long
+heads. The body has all of it."""
 
 # Calls
 CALL_INPUT_BYTES_MAX: Final = 10 * MIB
 """Larger inputs belong into the Data API."""
 CALL_OUTPUT_BYTES_MAX: Final = 15_000_000
 """15 MB on the wire: base64 output counts as encoded."""
+CALL_BODY_IN_MEMORY_BYTES_MAX: Final = MIB
+"""Of one input or result; what is larger is spooled, and read and written a piece at a time."""
+SPOOLED_BYTES_MAX: Final = 1024 * MIB
+"""Of all large inputs and results of one gateway together; beyond it new ones hear "busy"."""
+ANSWER_STALL_S_MAX: Final = 60.0
+"""Without a byte of a large answer being taken: who does not read must not hold it for ever."""
 CALL_TIMEOUT_S_DEFAULT: Final = 300.0
 """What the old service gave, and what its clients send."""
 CALL_TIMEOUT_S_MAX: Final = 3000.0
@@ -39,6 +48,8 @@ SLOTS_MAX: Final = 64
 """Warm slots of all algorithms together, unless `--slots-max` says otherwise: a process each."""
 SLOTS_PER_POOL_MAX: Final = 8
 """Of one account and version: a busy algorithm must leave slots for the others."""
+SLOTS_PER_VERSION_MAX: Final = 1000
+"""What an author may ask for; how many there are is decided by the machine."""
 LOAD_TIMEOUT_S: Final = 300.0
 """A hang while importing or in `load()` must not hang for ever."""
 SLOT_HEADER_BYTES_MAX: Final = 64 * 1024
@@ -49,6 +60,12 @@ STDOUT_BYTES_MAX: Final = MIB
 """Kept per call: head and tail, the gap is noted."""
 SLOT_MEMORY_BYTES: Final = 2048 * MIB
 """Room for a usual model; what runs over hits only its own call."""
+SLOT_MEMORY_BYTES_MAX: Final = 1024 * 1024 * MIB
+"""What an author may ask for: a terabyte; there is no machine yet that has more for one slot."""
+SLOT_MEMORY_GUESS_BYTES: Final = 256 * MIB
+"""What a slot is expected to need before one of its version was seen: a few usual libraries."""
+SLOT_MEMORY_BYTES_MIN: Final = 32 * MIB
+"""Expected of every slot: an interpreter that has imported nothing yet."""
 SLOT_TMP_BYTES: Final = 512 * MIB
 """The private `/tmp` lives in memory, so it must not grow at will."""
 SLOT_PROCESSES_MAX: Final = 256
@@ -61,8 +78,60 @@ SLOT_SOURCE_COPY_BYTES_MAX: Final = 64 * MIB
 """Source trees up to this size are writable copies inside the slot, larger ones read-only."""
 SLOT_IDLE_S: Final = 600.0
 """Warm slots cost memory: ten minutes without a call and the slot goes."""
+ZYGOTES_MAX: Final = 4
+"""Of one machine: each holds the libraries of an environment in memory, used or not."""
+ZYGOTE_MEMORY_BYTES: Final = 1024 * MIB
+"""For the imports of one: several times what the usual numeric libraries need."""
+ZYGOTE_PROCESSES_MAX: Final = 128
+"""Beside the slots: it needs one, and one for each slot that is on its way out."""
+ZYGOTE_IDLE_S: Final = 3600.0
+"""Longer than its slots, so that a version that is called once in a while starts quickly."""
+ZYGOTE_STAY_S: Final = 60.0
+"""Used more recently, it does not make room: starting zygotes in turns would be all work."""
+ZYGOTE_AGE_S: Final = 24 * 3600.0
+"""Slots of one zygote share the layout of their memory, so it does not stay for ever."""
+ZYGOTE_PRELOAD_S: Final = 120.0
+"""For its imports, minutes on a slow disk; slots are started cold meanwhile."""
+ZYGOTE_FORK_S: Final = 10.0
+"""Until a forked slot waits for its order, usually hundredths; nobody waits for it yet."""
+ZYGOTE_BIRTH_S: Final = 2.0
+"""From then until it is confined: meanwhile a caller waits, and it is started cold instead."""
+ZYGOTE_PAUSE_S: Final = 60.0
+"""After a zygote failed, before the next one of its environment is tried."""
+ZYGOTE_SOURCE_BYTES_MAX: Final = 16 * MIB
+"""Of a version's source, which is held in memory for its slots; larger ones are started cold."""
+ZYGOTE_SOURCE_ENTRIES_MAX: Final = 4096
+"""The same in files and directories: they are packed while others wait."""
+PRELOAD_MODULES_MAX: Final = 4096
+"""Modules imported ahead, many times what large libraries have; the list is part of a build."""
+PRELOAD_EXAMINE_S: Final = 120.0
+"""For one examination of what may be imported ahead; a build must not hang for an optimization."""
+PRELOAD_EXAMINATIONS_MAX: Final = 12
+"""Each finds one module to leave out; with more of them little is left to gain."""
 QUEUE_CALLS_MAX: Final = 1000
 """Per slot key; beyond it callers hear "no" at once instead of waiting in vain."""
+QUEUE_BYTES_MAX: Final = 128 * MIB
+"""Of inputs that wait for the same slots: a dozen of the largest, or very many usual ones."""
+QUEUES_BYTES_MAX: Final = 512 * MIB
+"""Of all inputs that wait: they are held in memory, and a small server has little of it."""
+STARTS_PER_ACCOUNT_MAX: Final = 4
+"""At the same time: imports keep processors busy, and others want to start slots, too."""
+NESTED_SLOTS_MAX: Final = CHILD_CALLS_PER_TREE_MAX
+"""Beyond all others, for calls that algorithms make: what one call tree may need at once."""
+
+# Gateways
+GATEWAYS_MAX: Final = 64
+"""Processes of one server: as many processors as one machine for this has."""
+GATEWAY_RESTART_S_FIRST: Final = 0.5
+"""Before a gateway that has died twice in a row is started again; the first time it is at once."""
+GATEWAY_RESTART_S_MAX: Final = 30.0
+"""Delays double up to here: what is wrong may be right again any time."""
+GATEWAY_STEADY_S: Final = 60.0
+"""A gateway that has lived so long had no trouble starting: its next death is a first one."""
+GATEWAY_ATTEMPTS_MAX: Final = 3
+"""Of a gateway that dies before the server was ever ready: then the start has failed."""
+GATEWAY_STOP_S: Final = 30.0
+"""Beyond twice the grace of calls: what does not end by itself in that time is killed."""
 
 # Data
 FILE_NAME_BYTES_MAX: Final = 255
@@ -107,12 +176,23 @@ BUILD_LOG_BYTES_MAX: Final = 16 * MIB
 """A log is one row and one answer; no real build needs more."""
 BUILD_MEMORY_BYTES: Final = 4096 * MIB
 """For one tool of a build: resolvers and the imports of large libraries need more than a slot."""
+BUILD_DISK_BYTES_MAX: Final = 20 * 1024 * MIB
+"""For one tool of a build: the largest environments take a few gigabytes, twice where they must be
+copied. An archive of kilobytes can unpack to all that a disk holds."""
+BUILD_DISK_FILES_MAX: Final = 1_000_000
+"""The same in files, which a disk runs out of as well."""
 SOURCE_BYTES_MAX: Final = 512 * MIB
 """Of one commit. Models belong into the Data API; the source is copied for every build."""
 SOURCE_FILES_MAX: Final = 50_000
 """Of one commit; a forged tree can name millions in a few hundred bytes."""
 SOURCE_DIRECTORIES_DEEP_MAX: Final = 64
 """Levels of directories in a commit: paths stay far below what systems accept."""
+BUILT_BYTES_MAX: Final = 2048 * MIB
+"""Of a tree with everything that its build has installed; Python's environments are not in it."""
+BUILT_FILES_MAX: Final = 200_000
+"""Of the same: packages of Node.js come in many small files."""
+BUILT_DIRECTORIES_DEEP_MAX: Final = 256
+"""Levels of directories in the same: deeper than any package manager nests."""
 
 # Store
 DATABASE_BUSY_TIMEOUT_S: Final = 30.0
@@ -123,6 +203,14 @@ DATABASE_CONNECTIONS_MAX: Final = 10
 """Per gateway: a few gateways stay below PostgreSQL's default of 100 connections."""
 DATABASE_READERS_MAX: Final = 4
 """Connections that read SQLite, each with a thread of its own; one more writes."""
+CHANGES_POLL_S: Final = 0.25
+"""How often a gateway looks what others wrote: a revoked key is refused everywhere within 1 s."""
+CHANGES_AT_ONCE_MAX: Final = 200
+"""Rows that are read one by one; after more changes than that, everything is read anew."""
+CHANGES_KEPT_MAX: Final = 10_000
+"""Far more than a gateway misses between two looks; who has missed more reads everything anew."""
+CHANGES_PRUNE_S: Final = 3600.0
+"""Between two clean-ups of old changes: they are short, and few."""
 
 # Jobs
 JOBS_CONCURRENT_MAX: Final = 16
@@ -166,13 +254,11 @@ USAGE_RETRY_S_MAX: Final = 30.0
 """How late a database that is back is noticed."""
 USAGE_CLOSE_S: Final = 5.0
 """What the database gets at a stop to take the last records; the rest waits in the journal."""
-USAGE_KEEP_DAYS: Final = 400
-"""A year and a month, so that each month can be compared with the same one a year ago."""
 USAGE_PRUNE_S: Final = 3600.0
 """Between two clean-ups of old records."""
 USAGE_PRUNE_RECORDS_MAX: Final = 5000
 """In one step of a clean-up: other writers wait for some hundredths of a second."""
-USAGE_PAGE_RECORDS: Final = 50
-"""In a page for which nobody said how many."""
 USAGE_PAGE_RECORDS_MAX: Final = 1000
-"""In any page; a marker leads to the next one."""
+"""In a page; a marker leads to the next one."""
+USAGE_PAGE_RECORDS_MAX_DEFAULT: Final = 50
+"""The same when nobody said how many: what the old service gave."""

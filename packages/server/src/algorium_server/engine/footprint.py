@@ -12,7 +12,7 @@ Source: runtime design, "Scheduling".
 
 from typing import Final
 
-from algorium_server.domain.limits import SLOT_MEMORY_BYTES_GUESS, SLOT_MEMORY_BYTES_MIN
+from algorium_server.domain.limits import SLOT_MEMORY_BYTES_MIN, SLOT_MEMORY_GUESS_BYTES
 
 _MARGIN: Final = 1.25
 """What was seen is rarely the most there will be."""
@@ -53,5 +53,5 @@ class Footprint:
         if self._is_strict:
             return self._limit_bytes
         seen = max(self._peak_bytes, used_bytes)
-        expected = int(seen * _MARGIN) if seen else SLOT_MEMORY_BYTES_GUESS
+        expected = int(seen * _MARGIN) if seen else SLOT_MEMORY_GUESS_BYTES
         return min(max(expected, SLOT_MEMORY_BYTES_MIN), self._limit_bytes)

@@ -215,9 +215,7 @@ class Delivery:
         timings = self._timings(slot)
         outcome: CallOutcome
         try:
-            outcome = outcomes.of_frame(
-                frame, timings, slot.capture.end(), slot.process.limits
-            )
+            outcome = outcomes.of_frame(frame, timings, slot.capture.end(), slot.process.limits)
         except frames.ProtocolError as error:
             slot.fail(str(error))
             outcome = outcomes.violated(str(error), timings)

@@ -25,7 +25,7 @@ from algorium_server.domain.limits import (
     MIB,
     NESTED_SLOTS_MAX,
     SLOT_IDLE_S,
-    SLOT_MEMORY_BYTES_GUESS,
+    SLOT_MEMORY_GUESS_BYTES,
     SLOTS_MAX,
     SLOTS_PER_POOL_MAX,
 )
@@ -107,10 +107,10 @@ class Room:
         memory_max = _UNBOUNDED if limits.memory_bytes is None else limits.memory_bytes
         self.slots_max = limits.slots_max
         self.memory_max = memory_max
-        wanted = max(memory_max * _NESTED_SHARE, SLOT_MEMORY_BYTES_GUESS)
+        wanted = max(memory_max * _NESTED_SHARE, SLOT_MEMORY_GUESS_BYTES)
         self._nested_memory_max = int(min(wanted, memory_max * _NESTED_SHARE_MAX))
         self._headroom_slots = limits.slots_max // _HEADROOM_PART
-        self._headroom_bytes = min(memory_max // _HEADROOM_PART, SLOT_MEMORY_BYTES_GUESS)
+        self._headroom_bytes = min(memory_max // _HEADROOM_PART, SLOT_MEMORY_GUESS_BYTES)
         self.slots = self.memory_bytes = 0
         self.starting = self.starting_bytes = 0
         self.ending_slots = self.ending_bytes = 0

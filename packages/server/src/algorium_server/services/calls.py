@@ -88,6 +88,7 @@ class CallService:
         end_session: Ends the session data of a call tree; None if there is none.
         meter: Takes the usage record of every call; None if nobody wants them.
         admission: Counts the open calls of accounts; by default those of this service alone.
+        share_of: See `Programs`.
     """
 
     def __init__(
@@ -100,11 +101,15 @@ class CallService:
         end_session: Callable[[str], Coroutine[Any, Any, None] | None],
         meter: UsageMeter | None = None,
         admission: Admission | None = None,
+        share_of: Callable[[int], int] = int,
     ) -> None:
         self._directory = directory
         self._engine = engine
         self.programs = Programs(
-            directory, builds_dir=builds_dir, environments_dir=environments_dir
+            directory,
+            builds_dir=builds_dir,
+            environments_dir=environments_dir,
+            share_of=share_of,
         )
         self._end_session = end_session
         self._meter = meter
