@@ -23,10 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from load import Measured, Target, measure  # noqa: E402 - found beside this file
-from people import add_user  # noqa: E402 - of the tests
+from people import add_user as add_user  # noqa: E402, PLC0414 - of the tests
 from projects import write_examples  # noqa: E402 - of the tests
 
-__all__ = ["Server", "add_user", "serving"]
 ALGORIUM = Path(sys.executable).with_name("algorium")
 MIB = 1024 * 1024
 

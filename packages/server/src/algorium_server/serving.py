@@ -17,7 +17,6 @@ from algorium_server.listening import Loads, SharedListener
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_S: Final = 75
 """Longer than the minute of most proxies: who sends requests should be the one that closes."""
-_START_POLL_S: Final = 0.001
 """uvicorn does not tell when it listens, but it notes it."""
 
 
@@ -54,8 +53,9 @@ async def serving(
     )
     server = _Server(config) if loads is None else _SharingServer(config, loads, gateway)
     task = asyncio.get_running_loop().create_task(server.serve(sockets=[listening]))
-    while not server.started and not task.done():
-        await asyncio.sleep(_START_POLL_S)  # who is told that it is ready may connect at once
+    serves = asyncio.get_running_loop().create_task(server.serves.wait())
+    await asyncio.wait({serves, task}, return_when=asyncio.FIRST_COMPLETED)
+    serves.cancel()
     try:
         yield
     finally:
@@ -64,7 +64,21 @@ async def serving(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: `app` decides when to stop."""
+    """
+    uvicorn without its signal handling: `app` decides when to stop.
+
+    Attributes:
+        serves: Set once it accepts connections.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serves = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        await super().startup(sockets)
+        self.serves.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
