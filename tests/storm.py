@@ -334,6 +334,7 @@ class Storm:
 
     def calm_round(self, calls: int) -> None:
         """Make calls when nobody is killed any more: all of them are right at once."""
+        wait_until(self._has_settled, timeout_s=30, what="the last death has been noticed")
         for account, key in self.keys.items():
             headers = {"Authorization": f"Simple {key}"}
             with httpx2.Client(headers=headers, timeout=60) as http:
@@ -343,6 +344,20 @@ class Storm:
                     answer = http.post(f"{self.server.api}/v1/algo/{ref}", json=value)
                     expected = [[value, n] for n in range(CHILDREN)] if ref[6] == "P" else value
                     assert answer.json().get("result") == expected, answer.text
+
+    def _has_settled(self) -> bool:
+        """Whether every account's slots, those of nested calls included, answer."""
+        return all(
+            httpx2.post(
+                f"{self.server.api}/v1/algo/storm/Parent",
+                json="settled",
+                headers={"Authorization": f"Simple {key}"},
+                timeout=60,
+            )
+            .json()
+            .get("result")
+            for key in self.keys.values()
+        )
 
     def notes_written(self) -> dict[str, Counter[str]]:
         """Return how often each void call ran, by account."""

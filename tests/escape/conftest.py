@@ -83,14 +83,11 @@ def attacked(request: pytest.FixtureRequest, _prepared_home: Path) -> Iterator[A
         httpx2.Client(timeout=120) as http,
     ):
         keys = {"admin": server.key, "jane": (_prepared_home.parent / "jane.key").read_text()}
-        supervisor = _supervisor_of(server.pid)
         found = Attacked(
-            server=server,
-            keys=keys,
-            supervisor=supervisor,
-            start_path=request.param,
-            http=http,
+            server=server, keys=keys, supervisor=0, start_path=request.param, http=http
         )
+        assert found.is_well(), "the first slot also starts the supervisor, if there is none yet"
+        found.supervisor = _supervisor_of(server.pid)
         _wait_for_start_by(found, request.param)
         yield found
         _wait_for_start_by(found, request.param)  # still: attacks do not make it fall back for good

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -89,7 +90,7 @@ def both(server: RunningServer) -> Iterator[tuple[Caller, Caller]]:
     """Yield a connection to each gateway."""
     with ExitStack() as stack:
         callers: dict[int, Caller] = {}
-        for _ in range(20):
+        for _ in range(200):  # whoever has few connections gets the next ones
             caller = Caller(server)
             stack.callback(caller.http.close)
             callers.setdefault(caller.gateway, caller)
@@ -99,10 +100,10 @@ def both(server: RunningServer) -> Iterator[tuple[Caller, Caller]]:
 
 
 class WaitingCall:
-    """A call on a connection of its own that takes a minute, and is ended by closing it."""
+    """A call on a connection of its own that takes minutes, and is ended by closing it."""
 
     def __init__(self, server: RunningServer) -> None:
-        body = b"60"
+        body = b"280"
         host, port = server.api.removeprefix("http://").split(":")
         self.socket = socket.create_connection((host, int(port)))
         self.socket.sendall(
@@ -140,14 +141,30 @@ def refused(calls: list[WaitingCall]) -> int:
     return sum(call.status() == 429 for call in calls)
 
 
+def wait_for_refusals(calls: list[WaitingCall], count: int) -> None:
+    """Wait until exactly so many of *calls* were refused."""
+    try:
+        wait_until(lambda: refused(calls) == count, timeout_s=PATIENCE_S)
+    except AssertionError as error:
+        statuses = Counter(call.status() for call in calls)
+        raise AssertionError(f"{count} were to be refused: {statuses}") from error
+
+
 def is_full(*callers: Caller) -> bool:
-    """Whether no gateway admits one more call; those that are admitted end at once."""
-    return all(caller.call("workers/Hello", "?").status_code == 429 for caller in callers)
+    """Whether no gateway admits one more call; those that are admitted are no JSON, and end."""
+    path, as_json = "/v1/algo/workers/Hello", {"Content-Type": "application/json"}
+    asked = [caller.http.post(path, content="{", headers=as_json) for caller in callers]
+    assert {answer.status_code for answer in asked} <= {400, 429}
+    return all(answer.status_code == 429 for answer in asked)
 
 
-def has_room(server: RunningServer) -> bool:
-    with both(server) as callers:
-        return all(caller.call("workers/Hello", "?").status_code == 200 for caller in callers)
+def wait_for_room(server: RunningServer) -> None:
+    """Wait until the calls of a test are gone."""
+    with both(server) as (one, other):
+        wait_until(lambda: not is_full(one), timeout_s=PATIENCE_S)
+        assert not is_full(other)
+        for caller in (one, other):
+            assert caller.call("workers/Hello", "?").status_code == 200
 
 
 def gateways(server: RunningServer) -> dict[int, int]:
@@ -227,7 +244,7 @@ def test_data_written_at_one_gateway_is_read_at_the_other(server: RunningServer)
 
 def test_eighty_open_calls_are_eighty_on_both_together(server: RunningServer) -> None:
     with both(server) as callers, waiting_calls(server, LIMIT + 20) as calls:
-        wait_until(lambda: refused(calls) == 20, timeout_s=PATIENCE_S)
+        wait_for_refusals(calls, 20)
         assert is_full(*callers)
         assert refused(calls) == 20
         assert sum(call.status() is None for call in calls) == LIMIT
@@ -237,10 +254,10 @@ def test_eighty_open_calls_are_eighty_on_both_together(server: RunningServer) ->
         calls.remove(first)
         wait_until(lambda: not is_full(*callers), timeout_s=PATIENCE_S, what="a place is free")
         with waiting_calls(server, 2) as two:
-            wait_until(lambda: refused(two) == 1, timeout_s=PATIENCE_S)
+            wait_for_refusals(two, 1)
             assert is_full(*callers)
             assert refused(two) == 1
-    wait_until(lambda: has_room(server), timeout_s=PATIENCE_S)
+    wait_for_room(server)
 
 
 def seen_within(condition: Callable[[], bool]) -> float:
@@ -329,7 +346,7 @@ def test_a_gateway_that_is_killed_takes_nothing_along_but_its_own_calls(
 ) -> None:
     before = gateways(server)
     with both(server) as (doomed, survivor), waiting_calls(server, LIMIT + 5) as calls:
-        wait_until(lambda: refused(calls) == 5, timeout_s=PATIENCE_S)
+        wait_for_refusals(calls, 5)
         assert is_full(doomed, survivor)
         inside = descendants(before[0])
         assert inside, "it has a supervisor, and slots"
@@ -341,20 +358,20 @@ def test_a_gateway_that_is_killed_takes_nothing_along_but_its_own_calls(
         lost = [call for call in calls if call.status() == 0]
         assert 0 < len(lost) < LIMIT
         wait_until(lambda: not is_full(survivor), timeout_s=PATIENCE_S, what="its calls are free")
-        assert survivor.call("workers/Hello", "still").json()["result"] == "Hello still"
+        assert survivor.http.get("/v1/data/.my").status_code == 200
         wait_until(lambda: not any(map(is_alive, inside)), timeout_s=PATIENCE_S)
         wait_until(lambda: serves_with_all(server), timeout_s=PATIENCE_S, what="it is back")
         after = gateways(server)
         assert after[1] == before[1]
         assert after[0] != before[0]
         with waiting_calls(server, len(lost) + 5) as more:
-            wait_until(lambda: refused(more) == 5, timeout_s=PATIENCE_S)
+            wait_for_refusals(more, 5)
             with both(server) as callers:
                 assert is_full(*callers)
             assert refused(more) == 5
         assert {call.status() for call in calls} <= {0, 429, None}
     assert any("has the duties now" in line and "gateway=1" in line for line in server.lines[said:])
-    wait_until(lambda: has_room(server), timeout_s=PATIENCE_S)
+    wait_for_room(server)
 
 
 def test_a_killed_parent_leaves_nothing_behind(server: RunningServer) -> None:

@@ -287,7 +287,6 @@ def _engine_limits(settings: Settings, place: Place) -> EngineLimits:
     return EngineLimits(
         slots_max=place.share_of(settings.slots_max),
         slots_per_pool_max=place.share_of(SLOTS_PER_POOL_MAX),
-        gateways=place.gateways,
         slot_cpus=settings.slot_cpus,
         memory_bytes=budget_bytes // place.gateways,
         is_memory_strict=settings.memory_accounting == "limit",

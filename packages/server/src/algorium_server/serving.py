@@ -17,7 +17,6 @@ from algorium_server.listening import Loads, SharedListener
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_S: Final = 75
 """Longer than the minute of most proxies: who sends requests should be the one that closes."""
-"""uvicorn does not tell when it listens, but it notes it."""
 
 
 @asynccontextmanager

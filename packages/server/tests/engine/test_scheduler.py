@@ -693,14 +693,3 @@ def test_long_calls_of_one_account_leave_slots_for_others() -> None:
     others = [world.call(PROGRAMS["one"], account, run_s=3000.0) for account in "bcd"]
     world.run(1.0)
     assert [call.slot is not None for call in others] == [True, True, False]
-
-
-def test_what_versions_ask_for_is_divided_among_gateways_and_rounded_up() -> None:
-    world = simulation(gateways=3)
-    wide = program("wide", slots_max=4)
-    world.scheduler.reserve([Reservation(program=wide, flight=_keeper("a"), slots=1)])
-    for _ in range(20):
-        world.call(wide, run_s=60.0)
-    world.run(30.0)
-
-    assert states(world) == ["busy", "busy"]

@@ -341,3 +341,39 @@ def test_a_zygote_that_takes_too_much_memory_is_ended(runner, place, mechanism):
 
     for uses_cgroups in (True, False):
         assert runner.run(start(uses_cgroups=uses_cgroups)) == ("cold", "cold")
+
+
+def test_a_zygote_that_multiplies_is_ended_where_nobody_counts(runner, place, mechanism):
+    late = """
+import os, time
+from algorium_runtime import zygote
+usual = zygote._fork
+
+def fork():
+    pid = usual()
+    if pid:
+        for _ in range(40):
+            if os.fork() == 0:
+                os.setsid()
+                time.sleep(600)
+    return pid
+
+zygote._fork = fork
+"""
+
+    async def multiply():
+        limits = replace(LIMITS, processes=24)
+        async with nursery_at(place, mechanism, limits=limits, uses_cgroups=False) as nursery:
+            program = nursery.program({"late.py": late})
+            await nursery.ready(program)
+            await nursery.until(lambda: nursery.state(program) == "ended")
+            await nursery.until(lambda: keepers_of(place) == [])
+            slot = await nursery.spawn(program)
+            answer = await slot.run("result = 'cold'")
+            await slot.kill()
+            return nursery.last(program)["reason"], answer, slot.process.start_path
+
+    reason, answer, path = runner.run(multiply())
+
+    assert reason == "it has too many processes"
+    assert (answer, path) == ("cold", "cold")

@@ -18,7 +18,6 @@ Source: design, "Hot path without I/O of its own".
 import asyncio
 import time
 from collections.abc import Coroutine, Iterator
-from contextlib import suppress
 from typing import Any, Final
 
 from algorium_server.api.bodies import ArrivingBody
@@ -32,6 +31,9 @@ from algorium_server.domain.calls import Body, CallOutcome
 from algorium_server.domain.errors import AlgoriumError, RequestTimedOut
 from algorium_server.domain.limits import ANSWER_STALL_S_MAX, REQUEST_BODY_STALL_S_MAX
 from algorium_server.services.admitted import OpenCall, Running
+from algorium_server.telemetry import logger
+
+_log = logger(__name__)
 
 _BEGINNING: Final = b"POST /v1/algo/"
 _HEAD_END: Final = b"\r\n\r\n"
@@ -266,8 +268,10 @@ class DirectProtocol(JsonProtocol):
     async def _end_session(
         self, session: Coroutine[Any, Any, None], call: OpenCall, then: Answer | None
     ) -> None:
-        with suppress(Exception):
+        try:
             await session
+        except Exception as error:  # the answer is due all the same
+            _log.error("session data was not ended", request_id=call.request_id, exc_info=error)
         if then is not None:
             self._answer(then, call)
 

@@ -1,11 +1,8 @@
 """
 The heads of calls, understood once.
 
-Programs send the same head again and again: path, key, type, length. What its exact bytes meant is
-kept, for `api/direct.py` to use when they come again. Bytes that were once understood mean the same
-the next time, except for what the directory says; so what was kept counts only as long as nothing
-in the directory has changed. Only heads of calls that were answered are kept, so strangers add
-none.
+For `api/direct.py`, which says why bytes that were understood need not be read again. Only heads of
+calls that were answered are kept, so strangers add none.
 """
 
 import re

@@ -35,6 +35,10 @@ class Flight(msgspec.Struct, frozen=True, kw_only=True):
     on_delivery: Callable[[], None] | None = None
 
 
+OnOutcome = Callable[[CallOutcome | Exception], None]
+"""Told once how a call ended: its outcome, or the error for which it did not run."""
+
+
 class LoadFailed(Exception):
     """
     The algorithm did not load; its slot is gone.

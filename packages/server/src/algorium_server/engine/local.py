@@ -15,7 +15,7 @@ Source: runtime design, "Scheduling", "Failures".
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from algorium_runtime import frames
@@ -24,7 +24,7 @@ from algorium_server.domain.errors import Unavailable
 from algorium_server.engine import outcomes
 from algorium_server.engine.capacity import Capacity
 from algorium_server.engine.claims import Reservation
-from algorium_server.engine.flights import Flight, LoadFailed
+from algorium_server.engine.flights import Flight, LoadFailed, OnOutcome
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.listener import PlatformApi
 from algorium_server.engine.program import Program
@@ -36,9 +36,6 @@ from algorium_server.engine.starting import Starter
 
 _TICK_S: Final = 0.02
 """How exact the deadlines of running calls are."""
-
-OnOutcome = Callable[[CallOutcome | Exception], None]
-"""Told once how a call ended: its outcome, or the error for which it did not run."""
 
 
 class LocalEngine:

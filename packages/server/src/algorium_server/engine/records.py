@@ -46,8 +46,7 @@ class Records:
         key = ("" if program.is_shared else account_id, program.key)
         pool = self.by_key.get(key)
         if pool is None:
-            wanted = self._limits.part_of(program.slots_max)
-            slots_max = wanted or self._limits.slots_per_pool_max
+            slots_max = program.slots_max or self._limits.slots_per_pool_max
             pool = Pool(key, program, self._version(program), slots_max=slots_max)
             self.by_key[key] = pool
             if not program.is_shared:

@@ -50,7 +50,6 @@ class EngineLimits:
         slots_max: On this machine, all pools together; nested calls may have a few more.
         slots_per_pool_max: For one (account, version), unless the version says otherwise.
         idle_s: Seconds after which an idle slot is given up.
-        gateways: How many share the machine; what versions ask for is divided among them.
         slot_cpus: Processors that one slot may use; 0 for no limit.
         memory_bytes: For all slots together, None for no bound.
         is_memory_strict: Count every slot with its limit, not with what it is expected to need.
@@ -59,14 +58,9 @@ class EngineLimits:
     slots_max: int = SLOTS_MAX
     slots_per_pool_max: int = SLOTS_PER_POOL_MAX
     idle_s: float = SLOT_IDLE_S
-    gateways: int = 1
     slot_cpus: float = 0.0
     memory_bytes: int | None = None
     is_memory_strict: bool = False
-
-    def part_of(self, slots: int) -> int:
-        """Return how many of the slots that a version asks for are this gateway's, rounded up."""
-        return -(-slots // self.gateways)
 
 
 class Room:

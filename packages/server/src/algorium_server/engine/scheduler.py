@@ -261,7 +261,7 @@ class Scheduler:
         left = int(self.room.slots_max * claims.RESERVED_SHARE)
         for each in reservations:
             pool = self._records.pool(each.program, each.flight.account_id, now)
-            pool.floor = min(self._limits.part_of(each.slots), pool.slots_max, left)
+            pool.floor = min(each.slots, pool.slots_max, left)
             pool.floor_flight = each.flight
             left -= pool.floor
         self._serve(now)

@@ -211,20 +211,14 @@ class Zygote:
         with suppress(OSError):
             self.keeper.send(json.dumps({"op": op, **fields}).encode())
 
-    def excess(self, *, counts_memory: bool, counts_processes: bool) -> str:
-        """
-        Say which limit is exceeded, if it is ours to watch.
+    def is_too_large(self) -> bool:
+        """Whether the zygote itself exceeds its limit of memory."""
+        return self.memory_bytes() > self.made.limits.memory_bytes
 
-        Args:
-            counts_memory: A control group does that.
-            counts_processes: The same.
-        """
-        limits = self.made.limits
-        if not counts_memory and self.memory_bytes() > limits.memory_bytes:
-            return "it uses too much memory"
-        if not counts_processes and len(self._own_tree(limits.processes)) > limits.processes:
-            return "it has too many processes"
-        return ""
+    def has_too_many(self) -> bool:
+        """Whether there are too many processes in its sandbox that no slot knows of."""
+        limit = self.made.limits.processes
+        return len(self._own_tree(limit)) > limit
 
     def memory_bytes(self) -> int:
         """Return what the zygote itself takes."""

@@ -259,11 +259,11 @@ class Zygotes:
             self._retire(each, "it is old")
         elif not each.is_ready and now >= each.began_at + limits.preload_s:
             self.refuse(each, "its imports take too long", now + limits.pause_s)
-        elif reason := each.excess(
-            counts_memory=self._counts("memory"), counts_processes=self._counts("pids")
-        ):
-            self.refuse(each, reason, FOR_EVER)
-            processes.send([each.root], signal.SIGKILL)  # it may have left others behind
+        elif not self._counts("memory") and each.is_too_large():
+            self.refuse(each, "it uses too much memory", FOR_EVER)
+        elif not self._counts("pids") and each.has_too_many():
+            self.refuse(each, "it has too many processes", FOR_EVER)
+            processes.send([each.root], signal.SIGKILL)  # nobody knows which of them are whose
 
     def _counts(self, controller: str) -> bool:
         return self._cgroups is not None and controller in self._cgroups.controllers

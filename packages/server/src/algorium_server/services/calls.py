@@ -42,16 +42,13 @@ from algorium_server.domain.limits import (
 )
 from algorium_server.domain.usage import UsageRecord
 from algorium_server.engine import outcomes
-from algorium_server.engine.flights import Flight
+from algorium_server.engine.flights import Flight, OnOutcome
 from algorium_server.engine.program import Program
 from algorium_server.services.admission import Admission, OwnAdmission
 from algorium_server.services.admitted import Grant, OpenCall, Running
 from algorium_server.services.directory import Directory, Resolved
 from algorium_server.services.metering import record_of, subject_of
 from algorium_server.services.programs import Programs
-
-OnOutcome = Callable[[CallOutcome | Exception], None]
-"""Told once how a call ended: its outcome, or the error for which it did not run."""
 
 
 class Engine(Protocol):
