@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import MIB
 from algorium_server.engine import room
 from algorium_server.engine.flights import Flight, LoadFailed
@@ -104,6 +105,7 @@ class Simulation:
         self.ends: dict[Seat, float] = {}
         self.calls: dict[SimulatedCall, None] = {}
         self.stale: set[Seat] = set()
+        self.abandoned: set[Seat] = set()
         self.slots_started = 0
         self.ids = itertools.count(1)
         self.start_s = 0.2
@@ -124,6 +126,12 @@ class Simulation:
         assert books.memory_bytes <= books.memory_max
         assert self.has_free_memory
         self.starts[seat] = self.now + self.start_s
+
+    def abandon(self, seat: Seat) -> None:
+        assert seat.state is SlotState.DRAINING
+        assert seat in self.starts
+        self.starts[seat] = self.now
+        self.abandoned.add(seat)
 
     def end(self, seat: Seat) -> None:
         assert seat.state is SlotState.DEAD
@@ -218,7 +226,7 @@ class Simulation:
     def end_start(self, seat: Seat) -> None:
         """Let a start come to its end, as `fails` says."""
         del self.starts[seat]
-        error = self.fails(seat)
+        error = Unavailable("given up") if seat in self.abandoned else self.fails(seat)
         if error is not None:
             self.scheduler.not_started(seat, error)
             return

@@ -10,6 +10,7 @@ Stop (SIGTERM, SIGINT): no new connections, calls in flight get their grace, the
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -117,11 +118,22 @@ class Place:
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """What the readiness page shows of the server as a whole."""
+    """
+    The server as a whole: what its readiness page shows.
+
+    Attributes:
+        stops_at: When the grace of a stop ends, monotonic seconds; 0 before it began.
+    """
 
     is_ready: bool = False
     demo: str = ""
     gateways: dict[str, int] = field(default_factory=dict)
+    stops_at: float = 0.0
+
+    def stop(self, grace_s: float) -> None:
+        """Begin to stop: from now on everything under way has *grace_s* together."""
+        self.is_ready = False
+        self.stops_at = time.monotonic() + grace_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +182,7 @@ async def _serve(settings: Settings) -> int:
             )
             state.is_ready = True
             await stopping.wait()
-        state.is_ready = False
+        state.stop(grace_s)
         gateway.meter.is_stopping = True
         _log.info("stopping", grace_s=grace_s)
     return 0
@@ -225,7 +237,7 @@ async def open_gateway(
         warming = asyncio.get_running_loop().create_task(warmth.keep())
         stack.callback(warming.cancel)
         void_calls = await stack.enter_async_context(
-            _void_calls(calls, meter, database, directory, settings=settings, place=place)
+            _void_calls(calls, meter, database, directory, state=state, place=place)
         )
 
         credentials = Credentials(directory)
@@ -306,7 +318,7 @@ async def _void_calls(
     database: Database,
     directory: Directory,
     *,
-    settings: Settings,
+    state: State,
     place: Place,
 ) -> AsyncIterator[VoidCalls]:
     void_calls = VoidCalls(
@@ -327,7 +339,8 @@ async def _void_calls(
     try:
         yield void_calls
     finally:
-        await worker.stop(settings.shutdown_grace_s)
+        # Callers have had of the grace what they needed; these calls get the rest.
+        await worker.stop(max(state.stops_at - time.monotonic(), 0.0))
 
 
 def _publishing(

@@ -47,7 +47,7 @@ from algorium_server.engine import cgroups, memory
 from algorium_server.home import clear_sandboxes, database_url, first_start, locked
 from algorium_server.listening import Loads, address_of, allow_many_connections, listen
 from algorium_server.services.admission import AdmissionTable
-from algorium_server.settings import Settings
+from algorium_server.settings import ENVIRONMENT_PREFIX, Settings
 from algorium_server.store.database import Database
 from algorium_server.telemetry import configure, logger
 
@@ -243,11 +243,11 @@ class Fleet:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             started_at = loop.time()
+            status: int | None = None
             try:
                 status = await self._run(member)
-            except OSError as error:  # no more processes, no more memory: it may be over soon
-                _log.error("a gateway cannot be started now", error=str(error))
-                status = 1
+            except Exception as error:  # such as no more processes: it may be over soon
+                _log.error("a gateway cannot be started or heard", exc_info=error)
             if self._stopping.is_set():
                 return
             member.deaths = 1 if loop.time() - started_at > GATEWAY_STEADY_S else member.deaths + 1
@@ -259,14 +259,21 @@ class Fleet:
                 self._news.set()
                 return
             pause_s = _pause_s(member.deaths)
-            _log.error("a gateway died", gateway=member.number, status=status, restart_s=pause_s)
+            reason = member.last_words[0] if member.last_words else ""
+            _log.error(
+                "a gateway died",
+                gateway=member.number,
+                status=status,
+                reason=reason,
+                restart_s=pause_s,
+            )
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
 
     async def _run(self, member: _Member) -> int:
         """Run a gateway to its end, and clean up behind it; return its exit status."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with ours, theirs:
             mine = replace(self._assignment, number=member.number)
             process = await asyncio.create_subprocess_exec(
                 *_PROGRAM,
@@ -274,30 +281,40 @@ class Fleet:
                 f"gateway-{member.number}",  # these two for `ps` only
                 str(mine.settings.home),
                 stdin=asyncio.subprocess.DEVNULL,
+                env=_environment(),
                 pass_fds=(theirs.fileno(), *mine.descriptors),
             )
-        line = await Line.open(ours)
+            line = await Line.open(ours.dup())
         member.process, member.line, member.last_words = process, line, None
-        line.tell("assignment", **mine.as_dict())
-        if self._stopping.is_set():
-            process.terminate()
-        async for event, told in line.hear():
-            self._hear(member, event, told)
-        member.is_serving = member.is_caught_up = False
-        self._loads.leave(member.number)
         try:
-            status = await asyncio.wait_for(process.wait(), GATEWAY_STOP_S)
+            line.tell("assignment", **mine.as_dict())
+            if self._stopping.is_set():
+                process.terminate()
+            async for event, told in line.hear():
+                self._hear(member, event, told)
+        finally:
+            member.line = None
+            member.is_serving = member.is_caught_up = False
+            self._loads.leave(member.number)
+            await line.close()
+            await self._bury(member, process)
+        assert process.returncode is not None, "it has ended"
+        return process.returncode
+
+    async def _bury(self, member: _Member, process: asyncio.subprocess.Process) -> None:
+        """Wait for a gateway to end that says nothing any more, and take back what it held."""
+        try:
+            await asyncio.wait_for(process.wait(), GATEWAY_STOP_S)
         except TimeoutError:
-            process.kill()
-            status = await process.wait()
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        member.process = None
         self._admission.clear(member.number)
-        member.process = member.line = None
-        await line.close()
         if self._leader is member:
             self._leader = None
             self._appoint()
         self._tell_state()
-        return status
 
     # What gateways say, and are told
 
@@ -355,6 +372,13 @@ def _pause_s(deaths: int) -> float:
     if deaths <= 1:
         return 0.0
     return float(min(GATEWAY_RESTART_S_FIRST * 2 ** (deaths - 2), GATEWAY_RESTART_S_MAX))
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without the settings in it: a gateway is told them otherwise."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)
+    }
 
 
 def _shared_memory() -> int:

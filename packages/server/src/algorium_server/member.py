@@ -120,7 +120,7 @@ class _Member:
             self._keep(self._obey(gateway))
             self._line.tell("serving", sandbox=sandbox_line(gateway.host.report))
             await self._stopping.wait()
-            self._state.is_ready = False
+            self._state.stop(settings.shutdown_grace_s)
             gateway.meter.is_stopping = True
         if self._problem is not None:
             raise self._problem

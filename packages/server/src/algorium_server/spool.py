@@ -67,7 +67,9 @@ class Spool:
             self._size_bytes += len(rest)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return up to *length* bytes from *offset* on; fewer at the end."""
+        """Return up to *length* bytes from *offset* on; fewer at the end, none once closed."""
+        if self._fd < 0:
+            return b""
         return os.pread(self._fd, length, offset)
 
     def content(self) -> bytes:

@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algorium.wire.refs import AlgorithmRef
+from algorium_server import spool
 from algorium_server.api.calls import CallFace
 from algorium_server.api.credentials import Credentials
 from algorium_server.api.direct import DirectProtocol
@@ -396,6 +397,39 @@ def test_a_caller_that_goes_away_ends_its_call_and_gets_its_place_back(site):
 
     assert site.engine.cancelled.wait(DEADLINE_S)
     until(lambda: len(site.ended) == 2)
+
+
+@pytest.mark.parametrize("behind", [b"\r\n", call(b'"0000"'), call(b'"0000"')[:30]])
+def test_a_caller_is_seen_going_away_whatever_it_has_sent_behind_its_call(site, behind):
+    caller = site.connect()
+    caller.send(call(b'"0000"'))
+    assert caller.result() == "0000"
+    caller.send(call(b'"keep"') + behind)
+    until(lambda: b'"keep"' in site.engine.kept)
+
+    caller.close()
+
+    assert site.engine.cancelled.wait(DEADLINE_S)
+
+
+@pytest.mark.parametrize("ends", ["answered", "gone"])
+def test_large_bodies_are_freed_with_their_call(site, ends):
+    caller = site.connect()
+    request = call(b'"keep%s"' % (b"x" * 3_000_000))
+    caller.send(call(b'"0000"'))
+    assert caller.result() == "0000"
+    before = spool._reserved_bytes
+    caller.send(request)
+    until(lambda: len(site.engine.kept) == 1)
+    assert spool._reserved_bytes > before
+
+    if ends == "answered":
+        site.in_loop(*site.engine.kept.values())
+        assert len(caller.result()) == 3_000_004
+    else:
+        caller.close()
+
+    until(lambda: spool._reserved_bytes == before)
 
 
 def test_a_caller_may_ask_that_the_call_goes_on_without_it(site):

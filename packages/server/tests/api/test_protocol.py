@@ -1,6 +1,9 @@
 import asyncio
 import json
+import select
 import threading
+
+import pytest
 
 from algorium_server.api.http import encode_json, read_body, respond
 from algorium_server.api.protocol import OneSegment
@@ -140,3 +143,43 @@ def test_a_body_that_looks_like_a_head_arrives_in_order():
             transport.write(piece)
 
     assert b"".join(segments_of(steps)) == HEAD + HEAD + b"x" + HEAD
+
+
+OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAA\r\n"
+
+
+@pytest.mark.parametrize("cut", [None, 3, 40, 90, -9, -8, -1])
+def test_an_offer_of_another_protocol_costs_no_body(serve, cut):
+    async def echo(scope, receive, send):
+        body = await read_body(scope, receive, bytes_max=100, too_large="too large")
+        await respond(send, 200, scope["raw_path"] + body)
+
+    first = (
+        b"POST /first?a=1 HTTP/1.1\r\n" + OFFER + b"host: x\r\ncontent-length: 8\r\n\r\nHAL 9000"
+    )
+    last = b"POST /last HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 4\r\n\r\nlast"
+    with serve(echo).connect() as connection:
+        if cut is None:
+            connection.sendall(first + last)
+        else:
+            connection.sendall(first[:cut])
+            assert not select.select([connection], [], [], 0.05)[0]
+            connection.sendall(first[cut:] + last)
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert b"/firstHAL 9000" in answers
+    assert answers.endswith(b"/lastlast")
+
+
+def test_an_offer_with_a_body_in_chunks(serve):
+    async def echo(scope, receive, send):
+        body = await read_body(scope, receive, bytes_max=100, too_large="too large")
+        await respond(send, 200, body)
+
+    head = b"POST / HTTP/1.1\r\nhost: x\r\n" + OFFER + b"transfer-encoding: chunked\r\n\r\n"
+    with serve(echo).connect() as connection:
+        connection.sendall(head + b"3\r\nHAL\r\n5\r\n 9000\r\n0\r\n\r\n" + request(b"/"))
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert b"\r\n\r\nHAL 9000HTTP/1.1" in answers

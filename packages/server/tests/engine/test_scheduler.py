@@ -693,3 +693,23 @@ def test_long_calls_of_one_account_leave_slots_for_others() -> None:
     others = [world.call(PROGRAMS["one"], account, run_s=3000.0) for account in "bcd"]
     world.run(1.0)
     assert [call.slot is not None for call in others] == [True, True, False]
+
+
+def test_starts_that_hang_neither_keep_other_versions_from_starting_nor_their_room() -> None:
+    world = simulation()
+    hanging = program("hanging")
+    world.start_s = 300.0
+    lost = [world.call(hanging, timeout_s=1.0) for _ in range(8)]
+    world.run(2.0)
+    assert all(isinstance(call.error, TimeoutError) for call in lost)
+    assert len(world.starts) >= 1
+
+    world.start_s = 0.5
+    other = world.call(program("other"), run_s=0.1)
+    world.run(1.0)
+    assert other.slot is not None or other.is_over
+
+    world.run(30.0)
+    world.scheduler.sweep()
+    world.run(1.0)
+    assert not world.starts

@@ -49,6 +49,25 @@ async def claim(database: Database, *, now=rows.NOW, **options) -> Job | None:
         return await jobs.claim(connection, now=now, lease_s=LEASE_S, worker="w", **options)
 
 
+def test_gateways_that_count_and_queue_at_once_do_not_exceed_a_limit(
+    owned: Database, database_url: str, runner: asyncio.Runner
+):
+    async def queue_unless_full(database: Database) -> None:
+        async with database.transaction() as connection:
+            await jobs.hold(connection, account_id=JANE.account_id)
+            if await jobs.count_unfinished(connection, account_id=JANE.account_id) < 3:
+                await asyncio.sleep(0)
+                await jobs.enqueue(connection, rows.job(JANE.account_id))
+
+    async def scenario() -> int:
+        async with await Database.open(database_url) as another:
+            await asyncio.gather(*(queue_unless_full(db) for db in (owned, another) * 5))
+        async with owned.reading() as connection:
+            return await jobs.count_unfinished(connection, account_id=JANE.account_id)
+
+    assert runner.run(scenario()) == 3
+
+
 class Lifecycle(RuleBasedStateMachine):
     """
     Any sequence of calls, compared with a model after each.

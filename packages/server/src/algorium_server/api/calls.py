@@ -216,7 +216,7 @@ class CallFace:
             is_lost = True
             task.cancel()
 
-        connection.on_lost = give_up
+        connection.tell_loss(give_up)
         try:
             return await self._calls.run(call, call_input)
         except asyncio.CancelledError:

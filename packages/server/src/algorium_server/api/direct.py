@@ -40,6 +40,8 @@ _HEAD_END: Final = b"\r\n\r\n"
 _ANSWER_JOINED_BYTES_MAX: Final = 65_536
 """Up to here head and body of an answer are joined for one write."""
 
+_HELD_BYTES_MAX: Final = 65_536
+"""Of requests behind the one that is being answered."""
 _RAW_HEAD_KEY: Final = "algorium.raw_head"
 """Where the scope carries the bytes of the head, if they came in one piece."""
 
@@ -199,8 +201,11 @@ class DirectProtocol(JsonProtocol):
 
     def _hold(self, data: bytes) -> None:
         """Keep the beginning of the next request until this one is answered."""
+        if not self._held:
+            data = data.lstrip(b"\r\n")  # what some clients send behind a body is no request
         self._held += data
-        self.flow.pause_reading()
+        if len(self._held) > _HELD_BYTES_MAX:  # only then: who does not read misses the end, too
+            self.flow.pause_reading()
 
     def _body_is_late(self) -> None:
         self._timer = None

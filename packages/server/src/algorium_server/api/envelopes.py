@@ -130,13 +130,15 @@ def _streamed_base64(beginning: bytes, body: LargeBody, end: bytes) -> Streamed:
 def _pieces(
     beginning: bytes, body: LargeBody, end: bytes, *, is_base64: bool = False
 ) -> Iterator[bytes]:
-    if beginning:
-        yield beginning
-    at = 0
-    while piece := body.read(at, _PIECE_BYTES):
-        at += len(piece)
-        yield b64encode(piece) if is_base64 else piece
-    body.close()
+    try:
+        if beginning:
+            yield beginning
+        at = 0
+        while piece := body.read(at, _PIECE_BYTES):
+            at += len(piece)
+            yield b64encode(piece) if is_base64 else piece
+    finally:
+        body.close()
     if end:
         yield end
 

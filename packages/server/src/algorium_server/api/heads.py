@@ -24,8 +24,8 @@ _HEADS_MAX: Final = 4096
 _LENGTH: Final = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([^\r]*)", re.IGNORECASE)
 _DIGITS: Final = re.compile(rb"[0-9]{1,9}[ \t]*")
 _UNUSUAL: Final = re.compile(
-    rb"\r\n(?:transfer-encoding|expect|upgrade|content-length[ \t]|connection:(?![ \t]*keep-alive"
-    rb"[ \t]*\r\n))",
+    rb"\r\n(?:transfer-encoding|expect|upgrade|proxy-connection|content-length[ \t]"
+    rb"|connection:(?![ \t]*keep-alive[ \t]*\r\n))",
     re.IGNORECASE,
 )
 """What makes the meaning of a request depend on more than its path and its length."""

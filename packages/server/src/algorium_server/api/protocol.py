@@ -1,5 +1,5 @@
 """
-The HTTP/1.1 connection: uvicorn's, with four corrections and an addition.
+The HTTP/1.1 connection: uvicorn's, with five corrections and an addition.
 
 - A request that is no HTTP gets a 400 as text before any application is asked; here it is the
   JSON that every other error is.
@@ -11,6 +11,9 @@ The HTTP/1.1 connection: uvicorn's, with four corrections and an addition.
 - Head and body of an answer are two writes and so two segments, on uvloop as on the standard loop;
   here they leave together. It saves the server a system call and the client a wake-up, and where
   something on the way delays acknowledgements, 40 ms per call.
+- A request that offers to go on in another protocol, as Java's client does with HTTP/2, loses its
+  body: the parser takes what follows the head for that protocol. Here the offer is declined, by
+  reading the head again without it.
 - An application can leave word what to do when the client goes away, which costs nothing while it
   stays; waiting for uvicorn's message beside the work would cost a task per request.
 
@@ -23,6 +26,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from algorium_server.api.errors import error_body, header_text
@@ -42,6 +46,25 @@ CONNECTION_KEY: Final = "algorium.connection"
 """Where the scope carries the connection, for `JsonProtocol.on_lost`."""
 
 
+class _Parser(httptools.HttpRequestParser):
+    """
+    A parser that tells where another protocol was to begin.
+
+    Attributes:
+        upgrade_at: Index into what was fed last.
+    """
+
+    upgrade_at = 0
+
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # all that uvicorn feeds
+        """Parse more."""
+        try:
+            super().feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self.upgrade_at = upgrade.args[0]
+            raise
+
+
 class JsonProtocol(HttpToolsProtocol):
     """
     Hand it to `uvicorn.Config(http=...)`.
@@ -56,6 +79,7 @@ class JsonProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _is_body_awaited = False
     _timer: asyncio.TimerHandle | None = None
+    _offers_upgrade = False
 
     is_lost = False
     on_lost: Callable[[], object] | None = None
@@ -63,6 +87,12 @@ class JsonProtocol(HttpToolsProtocol):
     # True from the end of one request to the first byte of the next. Only there may bytes be
     # replaced: one more or less in a body, and the next request would begin in the wrong place.
     _is_between_requests = True
+
+    parser: _Parser
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.parser = self._new_parser()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take over a connection."""
@@ -79,19 +109,50 @@ class JsonProtocol(HttpToolsProtocol):
         while data and self._is_in_head and not self.transport.is_closing():
             room = REQUEST_HEAD_BYTES_MAX - self._head_bytes
             self._head_bytes += min(room, len(data))
-            super().data_received(data[:room])
+            self._feed(data[:room])
             data = data[room:]
             if self._is_in_head and self._head_bytes >= REQUEST_HEAD_BYTES_MAX:
                 self._refuse(431, f"The request's head exceeds {REQUEST_HEAD_BYTES_MAX} bytes")
                 return
         if data and not self.transport.is_closing():
-            super().data_received(data)
+            self._feed(data)
         self._watch()
+
+    def _feed(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._offers_upgrade and not self.transport.is_closing():
+            rest = data[self.parser.upgrade_at :]
+            self._decline_upgrade()
+            if rest:
+                self.data_received(rest)
+
+    def _decline_upgrade(self) -> None:
+        """Read the head again as that of an ordinary request."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        lines += [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
+        self._offers_upgrade = False
+        self.parser = self._new_parser()
+        super().data_received(b"\r\n".join([*lines, b"", b""]))
+
+    def _new_parser(self) -> _Parser:
+        parser = _Parser(self)
+        # As uvicorn does, for answers to the first of several requests at once.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: clients offer it with every request."""
 
     @property
     def has_whole_request(self) -> bool:
         """Whether the request that is being answered has arrived with all of its body."""
         return self._is_between_requests
+
+    def tell_loss(self, on_lost: Callable[[], object]) -> None:
+        """Call *on_lost* when the client goes away; set to None when nobody needs to know."""
+        self.flow.resume_reading()  # a large body may have paused it, and its end would go unseen
+        self.on_lost = on_lost
 
     def remember(self, scope: Scope, head: Head) -> None:
         """Learn what the head of the call in *scope* meant, for those who can use it again."""
@@ -112,6 +173,9 @@ class JsonProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Note that the head of a request has ended."""
+        if self.parser.should_upgrade():
+            self._offers_upgrade = True
+            return
         self._is_in_head = False
         self._head_bytes = 0
         self._unwatch()
@@ -119,6 +183,8 @@ class JsonProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Note that a request, body included, has ended."""
+        if self._offers_upgrade:
+            return
         self._unwatch()
         self._is_between_requests = self._is_in_head = True
         super().on_message_complete()

@@ -116,6 +116,8 @@ QUEUES_BYTES_MAX: Final = 512 * MIB
 """Of all inputs that wait: they are held in memory, and a small server has little of it."""
 STARTS_PER_ACCOUNT_MAX: Final = 4
 """At the same time: imports keep processors busy, and others want to start slots, too."""
+START_ABANDONED_S: Final = 30.0
+"""A start that nobody has waited for so long is given up: what hangs must not keep its room."""
 NESTED_SLOTS_MAX: Final = CHILD_CALLS_PER_TREE_MAX
 """Beyond all others, for calls that algorithms make: what one call tree may need at once."""
 

@@ -44,7 +44,7 @@ class Capacity:
         self._starter = starter
         self._has_memory_bound = limits.memory_bytes is not None
         self._scheduler = Scheduler(limits, self, time.monotonic)
-        self._starting: set[asyncio.Task[None]] = set()
+        self._starting: dict[Seat, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._is_ticking = False
         self._sweeper: asyncio.Task[None] | None = None
@@ -64,9 +64,10 @@ class Capacity:
         self._scheduler.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for task in tuple(self._starting):
+        starting = tuple(self._starting.values())
+        for task in starting:
             task.cancel()
-        await asyncio.gather(*self._starting, return_exceptions=True)
+        await asyncio.gather(*starting, return_exceptions=True)
         slots = [seat.slot for seat in self._scheduler.seats() if seat.slot is not None]
         await asyncio.gather(*(slot.kill(grace_s=0) for slot in slots), *self._ending)
 
@@ -133,7 +134,12 @@ class Capacity:
 
     def begin(self, seat: Seat, flight: Flight) -> None:
         """Start a slot."""
-        _keep(self._loop.create_task(self._start(seat, flight)), among=self._starting)
+        task = self._starting[seat] = self._loop.create_task(self._start(seat, flight))
+        task.add_done_callback(lambda _: self._starting.pop(seat))
+
+    def abandon(self, seat: Seat) -> None:
+        """Give up a start."""
+        self._starting[seat].cancel()
 
     def end(self, seat: Seat) -> None:
         """End a slot."""
@@ -150,7 +156,7 @@ class Capacity:
         try:
             slot = await self._starter.start(seat.pool.program, flight, load_id=seat.load_id)
         except asyncio.CancelledError:
-            self._scheduler.not_started(seat, Unavailable("The server is shutting down."))
+            self._scheduler.not_started(seat, Unavailable("The slot was given up."))
             raise
         except Exception as error:  # whoever waits must hear of it, whatever it is
             if not isinstance(error, LoadFailed):  # that one has its line in the log

@@ -93,10 +93,16 @@ def of_calls(pool: Pool, room: Room, *, now: float, waited_for: set[str]) -> Ite
     roots = pool.roots.first()
     if (
         roots is not None
-        and roots.party.account.starting < STARTS_PER_ACCOUNT_MAX
+        and _may_start(pool, roots.party.account)
         and pool.wants_for_roots(roots.since, now)
     ):
         yield _claim(pool, roots, room)
+
+
+def _may_start(pool: Pool, account: Usage) -> bool:
+    """Bound an account's starts; a version that hangs must not keep its others from starting."""
+    most = STARTS_PER_ACCOUNT_MAX if pool.slots else 2 * STARTS_PER_ACCOUNT_MAX
+    return account.starting < most
 
 
 def _claim(pool: Pool, ticket: Ticket, room: Room) -> Claim:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from algorium_server.domain.errors import TooManyRequests, Unavailable
+from algorium_server.domain.limits import START_ABANDONED_S
 from algorium_server.engine import claims, growth, trees
 from algorium_server.engine.claims import Claim, Reservation
 from algorium_server.engine.flights import Flight, LoadFailed
@@ -48,6 +49,9 @@ class Shell(Protocol):
 
     def begin(self, seat: Seat, flight: Flight) -> None:
         """Start a slot that loads as *flight*; tell `started` or `not_started`."""
+
+    def abandon(self, seat: Seat) -> None:
+        """Give up the start of *seat*; tell `not_started`."""
 
     def end(self, seat: Seat) -> None:
         """End the slot of *seat*; tell `gone`."""
@@ -237,15 +241,23 @@ class Scheduler:
         return bool(self._queues)
 
     def sweep(self) -> None:
-        """Give up what was idle for long or does not fit any more, and refill reservations."""
+        """Give up what nobody needs or what does not fit any more, and refill reservations."""
         now = self._clock()
         for pool in self._records.pools:
             for seat in tuple(pool.idle):
                 if now - seat.since >= self._limits.idle_s and pool.has_spare:
                     self._end(seat, now)
+            if not pool.waiting and pool.has_spare:
+                self._abandon_starts(pool, now)
         self._records.forget(now)
         self._relieve(now)
         self._serve(now)
+
+    def _abandon_starts(self, pool: Pool, now: float) -> None:
+        for seat in tuple(pool.seats):
+            if seat.state is SlotState.STARTING and now - seat.since >= START_ABANDONED_S:
+                pool.drain(seat)
+                self._shell.abandon(seat)
 
     # Orders
 

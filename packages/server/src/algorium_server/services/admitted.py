@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from algorium_server.domain import access
-from algorium_server.domain.calls import CallOptions
+from algorium_server.domain.calls import CallOptions, LargeBody
 from algorium_server.domain.identity import ActingAlgorithm, Principal
 from algorium_server.domain.usage import UsageSubject
 from algorium_server.engine.program import Program
@@ -69,6 +69,7 @@ class OpenCall(msgspec.Struct, kw_only=True):
         deadline_at: Monotonic seconds.
         started_us: When it was admitted, in microseconds since 1970 UTC.
         input_bytes: Size of its input, 0 until that is known.
+        large_input: Its input, if that is kept outside of memory; freed when the call is closed.
         running: None until the engine has it.
         is_metered: Its usage is recorded by somebody else: not when it is closed.
     """
@@ -82,6 +83,7 @@ class OpenCall(msgspec.Struct, kw_only=True):
     deadline_at: float
     started_us: int
     input_bytes: int = 0
+    large_input: LargeBody | None = None
     running: Running | None = None
     is_metered: bool = False
 

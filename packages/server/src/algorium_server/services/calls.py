@@ -253,6 +253,7 @@ class CallService:
             now_us = 0 if call.is_counted else time.time_ns() // 1000
             stopping = self._meter.is_stopping
             self._meter.record(record_of(call, outcome, now_us=now_us, is_stopping=stopping))
+        _free(call, outcome)
         if call.is_counted:
             self._admission.leave(call.grant.caller.account.account_id)
         if not call.is_root:
@@ -295,7 +296,9 @@ class CallService:
             tree_id=call.tree_id,
             on_delivery=on_delivery,
         )
-        call.input_bytes = len(call_input.body)
+        body = call_input.body
+        call.input_bytes = len(body)
+        call.large_input = None if isinstance(body, bytes | bytearray) else body
         finish = partial(_finish, call, on_outcome)
         running = call.running = self._engine.submit(grant.program, flight, call_input, finish)
         return running
@@ -364,6 +367,14 @@ def _visible(outcome: CallOutcome, call: OpenCall) -> CallOutcome:
         stacktrace = outcome.stacktrace if call.grant.sees_stacktrace else ""
         return replace(outcome, stdout=stdout, stacktrace=stacktrace)
     return outcome if outcome.stdout == stdout else replace(outcome, stdout=stdout)
+
+
+def _free(call: OpenCall, outcome: CallOutcome | BaseException | None) -> None:
+    """Free what is kept outside of memory now, not when the garbage is collected."""
+    if call.large_input is not None:
+        call.large_input.close()
+    if isinstance(outcome, CallSuccess) and not isinstance(outcome.body, bytes | bytearray):
+        outcome.body.close()
 
 
 def _give_back(counts: dict[str, int], key: str) -> None:

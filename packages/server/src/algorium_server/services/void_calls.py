@@ -105,6 +105,7 @@ class VoidCalls:
             now=moment_of(call.started_us),
         )
         async with self._database.transaction() as connection:
+            await job_rows.hold(connection, account_id=job.account_id)
             waiting = await job_rows.count_unfinished(connection, account_id=job.account_id)
             if waiting >= VOID_CALLS_WAITING_PER_ACCOUNT_MAX:
                 raise TooManyRequests(f"Too many requests: {waiting} void calls are waiting to run")

@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.jobs import Job, JobState
+from algorium_server.store.schema import accounts as account_table
 from algorium_server.store.schema import jobs as job_table
 from algorium_server.store.schema import of_row, row_of
 
@@ -128,6 +129,16 @@ async def job(connection: AsyncConnection, job_id: str) -> Job | None:
     result = await connection.execute(select(job_table).where(job_table.c.job_id == job_id))
     row = result.mappings().first()
     return None if row is None else of_row(Job, row)
+
+
+async def hold(connection: AsyncConnection, *, account_id: str) -> None:
+    """Let nobody else who holds the account queue a job of it until this transaction ends."""
+    # Rows that refer to the account may be written meanwhile. On SQLite there is one writer anyway.
+    await connection.execute(
+        select(account_table.c.account_id)
+        .where(account_table.c.account_id == account_id)
+        .with_for_update(key_share=True)
+    )
 
 
 async def count_unfinished(connection: AsyncConnection, *, account_id: str) -> int:
