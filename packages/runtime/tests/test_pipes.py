@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -493,12 +494,14 @@ def test_sigterm_leaves_the_pipe_its_own_end(pipe: Any) -> None:
     worker = pipe(
         "def leave(*_): os.write(1, b'cleaning up\\n'); time.sleep(0.2); os._exit(6)\n"
         "signal.signal(signal.SIGTERM, leave)\n"
-        "say(os.getpid())\n" + READY + "for r in requests(): time.sleep(600)"
+        + READY
+        + "for r in requests(): say(os.getpid()); time.sleep(600)"
     ).ready()
-    pid = int(worker.stdout())
     worker.send(b"1")
-    worker.process.send_signal(signal.SIGTERM)
+    assert select.select([worker.process.stdout], [], [], 20)[0], "the call arrives"
+    pid = int(worker.stdout())
     os.kill(pid, signal.SIGTERM)
+    worker.process.send_signal(signal.SIGTERM)
 
     assert worker.wait() == 6
     assert worker.stdout() == "cleaning up\n"
