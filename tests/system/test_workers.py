@@ -10,10 +10,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx2
@@ -57,11 +58,9 @@ def server(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield running
 
 
-@contextmanager
-def fleet(home: Path, examples: Path, *options: str) -> Iterator[RunningServer]:
-    all_options = ("--workers", "2", "--slots-max", "4", "--demo", "--examples-dir", str(examples))
-    with RunningServer(home, *all_options, *options) as running:
-        yield running
+def fleet(home: Path, examples: Path, **options: Any) -> RunningServer:
+    arguments = ("--workers", "2", "--slots-max", "4", "--demo", "--examples-dir", str(examples))
+    return RunningServer(home, *arguments, **options)
 
 
 class Caller:
@@ -187,11 +186,14 @@ def is_alive(pid: int) -> bool:
 
 
 def serves_with_all(server: RunningServer) -> bool:
+    """Whether both gateways serve; the server is ready all the time, whoever is asked."""
     try:
-        told = httpx2.get(f"{server.api}/readyz").json()
+        answer = httpx2.get(f"{server.api}/readyz")
     except httpx2.HTTPError:  # the connection was on its way to a gateway that died
         return False
-    return told["gateways"]["serving"] == 2
+    assert answer.status_code == 200, answer.text
+    told: dict[str, int] = answer.json()["gateways"]
+    return told["serving"] == 2
 
 
 def test_it_is_one_server(server: RunningServer) -> None:
@@ -402,6 +404,35 @@ def test_it_stops_cleanly(server: RunningServer, signum: signal.Signals) -> None
     server.start()
 
 
+def test_building_goes_on_when_the_gateway_that_builds_is_killed(tmp_path: Path) -> None:
+    endless = "import time\ntime.sleep(600)\ndef apply(input):\n    return input\n"
+    examples = write_examples(tmp_path / "examples", {"workers/Endless": endless})
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    server = fleet(tmp_path / "home", examples, port=port)
+    server.launch()
+
+    def times_begun() -> int:
+        return sum("importing src.Endless" in line for line in server.lines)
+
+    try:
+        wait_until(lambda: times_begun() == 1, timeout_s=PATIENCE_S)
+        readiness = httpx2.get(f"http://127.0.0.1:{port}/readyz")
+        assert readiness.status_code == 503
+        assert (readiness.json()["status"], readiness.json()["demo"]) == ("starting", "building")
+        led = next(line for line in server.lines if "has the duties now" in line)
+        leader = int(led.partition("gateway=")[2].split()[0])
+
+        os.kill(gateways(server)[leader], signal.SIGKILL)
+
+        wait_until(lambda: times_begun() == 2, timeout_s=PATIENCE_S)
+        assert not server.api, "it is not ready"
+    finally:
+        assert server.stop() == 0
+    wait_until(lambda: not processes_with(str(server.home)), timeout_s=PATIENCE_S)
+    assert not (server.home / "endpoint.json").exists()
+
+
 def test_nobody_else_may_use_its_home(server: RunningServer) -> None:
     again = subprocess.run(
         RunningServer(server.home, "--workers", "2").command,
@@ -459,7 +490,7 @@ def database_url() -> Iterator[str]:
 @pytest.mark.slow
 def test_it_is_the_same_on_postgresql(tmp_path: Path, examples: Path, database_url: str) -> None:
     home = tmp_path / "home"
-    with fleet(home, examples, "--database", database_url) as server:
+    with fleet(home, examples, env={"ALGORIUM_DATABASE": database_url}) as server:
         with both(server) as callers, changing(home, database_url) as store:
             new = store.run(
                 create_key(
@@ -484,7 +515,8 @@ def test_it_is_the_same_on_postgresql(tmp_path: Path, examples: Path, database_u
             for caller in callers:
                 assert caller.call("workers/Hello?output=void", "later").status_code == 200
             for pid in gateways(server).values():
-                told = Path(f"/proc/{pid}/cmdline").read_text()
-                assert database_url not in told
+                for what in ("cmdline", "environ"):
+                    told = Path(f"/proc/{pid}/{what}").read_text()
+                    assert database_url not in told, "it may hold a password"
         assert server.stop() == 0
     assert not processes_with(str(home))

@@ -11,7 +11,7 @@ Stop (SIGTERM, SIGINT): no new connections, calls in flight get their grace, the
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -127,7 +127,7 @@ class State:
 
     is_ready: bool = False
     demo: str = ""
-    gateways: dict[str, int] = field(default_factory=dict)
+    gateways: Mapping[str, int] = field(default_factory=dict)
     stops_at: float = 0.0
 
     def stop(self, grace_s: float) -> None:

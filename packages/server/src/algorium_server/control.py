@@ -39,6 +39,8 @@ class Assignment:
         gateways: How many there are.
         api: Base address of the server.
         since: When the server started.
+        state: What the event `state` would tell: of a server that is ready, a gateway that is
+            started again is ready when it serves.
         listening_fd: The bound socket.
         admission_fd: Memory of the table of open calls.
         loads_fd: Memory of the table of connections.
@@ -50,6 +52,7 @@ class Assignment:
     gateways: int
     api: str
     since: datetime
+    state: Mapping[str, Any]
     listening_fd: int
     admission_fd: int
     loads_fd: int

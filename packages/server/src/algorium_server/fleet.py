@@ -155,6 +155,7 @@ class Fleet:
             gateways=gateways,
             api=api,
             since=since,
+            state={},
             listening_fd=socket.fileno(),
             admission_fd=_shared_memory(),
             loads_fd=_shared_memory(),
@@ -274,7 +275,7 @@ class Fleet:
         """Run a gateway to its end, and clean up behind it; return its exit status."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            mine = replace(self._assignment, number=member.number)
+            mine = replace(self._assignment, number=member.number, state=self._state())
             process = await asyncio.create_subprocess_exec(
                 *_PROGRAM,
                 str(theirs.fileno()),
@@ -346,10 +347,13 @@ class Fleet:
             self._leader = serving[0]
             self._tell(self._leader, "lead")
 
-    def _tell_state(self) -> None:
+    def _state(self) -> dict[str, Any]:
         serving = sum(member.is_serving for member in self._members)
         gateways = {"wanted": len(self._members), "serving": serving}
-        self._tell_all("state", is_ready=self._is_open, demo=self._demo, gateways=gateways)
+        return {"is_ready": self._is_open, "demo": self._demo, "gateways": gateways}
+
+    def _tell_state(self) -> None:
+        self._tell_all("state", **self._state())
 
     def _tell_all(self, event: str, **told: Any) -> None:
         for member in self._members:

@@ -77,7 +77,7 @@ class _Member:
         self._line = line
         self._heard = heard
         self._stopping = stopping
-        self._state = State(demo="building" if assignment.settings.demo else "")
+        self._state = State(**assignment.state)
         self._tasks: set[asyncio.Task[None]] = set()
         self._problem: AlgoriumError | None = None
 
@@ -129,9 +129,8 @@ class _Member:
         async for event, told in self._heard:
             match event:
                 case "state":
-                    self._state.is_ready = told["is_ready"]
-                    self._state.demo = told["demo"]
-                    self._state.gateways = told["gateways"]
+                    for name, value in told.items():
+                        setattr(self._state, name, value)
                 case "lead":
                     _log.info("this gateway has the duties now")
                     self._keep(gateway.duties.keep_house())
