@@ -10,9 +10,9 @@ from waiting import wait_until
 from .attacked import Attacked
 
 REF = "escape/Carrier"
-STARTS = 40
-"""Far more than it takes until the zygote is there; then the slots of the library start cold, if it
-is found to be hostile, or are forked."""
+STARTS = 8
+"""More than it takes until the zygote is there; then slots are forked, or, if the library is found
+to be hostile, start cold."""
 
 
 @pytest.fixture
@@ -37,11 +37,8 @@ def forked(site: Attacked, call: Callable[..., Any]) -> None:
 
 @pytest.mark.usefixtures("forked")
 def test_callers_of_a_hostile_library_share_nothing(
-    site: Attacked, call: Callable[..., Any], request: pytest.FixtureRequest
+    site: Attacked, call: Callable[..., Any]
 ) -> None:
-    if site.start_path == "zygote":
-        reason = "what a library makes in a zygote after it was found fit, its forks still share"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     secret = f"secret-{uuid.uuid4()}"
     call(f"put {secret}", by="admin")
 

@@ -213,7 +213,7 @@ def test_the_platforms_place_cannot_be_taken(site: Attacked) -> None:
 def test_a_flood_of_connections_is_bounded(site: Attacked) -> None:
     before = descriptors_of(site.server.pid)
 
-    told = site.said("listener.flood", {"count": 700}, timeout_s=30)
+    told = site.said("listener.flood", {"count": 560}, timeout_s=30)
 
     assert told["opened"] > 512
     assert told["alive"] <= 2 * 256

@@ -28,16 +28,15 @@ def test_what_fails_to_load_is_told_and_told_again(site: Attacked, name: str) ->
 
 @pytest.mark.parametrize("name", ["LoadForever", "LoadDeaf"])
 def test_loading_for_ever_holds_nobody_beyond_the_deadline(site: Attacked, name: str) -> None:
-    for _ in range(2):
-        began = time.monotonic()
-        error = site.call(f"escape/{name}", None, timeout_s=1).json()["error"]
+    began = time.monotonic()
+    error = site.call(f"escape/{name}", None, timeout_s=1).json()["error"]
 
-        assert error["error_type"] == "TimeoutError"
-        assert time.monotonic() - began < 1 + SLACK_S
+    assert error["error_type"] == "TimeoutError"
+    assert time.monotonic() - began < 1 + SLACK_S
 
 
 def test_lies_told_while_loading_answer_no_call(site: Attacked) -> None:
-    for _ in range(3):
+    for _ in range(2):
         answer = site.call("escape/LoadLies", None, timeout_s=1)
 
         assert "error" in answer.json(), "nobody was answered before asking"

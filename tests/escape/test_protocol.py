@@ -209,11 +209,12 @@ def test_frames_that_never_end_end_at_the_deadline(site: Attacked, raw: str) -> 
 
 def test_announcing_much_costs_the_gateway_little(site: Attacked) -> None:
     before = resident_bytes(site.server.pid)
-    for _ in range(3):
-        error = site.error("protocol.announce", {"length": 60 * MIB}, timeout_s=1)
-        assert error["error_type"] in {"TimeoutError", "TooLargeError", "SystemError"}
 
-    assert resident_bytes(site.server.pid) - before < 100 * MIB
+    error = site.error("protocol.announce", {"length": 60 * MIB}, timeout_s=1)
+
+    assert error["error_type"] in {"TimeoutError", "TooLargeError", "SystemError"}
+
+    assert resident_bytes(site.server.pid) - before < 64 * MIB
 
 
 def test_answering_twice_convinces_nobody_twice(site: Attacked) -> None:
@@ -278,7 +279,7 @@ def test_closing_descriptors_is_ones_own_loss(site: Attacked, numbers: list[int]
 def test_losing_the_platforms_socket_ends_the_slot(
     site: Attacked, action: str, arguments: dict[str, int]
 ) -> None:
-    answer = site.answer(f"protocol.{action}", arguments, timeout_s=2)
+    answer = site.answer(f"protocol.{action}", arguments, timeout_s=1)
 
     assert answer.status_code == 200
     wait_until(site.is_well, timeout_s=10, what="a slot is there again")

@@ -11,6 +11,8 @@ from .attacked import DEADLINE_S, Attacked
 from .outside import resident_bytes
 
 MIB = 1024 * 1024
+PROCESSES_MAX = 300
+"""What a slot may have, and a few to spare where the kernel is not the one that counts exactly."""
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def test_processes_end_at_their_limit(site: Attacked) -> None:
     if "error" in found:  # watched: the slot has ended
         assert "processes" in found["error"]["message"]
     else:
-        assert found["result"]["made"] < 260
+        assert found["result"]["made"] < PROCESSES_MAX
         assert "unavailable" in found["result"]["refusal"]
 
 
@@ -38,7 +40,7 @@ def test_threads_end_at_the_same_limit(site: Attacked) -> None:
     if "error" in found:
         assert "processes" in found["error"]["message"]
     else:
-        assert found["result"]["made"] < 260
+        assert found["result"]["made"] < PROCESSES_MAX
 
 
 @pytest.mark.usefixtures("has_memory_limit")
@@ -113,7 +115,7 @@ def test_little_memory_can_be_locked(site: Attacked) -> None:
 
 def test_burning_processors_ends_at_the_deadline_and_others_go_on(site: Attacked) -> None:
     with ThreadPoolExecutor(1) as threads:
-        burning = threads.submit(site.error, "resources.burn", timeout_s=2)
+        burning = threads.submit(site.error, "resources.burn", timeout_s=1)
         began = time.monotonic()
         assert site.is_well(by="jane")
         assert time.monotonic() - began < DEADLINE_S / 2

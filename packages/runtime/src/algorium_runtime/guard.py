@@ -26,6 +26,8 @@ DENIED = frozenset({"grpc", "jax", "jaxlib", "ray", "tensorflow"})
 """Known not to survive a fork, even where nothing of it shows."""
 _CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"]", re.MULTILINE)
 """In the file `torch/version.py` of a build that uses graphics cards."""
+_MAPPING = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ ")
+_SHARED = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ ...s", re.MULTILINE)
 _MEMORY_ONLY = ("/dev/zero", "/dev/shm/")  # noqa: S108 - names in a listing
 
 THREADS = "opens threads"
@@ -56,7 +58,9 @@ def faults(pid: int | str = "self", *, kept: Collection[int] = (0, 1, 2)) -> lis
                 found.append(PROCESSES)
                 break
     found += _descriptors(pid, kept)
-    found += _mappings(pid)
+    found += _devices(pid)
+    if shares_memory(pid):
+        found.append(SHARED_MEMORY)
     return found
 
 
@@ -67,6 +71,23 @@ def descriptors(pid: int | str = "self") -> dict[int, str]:
         with contextlib.suppress(FileNotFoundError):  # the listing's own
             found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
     return found
+
+
+def shares_memory(pid: int | str = "self") -> bool:
+    """Whether a process has memory that another one could write to, or it for another."""
+    with open(f"/proc/{pid}/maps", "rb") as file:
+        if not _SHARED.search(file.read()):
+            return False
+    # What is mapped from a file that may only be read can never become writable.
+    is_shared = False
+    with open(f"/proc/{pid}/smaps", "rb") as file:
+        for line in file:
+            if line.startswith(b"VmFlags:"):
+                if is_shared and b"mw" in line.split():
+                    return True
+            elif _MAPPING.match(line):
+                is_shared = bool(_SHARED.match(line))
+    return False
 
 
 def handlers() -> dict[int, object]:
@@ -102,7 +123,7 @@ def _descriptors(pid: int | str, kept: Collection[int]) -> list[str]:
     return sorted(found)
 
 
-def _mappings(pid: int | str) -> list[str]:
+def _devices(pid: int | str) -> list[str]:
     found = set()
     with open(f"/proc/{pid}/maps") as file:
         for line in file:
@@ -110,8 +131,6 @@ def _mappings(pid: int | str) -> list[str]:
             path = fields[5].strip() if len(fields) > 5 else ""
             if path.startswith("/dev/") and not path.startswith(_MEMORY_ONLY):
                 found.add(f"maps a device ({path})")
-            elif fields[1][1] == "w" and fields[1][3] == "s":
-                found.add(SHARED_MEMORY)
     return sorted(found)
 
 

@@ -110,13 +110,16 @@ def _be_born(birth: socket.socket, given: dict[str, str]) -> str:
         namespaces.unshare(namespaces.NEW_ALL)
         birth.send(BORN)
         _await_leave(birth)
+        settled, unsettled = os.pipe()
         if os.fork():
             os._exit(0)
         _furnish(steps)
         program = os.fork()
         if program:
-            _be_init(program)
+            _be_init(program, unsettled)
         os.setsid()
+        os.close(unsettled)
+        os.read(settled, 1)  # ends when those before us have left, or closed all they had
         message, descriptors = _receive(birth)
         if not message:
             os._exit(confine.FAILED)  # not wanted after all
@@ -205,13 +208,21 @@ def _hide(target: str) -> None:
     os.unlink(cover)
 
 
-def _be_init(program: int) -> NoReturn:
-    """Reap everything until *program* ends, and end like it."""
+def _be_init(program: int, unsettled: int) -> NoReturn:
+    """
+    Reap everything until *program* ends, and end like it.
+
+    Args:
+        program: Our child.
+        unsettled: What it waits for: closed when all that we had is given up.
+    """
     confine.drop_capabilities()
     namespaces.hide_memory()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # which an init does not even notice
     for fd in guard.descriptors():
-        os.close(fd)
+        if fd != unsettled:
+            os.close(fd)
+    os.close(unsettled)
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == program:

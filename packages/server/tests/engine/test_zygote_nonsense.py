@@ -50,17 +50,27 @@ def enclose(plan, filter_program, copy):
 {body}
 
 confine.enclose = enclose
-unshare = namespaces.unshare
+{also}
+"""
+A_LISTENER_IS_KEPT = """
+unshare, descriptors, init = namespaces.unshare, guard.descriptors, zygote._be_init
 KEPT = []
 
 def keep_a_listener(kinds):
     if kinds == namespaces.NEW_ALL:
-        KEPT.append(socket.create_server(("127.0.0.1", 9000)))
+        KEPT.append(socket.create_server(("127.0.0.1", 0)))
         os.dup2(KEPT[0].fileno(), 200)
     unshare(kinds)
 
+def close_it(*arguments):
+    os.close(200)
+    init(*arguments)
+
 namespaces.unshare = keep_a_listener
-guard.descriptors = lambda *_: {{}}  # so that nothing is closed
+zygote._be_init = close_it
+guard.descriptors = lambda *pid: {  # so that it is not closed before
+    fd: what for fd, what in descriptors(*pid).items() if fd < 200
+}
 """
 UNCONFINED = "return dict(plan['env'])"
 UNFILTERED = "return usual({**plan, 'has_filter': False}, b'', copy)"
@@ -93,6 +103,7 @@ ELSEWHERE = """
 def send_other(port):
     channel = socket.socket(fileno=os.dup(confine.CHANNEL_FD))
     socket.send_fds(channel, [b'L'], [200])
+    os.close(200)
     channel.close()
     return port
 confine._open_listener = send_other
@@ -171,7 +182,114 @@ def test_a_slot_that_is_not_born_as_it_should_is_started_cold(nursery: Nursery, 
 def test_a_slot_that_keeps_a_right_or_lies_about_its_listener_is_started_cold(
     nursery: Nursery, body, reason
 ):
-    module = PATCHED.format(body=textwrap.indent(textwrap.dedent(body), "    "))
+    module = PATCHED.format(
+        body=textwrap.indent(textwrap.dedent(body), "    "),
+        also=A_LISTENER_IS_KEPT if body is ELSEWHERE else "",
+    )
+
+    path, event = nursery.runner.run(used_in_vain(nursery, module))
+
+    assert path == "cold"
+    assert any(each in event for each in reason.split("|")), event
+
+
+TIED = """
+import mmap, os, socket, time
+from algorium_runtime import guard, namespaces, zygote
+fork, descriptors, furnish, init = os.fork, guard.descriptors, zygote._furnish, zygote._be_init
+forks = []
+
+def sharing_fork():
+    if os.getpid() == ZYGOTE and not forks:
+        forks.append(1)
+{in_the_zygote}
+    return fork()
+
+def furnishing(steps):
+    furnish(steps)
+{in_the_init}
+
+def being_init(*arguments):
+{as_the_init}
+    init(*arguments)
+
+ZYGOTE = os.getpid()
+KEPT = []
+zygote.os.fork = sharing_fork
+zygote._furnish = furnishing
+zygote._be_init = being_init
+guard.descriptors = lambda *pid: {{
+    fd: what for fd, what in descriptors(*pid).items() if fd < 200
+}}
+"""
+PASSED = "pass"
+MAPPING = "KEPT.append(mmap.mmap(-1, 4096))"
+READ_ONLY_MAPPING = "f = os.memfd_create('x'); os.ftruncate(f, 4096);"
+READ_ONLY_MAPPING += " KEPT.append(mmap.mmap(f, 4096, prot=mmap.PROT_READ)); os.close(f)"
+PAIR = "[os.dup2(end.detach(), 200 + n) for n, end in enumerate(socket.socketpair())]"
+FILE = "os.dup2(os.memfd_create('x'), 200)"
+REPLACED = "os.dup2(os.open('/dev/zero', os.O_RDWR), 0)"
+MORE_PROCESSES = "fork() or (os.closerange(0, 100), time.sleep(600))"
+THREAD = "import threading; threading.Thread(target=time.sleep, args=(600,)).start()"
+
+
+@pytest.mark.parametrize(
+    ("in_the_zygote", "in_the_init", "as_the_init", "reason"),
+    [
+        (MAPPING, PASSED, PASSED, "shares memory"),
+        (PAIR, PASSED, PASSED, "something open that it was not given"),
+        (FILE, PASSED, PASSED, "something open that it was not given"),
+        (PASSED, MAPPING, PASSED, "shares memory"),
+        (PASSED, PASSED, MAPPING, "shares memory"),
+        (PASSED, PASSED, FILE, "something open that it was not given"),
+        (PASSED, REPLACED, PASSED, "something else open"),
+        (PASSED, MORE_PROCESSES, PASSED, "more processes"),
+        (PASSED, PASSED, THREAD, "threads"),
+        (READ_ONLY_MAPPING, PASSED, PASSED, "shares memory"),
+    ],
+)
+def test_a_slot_that_is_tied_to_others_is_started_cold(
+    nursery: Nursery, in_the_zygote, in_the_init, as_the_init, reason
+):
+    module = TIED.format(
+        in_the_zygote=f"        {in_the_zygote}",
+        in_the_init=f"    {in_the_init}",
+        as_the_init=f"    {as_the_init}",
+    )
+
+    path, event = nursery.runner.run(used_in_vain(nursery, module))
+
+    assert path == "cold"
+    assert any(each in event for each in reason.split("|")), event
+
+
+STAYING = """
+import os, time
+from algorium_runtime import zygote
+fork, leave, zygote_pid = os.fork, os._exit, os.getpid()
+{more}
+
+def staying_fork():
+    first = os.getpid() > 10_000 and os.getpid() != zygote_pid  # in the zygote's own namespace
+    pid = fork()
+    if pid and first:
+        {then}
+    return pid
+
+zygote.os.fork = staying_fork
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "more", "reason"),
+    [
+        ("time.sleep(600)", "", "answer"),
+        ("fork() or time.sleep(600)", "os.read = lambda *_: b''", "more processes|stays"),
+        ("os.close(4); os.close(3); time.sleep(600)", "os.read = lambda *_: b''", "stays|in time"),
+    ],
+)
+def test_nobody_may_stay_beside_a_slot(nursery: Nursery, then, more, reason):
+    module = STAYING.format(then=then, more=more)
 
     path, event = nursery.runner.run(used_in_vain(nursery, module))
 

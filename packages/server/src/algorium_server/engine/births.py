@@ -12,13 +12,12 @@ The first line takes most of the time, and is the same for all slots of a zygote
 waiting for an order.
 
 A zygote has run foreign code, so nothing it says is believed: who speaks is what the kernel says,
-what it gave up is read in `/proc`, and there it cannot be taken back. Anything unexpected, and the
-slot is started cold instead; nothing of an author has run by then.
+and what it gave up is attested, see `attestation.py`. Anything unexpected, and the slot is started
+cold instead; nothing of an author has run by then.
 
 Source: unix(7), `SCM_CREDENTIALS`; namespaces(7); pidfd_open(2).
 """
 
-import fcntl
 import json
 import os
 import signal
@@ -26,67 +25,26 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
 from algorium_runtime import confine, zygote
 from algorium_server.engine import cgroups
+from algorium_server.engine.attestation import (
+    Born,
+    Expected,
+    Nonsense,
+    Parent,
+    attest,
+    number_inside,
+)
 from algorium_server.engine.descriptors import Descriptors
-from algorium_server.engine.sandbox import API_PORT, SandboxSpec
+from algorium_server.engine.sandbox import SandboxSpec
 from algorium_server.engine.uplink import Uplink
 
-_KINDS: Final = ("user", "mnt", "pid", "net", "ipc", "uts")
-_CAPABILITIES: Final = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-_DEPTH: Final = 2
-"""Process namespaces below ours: the zygote's, and in it the slot's."""
-_NS_GET_PARENT: Final = 0xB702
-_SIOCGSKNS: Final = 0x894C
 _MESSAGE_BYTES_MAX: Final = 8192
 _CREDENTIALS: Final = struct.Struct("3i")
 _DESCRIPTOR: Final = struct.Struct("i")
-_SECCOMP_FILTER: Final = "2"
-
-
-class Nonsense(Exception):
-    """A zygote or a slot that it forked did not do what it should; the text says what."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Born:
-    """
-    A slot that a zygote forked, as the kernel knows it.
-
-    Attributes:
-        root: First process of its process namespace: what dies with it, and it with that.
-        handle: Descriptor of *root*, which names it even when its number is another's.
-        number_inside: *root* as the keeper knows it.
-        program: The process that runs the algorithm.
-        namespaces: Inode of each of its namespaces.
-    """
-
-    root: int
-    handle: int
-    number_inside: int
-    program: int
-    namespaces: dict[str, int]
-
-    def kill(self) -> None:
-        """Kill it with everything in it, if it still is."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.handle, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Forget it."""
-        os.close(self.handle)
-
-    def is_alive(self) -> bool:
-        """Whether nobody has collected it yet."""
-        try:
-            signal.pidfd_send_signal(self.handle, 0)
-        except ProcessLookupError:
-            return False
-        return True
 
 
 class Stage(Enum):
@@ -106,8 +64,7 @@ class Birth:
 
     Args:
         group: Control group of the new slot.
-        namespace: Inode of the zygote's process namespace.
-        filters: How many filters of system calls the zygote is under.
+        parent: The zygote.
         taken: Asked for the namespaces of all other slots.
         deadline_at: Until the slot waits for its order, monotonic seconds.
 
@@ -124,8 +81,7 @@ class Birth:
         self,
         *,
         group: cgroups.Group | None,
-        namespace: int,
-        filters: int,
+        parent: Parent,
         taken: Callable[[], set[int]],
         deadline_at: float,
     ) -> None:
@@ -141,13 +97,13 @@ class Birth:
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, zygote.MESSAGE_BYTES_MAX)
-        self._namespace = namespace
-        self._filters = filters
+        self._parent = parent
         self._taken = taken
         self._first: int | None = None
         self._listener: socket.socket | None = None
         self._channel: int | None = None
         self._order: tuple[bytes, list[int]] = b"", []
+        self._given = {confine.CHANNEL_FD: os.fstat(self.theirs.fileno()).st_ino}
 
     def begin(self, steps: Sequence[tuple[str, str, int, int]]) -> None:
         """Say what every slot of the zygote needs, before anybody is there to read it."""
@@ -171,9 +127,12 @@ class Birth:
         """
         inside = self.descriptors.open_for(plan, filter_fd, has_slot_socket=True)
         self._channel = inside[confine.CHANNEL_FD]
-        numbers = (1, 2, confine.SLOT_FD, confine.FILTER_FD)
+        numbers = [1, 2, confine.SLOT_FD, confine.FILTER_FD]
         passed = [inside[number] for number in numbers]
         passed += (self.descriptors.keep(os.dup(packed)) for packed in archives)
+        numbers += range(zygote.ARCHIVE_FD, zygote.ARCHIVE_FD + len(archives))
+        for number, fd in zip(numbers, passed, strict=True):
+            self._given[number] = os.fstat(fd).st_ino
         self._order = json.dumps({"plan": plan, "entry": spec.argv[-1]}).encode(), passed
         if self.group:
             self.group.limit(spec.limits)
@@ -204,8 +163,7 @@ class Birth:
         if data == zygote.BORN and self.stage is Stage.NAMESPACES:
             self._admit(sender)
         elif data == confine.READY_MESSAGE and self.stage is Stage.CONFINEMENT:
-            assert self.spec is not None
-            return self._attest(sender, has_listener=self.spec.has_listener)
+            return attest(sender, self._listener, self._expected())
         elif data.startswith(confine.ERROR_MESSAGE):
             raise Nonsense(data[1:].decode(errors="replace"))
         elif not data:
@@ -262,88 +220,29 @@ class Birth:
         socket.send_fds(self.socket, [data], passed)
         self.stage = Stage.CONFINEMENT
 
+    def _expected(self) -> Expected:
+        assert self.spec is not None
+        assert self._first is not None
+        return Expected(
+            parent=self._parent,
+            first=self._first,
+            descriptors=self._given,
+            has_listener=self.spec.has_listener,
+            taken=self._taken,
+        )
+
     def _admit(self, pid: int) -> None:
         """Put the process that everything of this slot descends from where it belongs."""
         if pid <= 0:
             raise Nonsense("the slot comes from elsewhere")  # 0 would name ourselves
         try:
             self._first = os.pidfd_open(pid)
-            if _inode(pid, "pid") != self._namespace:
-                raise Nonsense("the slot is not the zygote's child")
-            self.number_inside = number_inside(status_of(pid))
+            self.number_inside = number_inside(pid, namespace=self._parent.namespace)
             if self.group:
                 self.group.admit(pid)
         except OSError as error:
             raise Nonsense(f"the slot cannot be put into its group: {error}") from error
         self.stage = Stage.USER
-
-    def _attest(self, pid: int, *, has_listener: bool) -> Born:
-        handle = None
-        try:
-            status = status_of(pid)
-            root = int(status["PPid"])
-            handle = os.pidfd_open(root)
-            born = Born(
-                root=root,
-                handle=handle,
-                number_inside=self._check_root(root),
-                program=pid,
-                namespaces={kind: _inode(pid, kind) for kind in _KINDS},
-            )
-            self._check_program(born, status)
-            if has_listener:
-                self._check_listener(born)
-            if int(status_of(pid)["PPid"]) != root or not born.is_alive():
-                raise Nonsense("the slot ended while it was looked at")
-        except BaseException as error:
-            if handle is not None:
-                os.close(handle)
-            if isinstance(error, OSError | ValueError | KeyError):
-                raise Nonsense(f"the slot cannot be looked at: {error}") from error
-            raise
-        return born
-
-    def _check_root(self, root: int) -> int:
-        """Make sure that *root* is the init of a process namespace in the zygote's own."""
-        numbers = [int(number) for number in status_of(root)["NSpid"].split()]
-        if len(numbers) != _DEPTH + 1 or numbers[-1] != 1:
-            raise Nonsense("the slot's parent is not an init")
-        with open(f"/proc/{root}/ns/pid") as opened:
-            parent = fcntl.ioctl(opened, _NS_GET_PARENT)
-            try:
-                if os.fstat(parent).st_ino != self._namespace:
-                    raise Nonsense("the slot's processes are not in the zygote's namespace")
-            finally:
-                os.close(parent)
-        return numbers[-2]
-
-    def _check_program(self, born: Born, status: dict[str, str]) -> None:
-        if any(int(status[name], 16) for name in _CAPABILITIES):
-            raise Nonsense("the slot has capabilities left")
-        if status["NoNewPrivs"] != "1" or filters_of(status) <= self._filters:
-            raise Nonsense("the slot has no filter of system calls of its own")
-        if born.namespaces["pid"] != _inode(born.root, "pid"):
-            raise Nonsense("the slot's program is not in its process namespace")
-        shared = self._taken() & set(born.namespaces.values())
-        if shared or len(set(born.namespaces.values())) != len(_KINDS):
-            raise Nonsense("the slot shares a namespace")
-
-    def _check_listener(self, born: Born) -> None:
-        """What listens for the platform's API must be inside: to reach it is to be that slot."""
-        listener = self._listener
-        if listener is None:
-            raise Nonsense("the slot has no listener")
-        kind = (listener.family, listener.type, listener.proto)
-        is_tcp = kind == (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if not is_tcp or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            raise Nonsense("the slot's listener does not listen")
-        network = fcntl.ioctl(listener, _SIOCGSKNS)
-        try:
-            is_inside = os.fstat(network).st_ino == born.namespaces["net"]
-        finally:
-            os.close(network)
-        if not is_inside or listener.getsockname() != ("127.0.0.1", API_PORT):
-            raise Nonsense("the slot's listener is not inside")
 
 
 def receive_as(source: socket.socket) -> tuple[bytes, int]:
@@ -352,33 +251,6 @@ def receive_as(source: socket.socket) -> tuple[bytes, int]:
     for fd in descriptors:
         os.close(fd)
     return data, sender
-
-
-def status_of(pid: int) -> dict[str, str]:
-    """Return what `/proc` says about a process."""
-    with open(f"/proc/{pid}/status", errors="replace") as file:
-        pairs = (line.partition(":") for line in file)
-        return {name: value.strip() for name, _, value in pairs}
-
-
-def number_inside(status: dict[str, str]) -> int:
-    """Return the number of a process in its own namespace."""
-    return int(status["NSpid"].split()[-1])
-
-
-def filters_of(status: dict[str, str]) -> int:
-    """Return how many filters of system calls a process is under; older kernels tell only if."""
-    return int(status.get("Seccomp_filters", status["Seccomp"] == _SECCOMP_FILTER))
-
-
-def namespace_of(pid: int) -> int:
-    """Return the inode of the process namespace of *pid*."""
-    return _inode(pid, "pid")
-
-
-def namespaces_of(pid: int) -> frozenset[int]:
-    """Return the inodes of all namespaces of *pid* of which each slot has its own."""
-    return frozenset(_inode(pid, kind) for kind in _KINDS)
 
 
 def _receive(source: socket.socket) -> tuple[bytes, list[int], int]:
@@ -393,7 +265,3 @@ def _receive(source: socket.socket) -> tuple[bytes, list[int], int]:
         elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
             sender = _CREDENTIALS.unpack(content)[0]
     return data, descriptors, sender
-
-
-def _inode(pid: int, kind: str) -> int:
-    return os.stat(f"/proc/{pid}/ns/{kind}").st_ino

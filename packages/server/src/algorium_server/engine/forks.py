@@ -19,7 +19,8 @@ from typing import Any, Final, Protocol
 from algorium_runtime.zygote import START
 from algorium_server.engine import cgroups, confinement, processes
 from algorium_server.engine.archives import Archives
-from algorium_server.engine.births import Birth, Born, Nonsense, Stage
+from algorium_server.engine.attestation import Born, Nonsense
+from algorium_server.engine.births import Birth, Stage
 from algorium_server.engine.sandbox import HostLayout, Mechanism, SandboxSpec
 from algorium_server.engine.templates import ZygoteLimits, slot_steps
 from algorium_server.engine.uplinks import Uplinks
@@ -187,6 +188,7 @@ class Forks:
         """Fork a slot that waits for its order; None if that is not possible."""
         self._forked += 1
         name = f"fork-{self._forked}"
+        assert parent.known is not None, "only what is ready is asked"
         with ExitStack() as otherwise:
             try:
                 parent.check()
@@ -196,8 +198,7 @@ class Forks:
                     otherwise.callback(self._leave, group)
                 birth = Birth(
                     group=group,
-                    namespace=parent.namespace,
-                    filters=parent.filters,
+                    parent=parent.known,
                     taken=self._parents.taken,
                     deadline_at=time.monotonic() + self._limits.fork_s,
                 )

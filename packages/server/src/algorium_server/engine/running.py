@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from algorium_server.engine import cgroups, launcher, processes, sandbox, scratch, watch
-from algorium_server.engine.births import Birth, Born
+from algorium_server.engine.attestation import Born
+from algorium_server.engine.births import Birth
 from algorium_server.engine.confinement import SlotDir, confinement, translated, with_defaults
 from algorium_server.engine.descriptors import Descriptors
 from algorium_server.engine.sandbox import HostLayout, Mechanism, SandboxSpec

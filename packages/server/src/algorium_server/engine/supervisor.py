@@ -41,7 +41,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from algorium_server.engine import cgroups, confinement, launcher, processes, scratch
-from algorium_server.engine.births import Birth, Born
+from algorium_server.engine.attestation import Born
+from algorium_server.engine.births import Birth
 from algorium_server.engine.descriptors import Descriptors
 from algorium_server.engine.nat import Nat
 from algorium_server.engine.running import Running, Starts

@@ -17,8 +17,17 @@ from typing import Any, Final, Self
 
 from algorium_runtime import confine, guard
 from algorium_runtime.zygote import ERROR, MESSAGE_BYTES_MAX, READY
-from algorium_server.engine import births, cgroups, confinement, keeper, launcher, processes
-from algorium_server.engine.births import Birth, Born, Nonsense
+from algorium_server.engine import (
+    attestation,
+    births,
+    cgroups,
+    confinement,
+    keeper,
+    launcher,
+    processes,
+)
+from algorium_server.engine.attestation import Born, Nonsense, Parent
+from algorium_server.engine.births import Birth
 from algorium_server.engine.descriptors import memory_file
 from algorium_server.engine.sandbox import HostLayout, Mechanism, SandboxSpec, confine_argv
 from algorium_server.engine.templates import template_steps
@@ -54,6 +63,7 @@ class Zygote:
         keeper: Our end of the socket to the keeper.
         channel: Where the last step before the zygote says why it failed.
         pid: The zygote itself; 0 until it is ready.
+        known: What its slots are compared with; None until then.
         namespaces: Inodes of what slots must not share with it.
         failures: Slots in a row that could not be started.
         births: Slots on their way out.
@@ -73,10 +83,8 @@ class Zygote:
     began_at: float
     used_at: float
     pid: int = 0
-    namespace: int = 0
-    namespaces: frozenset[int] = frozenset()
+    known: Parent | None = None
     number_inside: int = 0
-    filters: int = 0
     is_ready: bool = False
     is_retired: bool = False
     has_fallen: bool = False
@@ -168,17 +176,14 @@ class Zygote:
         if not data.startswith(READY) or self.is_ready:
             raise Nonsense("it said what it should not")
         try:
-            status = births.status_of(sender)
-            if births.number_inside(status) != self.number_inside:
+            known = attestation.look_at_zygote(sender)
+            if known.number_inside != self.number_inside:
                 raise Nonsense("somebody else speaks for it")
             if found := guard.faults(sender, kept=_KEPT):
                 raise Unfit(found[0])
-            self.namespaces = births.namespaces_of(sender)
-            self.namespace = births.namespace_of(sender)
-            self.filters = births.filters_of(status)
         except (OSError, ValueError, KeyError) as error:
             raise Nonsense(f"it cannot be looked at: {error}") from error
-        self.pid = sender
+        self.pid, self.known = sender, known
         self.is_ready = True
 
     def check(self) -> None:

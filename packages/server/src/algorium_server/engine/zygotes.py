@@ -25,7 +25,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from algorium_server.engine import cgroups, confinement, processes
-from algorium_server.engine.births import Nonsense
+from algorium_server.engine.attestation import Nonsense
 from algorium_server.engine.forks import FOR_EVER, Forks, Gateway
 from algorium_server.engine.sandbox import HostLayout, Mechanism, SandboxSpec
 from algorium_server.engine.templates import ZygoteLimits, key_of, template
@@ -161,7 +161,7 @@ class Zygotes:
         """Return the namespaces that no further slot may be in."""
         taken: set[int] = set()
         for each in self._all:
-            taken |= each.namespaces
+            taken |= each.known.namespaces if each.known else frozenset()
             for _, born in each.slots.values():
                 taken.update(born.namespaces.values())
         return taken
