@@ -164,3 +164,12 @@ def test_other_errors_name_none(message: str) -> None:
 
     assert isinstance(failure, CallFailure)
     assert failure.hint == ""
+
+
+def test_a_slot_that_the_platform_lost_is_no_fault_of_the_algorithm() -> None:
+    status = ExitStatus(code=None, signal=9, was_lost=True)
+
+    outcome = outcomes.of_end(SlotEnded(status), TIMINGS, "printed")
+
+    assert (outcome.error_type, outcome.stdout) == ("SystemError", "printed")
+    assert "exited with code" not in outcome.message

@@ -384,7 +384,8 @@ class SandboxHost:
         for answer in self._asked.values():
             _refuse(answer, "the sandbox supervisor died")
         for process in self._running.values():
-            _resolve(process, ExitStatus(code=None, signal=signal.SIGKILL))
+            lost = ExitStatus(code=None, signal=signal.SIGKILL, was_lost=True)
+            _resolve(process, lost)
         self._asked.clear()
         self._running.clear()
 

@@ -82,6 +82,14 @@ def of_end(
     if end.violation:
         return violated(end.violation, timings, stdout)
     status = end.status
+    if status is not None and status.was_lost:
+        return CallFailure(
+            message="the call was lost with the process that runs sandboxes on this server",
+            hint="It may have had effects. Call again if that does no harm.",
+            error_type="SystemError",
+            timings=timings,
+            stdout=stdout,
+        )
     if status is not None and status.was_oom:
         return CallFailure(
             message=TIMEOUT_MESSAGE,

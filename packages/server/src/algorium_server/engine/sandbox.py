@@ -261,6 +261,7 @@ class ExitStatus:
         was_process_limit: The limit of processes was hit: some could not be started.
         was_disk_limit: Killed for filling its scratch space (where the program cannot be
             told "No space left on device").
+        was_lost: What ran it died, and the sandbox with it: no fault of the program.
         peak_memory_bytes: Of the whole sandbox, or None where the host cannot tell.
         cpu_s: CPU time of every process of the sandbox that was waited for, ours included.
     """
@@ -270,6 +271,7 @@ class ExitStatus:
     was_oom: bool = False
     was_process_limit: bool = False
     was_disk_limit: bool = False
+    was_lost: bool = False
     peak_memory_bytes: int | None = None
     cpu_s: float = 0.0
 

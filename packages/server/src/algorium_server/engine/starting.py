@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from algorium_runtime import frames
 from algorium_server.domain.calls import CallOutcome, Timings
+from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import LOAD_TIMEOUT_S
 from algorium_server.engine import outcomes
@@ -108,6 +109,8 @@ class Starter:
             ) from None
         except SlotEnded as end:
             ended = await slot.ended(end)
+            if ended.status is not None and ended.status.was_lost:
+                raise Unavailable("The sandbox was lost while its program loaded.") from None
             raise failed(
                 lambda timings, output: outcomes.of_end(ended, timings, output, process.limits)
             ) from None
