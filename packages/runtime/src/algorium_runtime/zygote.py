@@ -50,11 +50,15 @@ from algorium_runtime import archive, confine, guard, namespaces, preloading
 
 READY, ERROR, START = b"R", b"E", b"S"
 BORN, GO = b"B", b"g"
+HIDE = signal.SIGUSR1
+"""Tells the init of a slot that it was looked at, and shall not be looked at any more."""
 ARCHIVE_FD = confine.CHANNEL_FD + 1
 """The first of them."""
 DESCRIPTORS_MAX = 16
 MESSAGE_BYTES_MAX = 1024 * 1024
 _SPARE_FD = 64
+_HIDING_S = 1.0
+_LOOK_AGAIN_S = 0.0005
 _COVER = "/tmp/cover"  # noqa: S108 - gone before anybody else can be there
 _INT = struct.Struct("i")
 
@@ -130,6 +134,7 @@ def _be_born(birth: socket.socket, given: dict[str, str]) -> str:
         birth.send(READY)
         _await_leave(birth)
         birth.close()
+        _await_hidden_init()
         _settle(env, given)
     except BaseException as error:
         confine.fail(error)
@@ -175,6 +180,21 @@ def _await_leave(birth: socket.socket) -> None:
         os._exit(confine.FAILED)  # the server has other plans
 
 
+def _await_hidden_init() -> None:
+    """
+    Wait until the init's memory cannot be read any more, where only that protects it.
+
+    The server has told it by now. It is under a looser filter of system calls than the program.
+    """
+    ends_at = time.monotonic() + _HIDING_S
+    while os.access("/proc/1/fd", os.R_OK) and time.monotonic() < ends_at:
+        try:
+            os.listdir("/proc/1/fd")
+        except PermissionError:
+            return
+        time.sleep(_LOOK_AGAIN_S)
+
+
 def _furnish(steps: list[tuple[str, str, int, int]]) -> None:
     """
     Cover all that the zygote could write to, and whatever shows its processes.
@@ -217,8 +237,8 @@ def _be_init(program: int, unsettled: int) -> NoReturn:
         unsettled: What it waits for: closed when all that we had is given up.
     """
     confine.drop_capabilities()
-    namespaces.hide_memory()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # which an init does not even notice
+    signal.signal(HIDE, lambda *_: namespaces.hide_memory())  # not before we were looked at
     for fd in guard.descriptors():
         if fd != unsettled:
             os.close(fd)

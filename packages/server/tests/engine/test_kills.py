@@ -215,7 +215,7 @@ def test_the_death_of_the_supervisor_ends_its_sandboxes_and_the_next_start_works
 
     status, line = runner.run(survive())
 
-    assert status == ExitStatus(code=None, signal=signal.SIGKILL)
+    assert status == ExitStatus(code=None, signal=signal.SIGKILL, was_lost=True)
     assert line == "again"
 
 

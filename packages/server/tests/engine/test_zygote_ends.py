@@ -168,7 +168,7 @@ def test_when_the_supervisor_is_killed_everything_dies_and_the_next_start_works(
 
     status, answer, supervisor = runner.run(kill())
 
-    assert status == KILLED
+    assert status == replace(KILLED, was_lost=True)
     assert answer == "again"
     assert groups_of(supervisor) == []
 

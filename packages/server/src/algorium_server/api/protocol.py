@@ -173,7 +173,7 @@ class JsonProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Note that the head of a request has ended."""
-        if self.parser.should_upgrade():
+        if self.parser.should_upgrade() and not self._should_upgrade():
             self._offers_upgrade = True
             return
         self._is_in_head = False

@@ -72,6 +72,11 @@ class Born:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.handle, signal.SIGKILL)
 
+    def hide(self, number: int) -> None:
+        """Tell the init by this signal that we have looked at it, and nobody else shall."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.handle, number)
+
     def close(self) -> None:
         """Forget it."""
         os.close(self.handle)

@@ -100,6 +100,7 @@ class Birth:
         self._parent = parent
         self._taken = taken
         self._first: int | None = None
+        self._born: Born | None = None
         self._listener: socket.socket | None = None
         self._channel: int | None = None
         self._order: tuple[bytes, list[int]] = b"", []
@@ -163,7 +164,8 @@ class Birth:
         if data == zygote.BORN and self.stage is Stage.NAMESPACES:
             self._admit(sender)
         elif data == confine.READY_MESSAGE and self.stage is Stage.CONFINEMENT:
-            return attest(sender, self._listener, self._expected())
+            self._born = attest(sender, self._listener, self._expected())
+            return self._born
         elif data.startswith(confine.ERROR_MESSAGE):
             raise Nonsense(data[1:].decode(errors="replace"))
         elif not data:
@@ -180,6 +182,8 @@ class Birth:
             OSError: It cannot be told.
         """
         is_attested = self.stage in {Stage.CONFINEMENT, Stage.NETWORK}
+        if self._born is not None:
+            self._born.hide(zygote.HIDE)
         self.socket.send(zygote.GO)
         self.stage = Stage.DONE if is_attested else Stage.ORDER
         if self.stage is Stage.ORDER:
