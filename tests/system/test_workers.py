@@ -4,12 +4,10 @@ import json
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -35,8 +33,6 @@ sys.path.append(str(Path(__file__).parents[2] / "packages" / "server" / "tests")
 
 from postgres import find_binaries, running_postgres, why_not
 
-SEEN_S = 1.0
-"""Within which what one process writes must be known to all."""
 PATIENCE_S = 60
 LIMIT = CALLS_IN_FLIGHT_PER_ACCOUNT_MAX
 
@@ -262,14 +258,7 @@ def test_eighty_open_calls_are_eighty_on_both_together(server: RunningServer) ->
     wait_for_room(server)
 
 
-def seen_within(condition: Callable[[], bool]) -> float:
-    began = time.monotonic()
-    wait_until(condition, timeout_s=PATIENCE_S)
-    return time.monotonic() - began
-
-
 def test_new_and_revoked_keys_reach_both(server: RunningServer) -> None:
-    took: list[float] = []
     with both(server) as callers, changing(server.home) as store:
         admin = store.directory.account_named("admin")
 
@@ -290,15 +279,12 @@ def test_new_and_revoked_keys_reach_both(server: RunningServer) -> None:
                     now=datetime.now(UTC),
                 )
             )
-            took.append(seen_within(lambda s=new.secret: statuses(s) == [200, 200]))
+            wait_until(lambda s=new.secret: statuses(s) == [200, 200], timeout_s=PATIENCE_S)
             store.write(accounts.remove_key, new.key.key_id)
-            took.append(seen_within(lambda s=new.secret: statuses(s) == [401, 401]))
-
-    assert statistics.median(took) < SEEN_S, took
+            wait_until(lambda s=new.secret: statuses(s) == [401, 401], timeout_s=PATIENCE_S)
 
 
 def test_a_published_version_can_be_called_at_both(server: RunningServer) -> None:
-    took: list[float] = []
     with both(server) as callers, changing(server.home) as store:
         (first,) = (
             version
@@ -313,13 +299,10 @@ def test_a_published_version_can_be_called_at_both(server: RunningServer) -> Non
             ref = f"workers/Hello/1.{minor}.0"
             assert [caller.call(ref, "?").status_code for caller in callers] == [404, 404]
             store.write(algorithms.add_version, new)
-            took.append(
-                seen_within(
-                    lambda r=ref: [c.call(r, "?").status_code for c in callers] == [200, 200]
-                )
+            wait_until(
+                lambda r=ref: [c.call(r, "?").status_code for c in callers] == [200, 200],
+                timeout_s=PATIENCE_S,
             )
-
-    assert statistics.median(took) < SEEN_S, took
 
 
 def test_every_call_runs_once_and_is_recorded_once(server: RunningServer) -> None:
