@@ -19,7 +19,7 @@ from waiting import wait_until
 
 sys.path.append(str(Path(__file__).parents[2] / "packages" / "server" / "tests"))
 
-from postgres import find_binaries, running_postgres, why_not
+from postgres import running_postgres
 
 CALLERS = 4
 ROUNDS = 2
@@ -42,13 +42,8 @@ def database(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
         if request.param == "sqlite":
             yield ()
             return
-        if reason := why_not():
-            pytest.skip(reason)
-        binaries = find_binaries()
-        assert binaries is not None
-        server = stack.enter_context(running_postgres(binaries))
-        server.execute("CREATE DATABASE product")
-        yield ("--database", server.url("product"))
+        server = stack.enter_context(running_postgres())
+        yield ("--database", server.new_database())
 
 
 class Caller(threading.Thread):

@@ -11,18 +11,13 @@ from running import RunningServer
 
 sys.path.append(str(Path(__file__).parents[2] / "packages" / "server" / "tests"))
 
-from postgres import find_binaries, running_postgres, why_not
+from postgres import running_postgres
 
 
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
-    if reason := why_not():
-        pytest.skip(reason)
-    binaries = find_binaries()
-    assert binaries is not None
-    with running_postgres(binaries) as server:
-        server.execute("CREATE DATABASE product")
-        yield server.url("product")
+    with running_postgres() as server:
+        yield server.new_database()
 
 
 @pytest.mark.postgresql

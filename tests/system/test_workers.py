@@ -31,7 +31,7 @@ from algorium_server.store import accounts, algorithms
 
 sys.path.append(str(Path(__file__).parents[2] / "packages" / "server" / "tests"))
 
-from postgres import find_binaries, running_postgres, why_not
+from postgres import running_postgres
 
 PATIENCE_S = 60
 LIMIT = CALLS_IN_FLIGHT_PER_ACCOUNT_MAX
@@ -460,13 +460,8 @@ def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
-    if reason := why_not():
-        pytest.skip(reason)
-    binaries = find_binaries()
-    assert binaries is not None
-    with running_postgres(binaries) as postgres:
-        postgres.execute("CREATE DATABASE workers")
-        yield postgres.url("workers")
+    with running_postgres() as server:
+        yield server.new_database()
 
 
 @pytest.mark.postgresql

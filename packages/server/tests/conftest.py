@@ -22,7 +22,7 @@ import pytest
 # Test modules are no package: what they share is found by its plain name.
 sys.path.append(str(Path(__file__).parent))
 
-from postgres import PrivatePostgres, find_binaries, running_postgres, why_not
+from postgres import PrivatePostgres, running_postgres
 
 from algorium_server.store.database import Database, sqlite_url
 
@@ -38,11 +38,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PrivatePostgres]:
-    if reason := why_not():
-        pytest.skip(reason)
-    binaries = find_binaries()
-    assert binaries is not None
-    with running_postgres(binaries) as server:
+    with running_postgres() as server:
         yield server
 
 

@@ -248,3 +248,14 @@ async def start_host(
     if host.level is None:
         pytest.skip(f"no sandbox by {mechanism.value} here. {host.report.remedy}")
     return host
+
+
+def namespaces_in_use() -> set[str]:
+    """Return the process namespaces of everything that runs on this machine."""
+    found = set()
+    for name in os.listdir("/proc"):
+        try:
+            found.add(os.readlink(f"/proc/{name}/ns/pid"))
+        except OSError:
+            continue
+    return found

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 import asyncpg
+import pytest
 
 HOW_TO_GET = (
     "no PostgreSQL server binaries here; install the package postgresql "
@@ -177,8 +178,12 @@ class PrivatePostgres:
 
 
 @contextlib.contextmanager
-def running_postgres(binaries: Path) -> Iterator[PrivatePostgres]:
-    """Run a private server for as long as the block lasts."""
+def running_postgres() -> Iterator[PrivatePostgres]:
+    """Run a private server for as long as the block lasts; skips the test where none can run."""
+    if reason := why_not():
+        pytest.skip(reason)
+    binaries = find_binaries()
+    assert binaries is not None
     server = PrivatePostgres(binaries)
     try:
         server.start()

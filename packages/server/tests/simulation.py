@@ -29,7 +29,6 @@ class SimulatedSlot:
         self.seat: Seat | None = None
         self.is_dead = False
         self.load_s = load_s
-        self.idle_since = 0.0
         self.call: SimulatedCall | None = None
 
 

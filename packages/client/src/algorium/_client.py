@@ -11,7 +11,7 @@ from algorium._algorithms import AlgorithmHandle, AsyncAlgorithmHandle
 from algorium._config import Connection, connection
 from algorium._data import DataDirectory, DataFile
 from algorium._data_async import AsyncDataDirectory, AsyncDataFile
-from algorium._flow import CallOptions, UsageWish
+from algorium._flow import USAGE_PAGE_MAX, CallOptions, UsageWish
 from algorium._retry import RetryPolicy
 from algorium._transport import AsyncTransport, SyncTransport, TransportOptions
 from algorium.wire.refs import AlgorithmRef
@@ -26,7 +26,6 @@ TIMEOUT_S_DEFAULT: Final = 60.0
 CONNECTIONS_MAX_DEFAULT: Final = 100
 """Above the 80 calls that an account may have open at once."""
 
-_USAGE_PAGE_MAX: Final = 1000
 """What the server gives at once, at most."""
 
 
@@ -151,7 +150,7 @@ class Algorium(_Client[SyncTransport]):
         until: date | None = None,
         algorithm: str | AlgorithmRef = "",
         account: str = "",
-        page: int = _USAGE_PAGE_MAX,
+        page: int = USAGE_PAGE_MAX,
     ) -> Iterator[UsageRecord]:
         """
         Go through what each call of your account took, newest first.
@@ -205,14 +204,7 @@ class Algorium(_Client[SyncTransport]):
         wish = UsageWish(
             since=since, until=until, algorithm=str(algorithm), account=account, by=tuple(by)
         )
-        totals: list[UsageTotal] = []
-        marker = ""
-        while True:
-            flow = _flow.usage(wish, UsageTotal, limit=_USAGE_PAGE_MAX, marker=marker)
-            found = self._transport.run(flow)
-            totals += found.results
-            if not (marker := found.marker):
-                return totals
+        return self._transport.run(_flow.usage_totals(wish))
 
     def close(self) -> None:
         """Close all connections. The client and its handles cannot be used any more."""
@@ -263,7 +255,7 @@ class AsyncAlgorium(_Client[AsyncTransport]):
         until: date | None = None,
         algorithm: str | AlgorithmRef = "",
         account: str = "",
-        page: int = _USAGE_PAGE_MAX,
+        page: int = USAGE_PAGE_MAX,
     ) -> AsyncIterator[UsageRecord]:
         """Go through what each call of your account took, as `Algorium.usage`."""
         wish = UsageWish(since=since, until=until, algorithm=str(algorithm), account=account)
@@ -289,14 +281,7 @@ class AsyncAlgorium(_Client[AsyncTransport]):
         wish = UsageWish(
             since=since, until=until, algorithm=str(algorithm), account=account, by=tuple(by)
         )
-        totals: list[UsageTotal] = []
-        marker = ""
-        while True:
-            flow = _flow.usage(wish, UsageTotal, limit=_USAGE_PAGE_MAX, marker=marker)
-            found = await self._transport.run(flow)
-            totals += found.results
-            if not (marker := found.marker):
-                return totals
+        return await self._transport.run(_flow.usage_totals(wish))
 
     async def aclose(self) -> None:
         """Close all connections. The client and its handles cannot be used any more."""

@@ -41,6 +41,9 @@ from algorium.wire.refs import AlgorithmRef
 from algorium.wire.uris import DataUri
 from algorium.wire.usage import UsagePage, UsageRecord, UsageTotal
 
+USAGE_PAGE_MAX: Final = 1000
+"""Entries that a server puts on one page of usage."""
+
 Row = TypeVar("Row", UsageRecord, UsageTotal)
 
 Output: TypeAlias = Literal["default", "raw", "void"]
@@ -239,6 +242,23 @@ def usage(wish: UsageWish, row: type[Row], *, limit: int, marker: str) -> Flow[U
     if marker and page.marker == marker:
         raise UnexpectedResponse(f"The usage does not advance past {marker!r}.")
     return page
+
+
+def usage_totals(wish: UsageWish) -> Flow[list[UsageTotal]]:
+    """
+    Read all sums of usage, however many pages they fill.
+
+    Raises:
+        NotAuthorized: The key may not see usage.
+        NotFound: No such account, or not for this key.
+    """
+    totals: list[UsageTotal] = []
+    marker = ""
+    while True:
+        page = yield from usage(wish, UsageTotal, limit=USAGE_PAGE_MAX, marker=marker)
+        totals += page.results
+        if not (marker := page.marker):
+            return totals
 
 
 def exists(uri: DataUri, kind: Literal["file", "directory"]) -> Flow[bool]:

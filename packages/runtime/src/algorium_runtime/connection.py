@@ -39,16 +39,19 @@ class Connection:
         Raises:
             frames.ProtocolError: The stream is out of step.
         """
-        if not self._ahead:
-            self._ahead = self._socket.recv(SMALL_FRAME_BYTES)
-            whole = frames.decode_whole(self._ahead)
-            if whole is not None:  # nearly always
-                self._ahead = b""
-                return whole
         prefix_bytes = frames.PREFIX.size
-        data = self._take(prefix_bytes)
-        if data is None:
+        if not self._ahead:
+            data = self._socket.recv(SMALL_FRAME_BYTES)
+            only = frames.only_frame(data, len(data))
+            if only is not None:  # nearly always
+                frame_type, body_at = only
+                header = frames.decode_header(data[prefix_bytes:body_at])
+                return frames.Frame(frame_type, header, data[body_at:])
+            self._ahead = data
+        taken = self._take(prefix_bytes)
+        if taken is None:
             return None
+        data = taken
         prefix = frames.decode_prefix(
             data[:prefix_bytes],
             header_len_max=frames.HEADER_BYTES_MAX,

@@ -105,25 +105,27 @@ def encode_result_head(call_id: object, content_type: str, run_s: float, body_le
     return PREFIX.pack(VERSION, RESULT, 0, len(text), body_len) + text
 
 
-def decode_whole(data: bytes) -> Frame | None:
+def only_frame(data: bytes | memoryview, size: int) -> tuple[int, int] | None:
     """
-    Read *data* as exactly one frame, on the hot path; None if it is anything else.
+    Look whether the first *size* bytes of *data* are exactly one frame, on the hot path.
 
-    What is not read here is for `decode_prefix` and `decode_header` to judge.
+    Returns:
+        Its type and where its body begins. None if they are anything else, which is for
+        `decode_prefix` and `decode_header` to judge.
     """
-    if len(data) < _PREFIX_BYTES:
+    if size < _PREFIX_BYTES:
         return None
     version, frame_type, flags, header_len, body_len = PREFIX.unpack_from(data)
-    body_at = _PREFIX_BYTES + header_len
+    body_at: int = _PREFIX_BYTES + header_len
     if (
-        version != VERSION
+        body_at + body_len != size
+        or version != VERSION
         or flags
         or not READY <= frame_type <= ERROR
         or header_len > HEADER_BYTES_MAX
-        or body_at + body_len != len(data)
     ):
         return None
-    return Frame(frame_type, decode_header(data[_PREFIX_BYTES:body_at]), data[body_at:])
+    return frame_type, body_at
 
 
 def decode_prefix(data: bytes, *, header_len_max: int, body_len_max: int) -> Prefix:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nursery import LIMITS, Nursery, kill_and_wait, start_host, zygotes_of
+from nursery import LIMITS, Nursery, kill_and_wait, namespaces_in_use, start_host, zygotes_of
 from sandboxes import MIB, processes_with, started_at, wait_until
 
 from algorium_server.engine.program import slot_spec
@@ -155,7 +155,7 @@ def test_when_the_supervisor_is_killed_everything_dies_and_the_next_start_works(
             inside = os.readlink(f"/proc/{slot.process.program_pid}/ns/pid")
             os.kill(supervisor, signal.SIGKILL)
             status = await slot.ended()
-            wait_until(lambda: inside not in namespaces(), timeout_s=10)
+            wait_until(lambda: inside not in namespaces_in_use(), timeout_s=10)
             wait_until(lambda: not processes_with(str(place)), timeout_s=10)
             program = nursery.program()
             cold = await nursery.spawn(program)  # with another supervisor
@@ -171,16 +171,6 @@ def test_when_the_supervisor_is_killed_everything_dies_and_the_next_start_works(
     assert status == replace(KILLED, was_lost=True)
     assert answer == "again"
     assert groups_of(supervisor) == []
-
-
-def namespaces() -> set[str]:
-    found = set()
-    for name in os.listdir("/proc"):
-        try:
-            found.add(os.readlink(f"/proc/{name}/ns/pid"))
-        except OSError:
-            continue
-    return found
 
 
 def test_closing_ends_zygotes_and_slots_and_leaves_nothing(runner, place, mechanism):
@@ -200,7 +190,7 @@ def test_closing_ends_zygotes_and_slots_and_leaves_nothing(runner, place, mechan
 
     supervisor, inside = runner.run(close())
 
-    assert not inside & namespaces()
+    assert not inside & namespaces_in_use()
     assert groups_of(supervisor) == []
 
 

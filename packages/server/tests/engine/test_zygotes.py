@@ -14,7 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nursery import LIMITS, OBEDIENT, Nursery, Slot, start_host, zygotes_of
+from nursery import (
+    LIMITS,
+    OBEDIENT,
+    Nursery,
+    Slot,
+    namespaces_in_use,
+    start_host,
+    zygotes_of,
+)
 from sandboxes import MIB, WITH_ROOT
 
 from algorium_server.engine.program import slot_spec
@@ -428,16 +436,6 @@ result = "scattered"
     assert status.signal == signal.SIGKILL
     assert not Path(f"/proc/{root}").exists()
     assert inside not in namespaces_in_use()
-
-
-def namespaces_in_use() -> set[str]:
-    found = set()
-    for name in os.listdir("/proc"):
-        try:
-            found.add(os.readlink(f"/proc/{name}/ns/pid"))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.parametrize("killed", ["root", "program"])

@@ -6,9 +6,8 @@ Source: wire specification, "Limits".
 
 from typing import Final
 
-from algorium_server.api.http import Disconnected, Receive, Scope, header
+from algorium_server.api.http import Receive, Scope, announced_bytes, body_chunks
 from algorium_server.domain.calls import Body
-from algorium_server.domain.errors import TooLarge
 from algorium_server.domain.limits import CALL_BODY_IN_MEMORY_BYTES_MAX, CALL_INPUT_BYTES_MAX
 from algorium_server.spool import Spool
 
@@ -62,30 +61,18 @@ async def read_call_body(scope: Scope, receive: Receive) -> Body:
     """
     Read the body of a call.
 
-    A body that announces too much is refused before its first byte is read. uvicorn then drops
-    what still arrives, so the connection stays usable and clients that write everything before
-    they read see the refusal instead of a reset.
-
     Raises:
         TooLarge: The body is longer than the limit of inputs.
         Unavailable: There are too many large bodies already.
         Disconnected: The client went away before the end of the body.
     """
-    announced = header(scope, b"content-length")
-    size_bytes = int(announced) if announced and announced.isdigit() else CALL_INPUT_BYTES_MAX
-    if size_bytes > CALL_INPUT_BYTES_MAX:
-        raise TooLarge(_TOO_LARGE)
-    body = ArrivingBody(size_bytes)
+    announced = announced_bytes(scope, bytes_max=CALL_INPUT_BYTES_MAX, too_large=_TOO_LARGE)
+    body = ArrivingBody(CALL_INPUT_BYTES_MAX if announced is None else announced)
     try:
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise Disconnected
-            body.append(message.get("body", b""))
-            if body.size_bytes > CALL_INPUT_BYTES_MAX:
-                raise TooLarge(_TOO_LARGE)
-            if not message.get("more_body", False):
-                return body.finish()
+        chunks = body_chunks(receive, bytes_max=CALL_INPUT_BYTES_MAX, too_large=_TOO_LARGE)
+        async for chunk in chunks:
+            body.append(chunk)
+        return body.finish()
     except BaseException:
         body.discard()
         raise

@@ -143,7 +143,7 @@ class CallFace:
                     connection.remember(scope, head)
             if isinstance(answer.body, Streamed):
                 # The call is open until its result is out: results that nobody reads count.
-                await _stream(send, answer, answer.body, request_id, headers=cors)
+                await _stream(send, answer, answer.body, request_id, headers=_headers(answer, cors))
                 return
         except Disconnected:
             raise
@@ -153,14 +153,14 @@ class CallFace:
         finally:
             if (ending := self._calls.close(call, outcome)) is not None:
                 await ending
-        status, content_type, body, message, timing = answer
-        assert not isinstance(body, Streamed), "sent above"
-        if message:
-            cors = [*cors, (b"x-error-message", header_text(message))]
-        if timing:
-            cors = [*cors, (b"server-timing", timing)]
+        assert not isinstance(answer.body, Streamed), "sent above"
         await respond(
-            send, status, body, content_type=content_type, headers=cors, request_id=request_id
+            send,
+            answer.status,
+            answer.body,
+            content_type=answer.content_type,
+            headers=_headers(answer, cors),
+            request_id=request_id,
         )
 
     def _head(self, scope: Scope, *, is_web: bool) -> Head:
@@ -227,6 +227,15 @@ class CallFace:
             connection.on_lost = None
 
 
+def _headers(answer: Answer, cors: list[Header]) -> list[Header]:
+    headers = [*cors]
+    if answer.message:
+        headers.append((b"x-error-message", header_text(answer.message)))
+    if answer.timing:
+        headers.append((b"server-timing", answer.timing))
+    return headers
+
+
 async def _stream(
     send: Send, answer: Answer, body: Streamed, request_id: str, *, headers: list[Header]
 ) -> None:
@@ -241,7 +250,6 @@ async def _stream(
         (b"content-type", answer.content_type.encode("latin-1")),
         (b"content-length", b"%d" % len(body)),
         (b"x-request-id", request_id.encode("ascii")),
-        (b"server-timing", answer.timing),
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": fields})
     try:

@@ -7,7 +7,7 @@ between; `api/protocol.py` makes one segment of the two.
 Source: wire specification, "Common request rules", "Common response rules", quirk 23.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -31,13 +31,51 @@ class Disconnected(Exception):
     """The client is gone; nobody reads an answer any more."""
 
 
-async def read_body(scope: Scope, receive: Receive, *, bytes_max: int, too_large: str) -> bytes:
+def announced_bytes(scope: Scope, *, bytes_max: int, too_large: str) -> int | None:
     """
-    Read the whole request body.
+    Return how long the request's body is, None if it is not said beforehand.
 
     A body that announces too much is refused before its first byte is read. uvicorn then drops
     what still arrives, so the connection stays usable and clients that write everything before
     they read see the refusal instead of a reset.
+
+    Raises:
+        TooLarge: It is longer than *bytes_max*; tells *too_large*.
+    """
+    announced = header(scope, b"content-length")
+    if announced is None or not announced.isdigit():
+        return None
+    size_bytes = int(announced)
+    if size_bytes > bytes_max:
+        raise TooLarge(too_large)
+    return size_bytes
+
+
+async def body_chunks(receive: Receive, *, bytes_max: int, too_large: str) -> AsyncIterator[bytes]:
+    """
+    Yield the request body as it arrives.
+
+    Raises:
+        TooLarge: It is longer than *bytes_max*; tells *too_large*.
+        Disconnected: The client went away before the end of the body.
+    """
+    size_bytes = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        chunk: bytes = message.get("body", b"")
+        size_bytes += len(chunk)
+        if size_bytes > bytes_max:
+            raise TooLarge(too_large)
+        yield chunk
+        if not message.get("more_body", False):
+            return
+
+
+async def read_body(scope: Scope, receive: Receive, *, bytes_max: int, too_large: str) -> bytes:
+    """
+    Read the whole request body.
 
     Args:
         scope: The request.
@@ -49,22 +87,9 @@ async def read_body(scope: Scope, receive: Receive, *, bytes_max: int, too_large
         TooLarge: The body is longer.
         Disconnected: The client went away before the end of the body.
     """
-    announced = header(scope, b"content-length")
-    if announced is not None and announced.isdigit() and int(announced) > bytes_max:
-        raise TooLarge(too_large)
-    chunks: list[bytes] = []
-    size_bytes = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Disconnected
-        chunk: bytes = message.get("body", b"")
-        size_bytes += len(chunk)
-        if size_bytes > bytes_max:
-            raise TooLarge(too_large)
-        if not message.get("more_body", False):
-            return b"".join((*chunks, chunk)) if chunks else chunk
-        chunks.append(chunk)
+    announced_bytes(scope, bytes_max=bytes_max, too_large=too_large)
+    chunks = body_chunks(receive, bytes_max=bytes_max, too_large=too_large)
+    return b"".join([chunk async for chunk in chunks])
 
 
 async def respond(

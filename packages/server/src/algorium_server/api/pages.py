@@ -1,25 +1,24 @@
 """
 Pages of management lists: how many entries, where to go on, and the body around them.
 
-A marker holds the key of the last entry, so it works on any server and for as long as the list
-does, whatever came or went in between.
+A marker holds the key of the last entry.
 
 Source: wire specification, "Pagination".
 """
 
-import base64
-import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
-from algorium_server.domain.errors import InvalidLimit, InvalidMarker
+from algorium_server.domain import markers
+from algorium_server.domain.errors import InvalidLimit
 
 T = TypeVar("T")
 
 _MARKER_CHARS_MAX: Final = 2048
+_LIST: Final = "this list"
 
 
 class _Marker(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,7 +41,7 @@ def parse_limit(text: str, *, default: int, limit_max: int) -> int:
 
 def marker_of(key: Sequence[str | int]) -> str:
     """Return the marker that goes on after the entry with this key."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(_Marker(list(key)))).rstrip(b"=").decode()
+    return markers.marker_of(_Marker(list(key)))
 
 
 def key_of_marker(marker: str, kinds: Sequence[type]) -> tuple[Any, ...] | None:
@@ -58,19 +57,12 @@ def key_of_marker(marker: str, kinds: Sequence[type]) -> tuple[Any, ...] | None:
     """
     if not marker:
         return None
-    wrong = InvalidMarker(f"{marker[:100]!r} is not a marker of this list")
     if len(marker) > _MARKER_CHARS_MAX:
-        raise wrong
-    try:
-        padded = marker.encode("ascii") + b"=" * (-len(marker) % 4)
-        raw = base64.b64decode(padded, altchars=b"-_", validate=True)
-        key = tuple(msgspec.json.decode(raw, type=_Marker).after)
-    except (UnicodeEncodeError, binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise wrong from error
+        raise markers.unknown(marker, of=_LIST)
+    key = tuple(markers.cursor_of(marker, _Marker, of=_LIST).after)
     # A number beyond 64 bits, or a text with NUL, is none that a database would have given.
-    is_right = len(key) == len(kinds) and all(map(_is_of, key, kinds))
-    if not is_right:
-        raise wrong
+    if len(key) != len(kinds) or not all(map(_is_of, key, kinds)):
+        raise markers.unknown(marker, of=_LIST)
     return key
 
 

@@ -1,21 +1,18 @@
 """
 Pages of a listing, and the markers that lead from one to the next.
 
-A marker says after which name to go on. It holds all it needs, so it works for as long as
-the directory does, on any server, whatever was added or deleted in between.
+A marker says after which name to go on.
 
 Source: wire specification, "Directories".
 """
 
-import base64
-import binascii
 from collections.abc import Iterable
 
 import msgspec
 
 from algorium_server.data.connector import Page
-from algorium_server.domain.errors import InvalidMarker
 from algorium_server.domain.limits import LISTING_ENTRIES_MAX
+from algorium_server.domain.markers import cursor_of, marker_of
 
 
 class _Cursor(msgspec.Struct):
@@ -23,8 +20,8 @@ class _Cursor(msgspec.Struct):
 
 
 def marker_after(name: str) -> str:
-    """Return the marker that continues after *name*: URL-safe, since clients do not encode it."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(_Cursor(name))).rstrip(b"=").decode()
+    """Return the marker that continues after *name*."""
+    return marker_of(_Cursor(name))
 
 
 def name_of_marker(marker: str) -> str:
@@ -34,14 +31,7 @@ def name_of_marker(marker: str) -> str:
     Raises:
         InvalidMarker: No listing gave this marker.
     """
-    if not marker:
-        return ""
-    try:
-        padded = marker.encode("ascii") + b"=" * (-len(marker) % 4)
-        raw = base64.b64decode(padded, altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=_Cursor).after
-    except (UnicodeEncodeError, binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidMarker(f"{marker[:100]!r} is not a marker of a listing") from error
+    return cursor_of(marker, _Cursor, of="a listing").after if marker else ""
 
 
 def page_of_folders(names: Iterable[str], *, marker: str = "") -> Page:

@@ -22,7 +22,6 @@ import json
 import os
 import signal
 import socket
-import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum, auto
@@ -38,13 +37,11 @@ from algorium_server.engine.attestation import (
     attest,
     number_inside,
 )
-from algorium_server.engine.descriptors import Descriptors
+from algorium_server.engine.descriptors import Descriptors, receive_from
 from algorium_server.engine.sandbox import SandboxSpec
 from algorium_server.engine.uplink import Uplink
 
 _MESSAGE_BYTES_MAX: Final = 8192
-_CREDENTIALS: Final = struct.Struct("3i")
-_DESCRIPTOR: Final = struct.Struct("i")
 
 
 class Stage(Enum):
@@ -149,7 +146,7 @@ class Birth:
             Nonsense: The start has failed.
         """
         try:
-            data, descriptors, sender = _receive(self.socket)
+            data, descriptors, sender = receive_from(self.socket, _MESSAGE_BYTES_MAX)
         except BlockingIOError:
             return None
         except ConnectionError:
@@ -251,21 +248,7 @@ class Birth:
 
 def receive_as(source: socket.socket) -> tuple[bytes, int]:
     """Return a message and who sent it; descriptors beside it are closed, nobody sends any."""
-    data, descriptors, sender = _receive(source)
+    data, descriptors, sender = receive_from(source, _MESSAGE_BYTES_MAX)
     for fd in descriptors:
         os.close(fd)
     return data, sender
-
-
-def _receive(source: socket.socket) -> tuple[bytes, list[int], int]:
-    """Return a message, the descriptors beside it, and the process that sent it."""
-    room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_DESCRIPTOR.size)
-    data, ancillary, _, _ = source.recvmsg(_MESSAGE_BYTES_MAX, room, socket.MSG_CMSG_CLOEXEC)
-    descriptors: list[int] = []
-    sender = 0
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors += (fd for (fd,) in _DESCRIPTOR.iter_unpack(content))
-        elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-            sender = _CREDENTIALS.unpack(content)[0]
-    return data, descriptors, sender

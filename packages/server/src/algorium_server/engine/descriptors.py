@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import struct
 from marshal import dumps
 from typing import Any, Final, Self
 
@@ -11,6 +12,10 @@ from algorium_runtime import confine
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
 """Of both ends of a slot's socket: a megabyte passes without waiting for the other side."""
+
+
+_CREDENTIALS: Final = struct.Struct("3i")
+_DESCRIPTOR: Final = struct.Struct("i")
 
 
 class Descriptors:
@@ -91,3 +96,23 @@ def memory_file(name: str, data: bytes) -> int:
     os.write(fd, data)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     return fd
+
+
+def receive_from(source: socket.socket, bytes_max: int) -> tuple[bytes, list[int], int]:
+    """
+    Receive a message from a socket that passes credentials.
+
+    Returns:
+        The message, the descriptors that came with it, and the pid of the process that sent it;
+        0 if that is not told.
+    """
+    room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_DESCRIPTOR.size)
+    data, ancillary, _, _ = source.recvmsg(bytes_max, room, socket.MSG_CMSG_CLOEXEC)
+    descriptors: list[int] = []
+    sender = 0
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors += (fd for (fd,) in _DESCRIPTOR.iter_unpack(content))
+        elif level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            sender = _CREDENTIALS.unpack(content)[0]
+    return data, descriptors, sender

@@ -39,12 +39,13 @@ from algorium_server.telemetry import logger
 START_TIMEOUT_S: Final = 15.0
 """From the request until the program runs; usually some hundredths, more while a disk is busy."""
 _TRIAL_TIMEOUT_S: Final = 15.0
-_MIB: Final = 1024 * 1024
 _ZYGOTE_EVENTS_KEPT: Final = 100
 _TRIAL: Final = SandboxSpec(
     argv=("/usr/bin/true",),
     cwd="/",
-    limits=SandboxLimits(memory_bytes=256 * _MIB, processes=16, open_files=64, tmp_bytes=_MIB),
+    limits=SandboxLimits(
+        memory_bytes=256 * limits.MIB, processes=16, open_files=64, tmp_bytes=limits.MIB
+    ),
     has_slot_socket=True,
     has_listener=True,
 )

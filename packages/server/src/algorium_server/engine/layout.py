@@ -4,7 +4,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -57,11 +57,18 @@ def find_layout(state_dir: Path) -> HostLayout:
     Copied rather than mounted file by file: one mount instead of twenty at every start.
     """
     python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # no venv's
+    isolated = _write_etc(state_dir / "etc-isolated", source=Path("/etc"), copy=shutil.copy2)
     return HostLayout(
         system_dirs=tuple(path for path in _SYSTEM if os.path.isdir(path) and not _is_link(path)),
         system_links=tuple((path, os.readlink(path)) for path in _SYSTEM if _is_link(path)),
-        etc_isolated=_write_etc(state_dir / "etc-isolated", of_host=()),
-        etc_host=_write_etc(state_dir / "etc-host", of_host=_ETC_OF_HOST_NETWORK),
+        etc_isolated=isolated,
+        # nearly the same again, hundreds of files: those are links
+        etc_host=_write_etc(
+            state_dir / "etc-host",
+            source=Path(isolated),
+            copy=_link,
+            of_host=_ETC_OF_HOST_NETWORK,
+        ),
         etc_files=tuple(
             f"/etc/{name}"
             for name in (*_ETC, *_languages_in_etc(), *_ETC_OF_HOST_NETWORK, "passwd", "group")
@@ -89,15 +96,24 @@ def _is_link(path: str) -> bool:
     return os.path.islink(path)
 
 
-def _write_etc(directory: Path, *, of_host: tuple[str, ...]) -> str:
+def _write_etc(
+    directory: Path,
+    *,
+    source: Path,
+    copy: Callable[[str, str], object],
+    of_host: tuple[str, ...] = (),
+) -> str:
     fresh = directory.with_name(f"{directory.name}.{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     for name, text in _ETC_WRITTEN.items():
         (fresh / name).write_text(text)
-    for name in (*_ETC, *_languages_in_etc(), *of_host):
+    for name in (*_ETC, *_languages_in_etc()):
         with suppress(OSError, shutil.Error):  # unreadable or half there: not for sandboxes either
-            _copy(Path("/etc", name), fresh / name, follows=name in of_host)
+            _copy(source / name, fresh / name, copy)
+    for name in of_host:
+        with suppress(OSError):
+            shutil.copyfile(Path("/etc", name), fresh / name)
     for path in (fresh, *_directories(fresh)):
         path.chmod(0o755)
     shutil.rmtree(directory, ignore_errors=True)
@@ -109,12 +125,19 @@ def _languages_in_etc() -> Iterator[str]:
     return (path.name for pattern in _ETC_OF_LANGUAGES for path in Path("/etc").glob(pattern))
 
 
-def _copy(source: Path, target: Path, *, follows: bool) -> None:
+def _copy(source: Path, target: Path, copy: Callable[[str, str], object]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, symlinks=True)
-    elif follows or source.is_file() or source.is_symlink():
-        shutil.copyfile(source, target, follow_symlinks=follows)
+        shutil.copytree(source, target, symlinks=True, copy_function=copy)
+    elif source.is_file() or source.is_symlink():
+        shutil.copyfile(source, target, follow_symlinks=False)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without them
+        shutil.copy2(source, target)
 
 
 def _directories(root: Path) -> Iterator[Path]:

@@ -149,15 +149,14 @@ def _of_result(frame: SlotFrame, timings: Timings, stdout: str) -> CallOutcome:
     if content_type is None:
         raise frames.ProtocolError("a result of an unknown content type")
     body = frame.body
-    content = body if type(body) is bytes else b""  # nearly always
-    if content_type is ContentType.JSON and not is_json(content or content_of(body)):
+    if content_type is ContentType.JSON and not is_json(content_of(body)):
         return CallFailure(
             message="result is not valid JSON",
             error_type="AlgorithmError",
             timings=timings,
             stdout=stdout,
         )
-    if content_type is ContentType.TEXT and not is_utf8(content or content_of(body)):
+    if content_type is ContentType.TEXT and not is_utf8(content_of(body)):
         raise frames.ProtocolError("a text result that is not UTF-8")
     return CallSuccess(content_type=content_type, body=body, timings=timings, stdout=stdout)
 

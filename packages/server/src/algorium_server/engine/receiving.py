@@ -25,10 +25,6 @@ from algorium_server.spool import Spool
 _SCRATCH_BYTES: Final = 2 * SLOT_HEADER_BYTES_MAX
 """Holds a prefix and the largest header with room to spare; larger bodies get their own buffer."""
 _PREFIX_BYTES: Final = frames.PREFIX.size
-_TYPES: Final = frozenset(
-    {frames.READY, frames.LOAD_ERROR, frames.CALL, frames.RESULT, frames.ERROR}
-)
-_unpack = frames.PREFIX.unpack_from
 _header = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -137,20 +133,13 @@ class FrameReceiver(asyncio.BufferedProtocol):
 
     def _cut(self) -> None:
         at, filled = 0, self._filled
-        if filled >= _PREFIX_BYTES:  # the usual case first: one small frame, nothing behind it
-            version, frame_type, flags, header_len, body_len = _unpack(self._view)
-            body_at = _PREFIX_BYTES + header_len
-            if (
-                body_at + body_len == filled
-                and version == frames.VERSION
-                and not flags
-                and header_len <= SLOT_HEADER_BYTES_MAX
-                and frame_type in _TYPES
-            ):
-                header = _parse_header(self._view[_PREFIX_BYTES:body_at])
-                self._filled = 0
-                self._on_frame(SlotFrame(frame_type, header, bytes(self._view[body_at:filled])))
-                return
+        only = frames.only_frame(self._view, filled)
+        if only is not None:  # the usual case: a small one, and nothing behind it
+            frame_type, body_at = only
+            header = _parse_header(self._view[_PREFIX_BYTES:body_at])
+            self._filled = 0
+            self._on_frame(SlotFrame(frame_type, header, bytes(self._view[body_at:filled])))
+            return
         while filled - at >= _PREFIX_BYTES:
             prefix = frames.decode_prefix(
                 bytes(self._view[at : at + _PREFIX_BYTES]),

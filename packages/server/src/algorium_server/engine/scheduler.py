@@ -364,8 +364,6 @@ class Scheduler:
             self._end(seat, now)
             return
         seat.pool.park(seat, now)
-        assert seat.slot is not None, "only warm slots are idle"
-        seat.slot.idle_since = now
 
     def _yields(self, seat: Seat, successor: Ticket | None) -> bool:
         heir = self._heir

@@ -100,7 +100,6 @@ class Slot:
         load_principal: Who the algorithm acts as while it loads.
         load_s: What starting and loading took, for the first call; 0 after it.
         listener: The platform's API inside; closed with the slot.
-        idle_since: Monotonic seconds of the end of the last call.
         seat: Its place in the books of `scheduler`, once it is warm.
     """
 
@@ -113,7 +112,6 @@ class Slot:
         self.load_principal: Principal | None = None
         self.load_s = 0.0
         self.listener: Closable | None = None
-        self.idle_since = 0.0
         self.seat: Seat | None = None
         self.is_dead = False
         self.on_end: Callable[[Slot], None] = lambda _slot: None

@@ -3,20 +3,18 @@
 import asyncio
 import os
 import socket
-import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Literal
 
 from algorium_runtime import confine
+from algorium_server.engine.descriptors import receive_from
 from algorium_server.engine.link import SupervisorLink
 from algorium_server.engine.sandbox import ExitStatus, SandboxLimits
 
 NO_DESCRIPTORS: Final = "this server has too many files open"
 _STDERR_BYTES_MAX: Final = 4096
 _CHANNEL_BYTES_MAX: Final = 8192
-_CREDENTIALS: Final = struct.Struct("3i")
-_DESCRIPTOR: Final = struct.Struct("i")
 
 
 class SandboxProcess:
@@ -83,7 +81,7 @@ class SandboxProcess:
             while True:
                 await _readable(self._channel.fileno())
                 try:
-                    data, descriptors, sender = _receive(self._channel)
+                    data, descriptors, sender = receive_from(self._channel, _CHANNEL_BYTES_MAX)
                 except ConnectionError:
                     break
                 if not data:
@@ -117,20 +115,6 @@ class SandboxProcess:
 
 class NotStarted(Exception):
     """A sandbox was not set up; the text says at which step."""
-
-
-def _receive(channel: socket.socket) -> tuple[bytes, list[int], int]:
-    """Return a message, at most one descriptor with it, and the pid of the process that sent it."""
-    room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_DESCRIPTOR.size)
-    data, ancillary, _, _ = channel.recvmsg(_CHANNEL_BYTES_MAX, room, socket.MSG_CMSG_CLOEXEC)
-    descriptors: list[int] = []
-    sender = 0
-    for _, kind, content in ancillary:
-        if kind == socket.SCM_RIGHTS:
-            descriptors += (fd for (fd,) in _DESCRIPTOR.iter_unpack(content))
-        elif kind == socket.SCM_CREDENTIALS:
-            sender = _CREDENTIALS.unpack(content)[0]
-    return data, descriptors, sender
 
 
 async def _readable(fd: int) -> None:

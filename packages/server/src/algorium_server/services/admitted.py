@@ -9,16 +9,18 @@ from typing import Protocol
 import msgspec
 
 from algorium_server.domain import access
-from algorium_server.domain.calls import CallOptions, LargeBody
+from algorium_server.domain.calls import CallOptions, LargeBody, Timings
 from algorium_server.domain.identity import ActingAlgorithm, Principal
 from algorium_server.domain.usage import UsageSubject
 from algorium_server.engine.program import Program
 from algorium_server.services.directory import Resolved
-from algorium_server.services.metering import MeteredRun
 
 
-class Running(MeteredRun, Protocol):
+class Running(Protocol):
     """A call on its way through the engine."""
+
+    def timings(self) -> Timings:
+        """Return where its time went until it ended, or until now."""
 
     def cancel(self) -> None:
         """Give it up, wherever it is; its outcome is not told any more. Idempotent."""

@@ -4,11 +4,10 @@ Metering: what the record of a call says. The record's way to the database is in
 Source: wire specification, "Usage and governance".
 """
 
-from typing import Final, Protocol
+from typing import Final
 
 from algorium_server.domain.calls import (
     CallFailure,
-    CallOptions,
     CallOutcome,
     CallSuccess,
     Output,
@@ -17,56 +16,10 @@ from algorium_server.domain.calls import (
 from algorium_server.domain.errors import AlgoriumError
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.usage import UsageOutcome, UsageRecord, UsageSubject
+from algorium_server.services.admitted import OpenCall
 from algorium_server.services.directory import Resolved
 
 _NOTHING: Final = Timings(queue_s=0.0, load_s=0.0, run_s=0.0)
-
-
-class MeteredRun(Protocol):
-    """What the engine knows of a call that it was given."""
-
-    def timings(self) -> Timings:
-        """Where its time went until it ended, or until now."""
-
-
-class MeteredGrant(Protocol):
-    """What is the same for all calls of one kind."""
-
-    @property
-    def subject(self) -> UsageSubject:
-        """Who calls what."""
-
-
-class MeteredCall(Protocol):
-    """An admitted call, as far as a record tells of it."""
-
-    @property
-    def request_id(self) -> str:
-        """Its own name."""
-
-    @property
-    def tree_id(self) -> str:
-        """Request id of the root of its call tree."""
-
-    @property
-    def started_us(self) -> int:
-        """When it was admitted, in microseconds since 1970 UTC."""
-
-    @property
-    def options(self) -> CallOptions:
-        """How it was called."""
-
-    @property
-    def grant(self) -> MeteredGrant:
-        """What the caller was granted."""
-
-    @property
-    def input_bytes(self) -> int:
-        """Size of its input, 0 until that is known."""
-
-    @property
-    def running(self) -> MeteredRun | None:
-        """None until the engine has it."""
 
 
 def subject_of(caller: Principal, resolved: Resolved) -> UsageSubject:
@@ -84,7 +37,7 @@ def subject_of(caller: Principal, resolved: Resolved) -> UsageSubject:
 
 
 def record_of(
-    call: MeteredCall,
+    call: OpenCall,
     outcome: CallOutcome | BaseException | None,
     *,
     now_us: int = 0,

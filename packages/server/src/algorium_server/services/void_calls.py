@@ -29,7 +29,6 @@ from algorium_server.jobs.retry import GiveUp
 from algorium_server.services.admitted import OpenCall
 from algorium_server.services.calls import CallService
 from algorium_server.services.directory import Directory
-from algorium_server.services.metering import subject_of
 from algorium_server.store import jobs as job_rows
 from algorium_server.store.database import Database
 
@@ -95,7 +94,7 @@ class VoidCalls:
             is_sudo=grant.is_sudo,
             content_type=call_input.content_type.value,
             body=content_of(call_input.body),
-            subject=subject_of(grant.caller, resolved),
+            subject=grant.subject,
         )
         job = Job.new(
             call.request_id,

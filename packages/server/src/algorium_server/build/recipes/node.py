@@ -51,10 +51,7 @@ async def install(shop: Workshop, entry: str) -> str:
 
 async def check(shop: Workshop, entry: str) -> None:
     """Load the entry as a slot would."""
-    await shop.try_out(
-        *("node", str(shop.runtime_dir / "languages" / "node.js"), "--check", entry),
-        failed=f"{entry} cannot be loaded",
-    )
+    await shop.load("node", "node.js", entry)
 
 
 async def test(shop: Workshop) -> None:

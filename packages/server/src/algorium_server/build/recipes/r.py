@@ -89,11 +89,7 @@ async def install(shop: Workshop, entry: str) -> str:
 
 async def check(shop: Workshop, entry: str) -> None:
     """Source the entry as a slot would; one that serves itself is only parsed."""
-    await shop.try_out(
-        *("Rscript", str(shop.runtime_dir / "languages" / "r.r"), "--check", entry),
-        failed=f"{entry} cannot be loaded",
-        env=_VARIABLES,
-    )
+    await shop.load("Rscript", "r.r", entry, env=_VARIABLES)
 
 
 async def test(shop: Workshop) -> None:

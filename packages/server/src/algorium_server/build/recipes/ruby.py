@@ -55,10 +55,7 @@ async def install(shop: Workshop, entry: str) -> str:
 
 async def check(shop: Workshop, entry: str) -> None:
     """Load the entry as a slot would."""
-    await shop.try_out(
-        *("ruby", str(shop.runtime_dir / "languages" / "ruby.rb"), "--check", entry),
-        failed=f"{entry} cannot be loaded",
-    )
+    await shop.load("ruby", "ruby.rb", entry)
 
 
 async def test(shop: Workshop) -> None:

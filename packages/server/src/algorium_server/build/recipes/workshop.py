@@ -138,6 +138,25 @@ class Workshop:
         if code != 0:
             raise BuildFailed(f"{failed} (exit code {code})")
 
+    async def load(
+        self, command: str, pipe: str, entry: str, *, env: Mapping[str, str] | None = None
+    ) -> None:
+        """
+        Load the entry with the pipe that slots use, in the finished tree.
+
+        Args:
+            command: The language's interpreter.
+            pipe: File name of the pipe.
+            entry: What it loads.
+            env: Variables beside the usual ones.
+
+        Raises:
+            BuildFailed: It cannot be loaded, or the time is over.
+        """
+        program = str(self.runtime_dir / "languages" / pipe)
+        failed = f"{entry} cannot be loaded"
+        await self.try_out(command, program, "--check", entry, failed=failed, env=env)
+
     @property
     def copy(self) -> Path:
         """Where the copy of the tree is, once it is finished."""
