@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from typing import Any
 
@@ -29,6 +30,8 @@ class Connection:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.setblocking(True)
         self._owner_pid = os.getpid()
+        self._arrived = select.poll()
+        self._arrived.register(descriptor, select.POLLIN)
         self._ahead = b""
         os.register_at_fork(after_in_child=self._socket.close)
 
@@ -41,6 +44,9 @@ class Connection:
         """
         prefix_bytes = frames.PREFIX.size
         if not self._ahead:
+            # Not in `recv`: the kernel would wake this process a second time, for nothing, when
+            # the platform has read the answer and there is room for another one.
+            self._arrived.poll()
             data = self._socket.recv(SMALL_FRAME_BYTES)
             only = frames.only_frame(data, len(data))
             if only is not None:  # nearly always

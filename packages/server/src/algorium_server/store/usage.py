@@ -8,6 +8,7 @@ they are: for thousands of them the detour over the columns' types would cost mo
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import (
@@ -40,6 +41,9 @@ from algorium_server.store.schema import usage as table
 
 Row: TypeAlias = tuple[Any, ...]
 """A record in the order of the table's columns."""
+
+_ROWS_PER_STATEMENT: Final = 500
+"""SQLite takes 32,766 values at a time."""
 
 _DAY_US: Final = 24 * 3600 * 1_000_000
 _DAY: Final = (table.c.started_us // _DAY_US).label("day")
@@ -76,8 +80,19 @@ def rows_of(records: Iterable[UsageRecord]) -> list[Row]:
 
 async def add(connection: AsyncConnection, rows: Sequence[Row]) -> None:
     """Insert rows, except those that are there already."""
-    if rows:
-        await connection.exec_driver_sql(_insertion(connection.dialect), list(rows))
+    if not rows:
+        return
+    dialect = connection.dialect
+    if dialect.name != "sqlite":
+        await connection.exec_driver_sql(_insertion(dialect), list(rows))
+        return
+    # Many rows in one statement: a row each would take and give the interpreter's lock a thousand
+    # times, and whatever serves calls would wait for it as often.
+    for at in range(0, len(rows), _ROWS_PER_STATEMENT):
+        some = rows[at : at + _ROWS_PER_STATEMENT]
+        await connection.exec_driver_sql(
+            _insertion_of_many(dialect, len(some)), tuple(chain.from_iterable(some))
+        )
 
 
 @lru_cache(maxsize=4)
@@ -85,6 +100,13 @@ def _insertion(dialect: Dialect) -> str:
     insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
     statement = insert(table).on_conflict_do_nothing()
     return str(statement.compile(dialect=dialect, column_keys=[column.name for column in table.c]))
+
+
+@lru_cache(maxsize=8)
+def _insertion_of_many(dialect: Dialect, rows: int) -> str:
+    one = _insertion(dialect)
+    values = one[one.index("VALUES (") + len("VALUES ") : one.rindex(")", 0, one.index(" ON ")) + 1]
+    return one.replace(values, ", ".join([values] * rows), 1)
 
 
 async def page(
