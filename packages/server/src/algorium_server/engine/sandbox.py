@@ -54,6 +54,10 @@ LANDLOCK_ABI_WITH_SCOPES: Final = 6
 """Since Linux 6.12 it can keep signals and abstract sockets inside."""
 
 
+Network = Literal["isolated", "full", "host"]
+"""What a sandbox reaches; see `SandboxSpec`."""
+
+
 class Level(StrEnum):
     """How much a sandbox protects; see the table above."""
 
@@ -170,7 +174,7 @@ class SandboxSpec:
     cwd: str = ALGORITHM_DIR
     mounts: tuple[Mount, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
-    network: Literal["isolated", "full", "host"] = "isolated"
+    network: Network = "isolated"
     has_slot_socket: bool = False
     has_listener: bool = False
     zygote: ZygoteSpec | None = None

@@ -20,7 +20,13 @@ from algorium_server.domain.limits import (
 from algorium_server.engine.capture import Pipe
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.program import interpreter_mounts
-from algorium_server.engine.sandbox import ExitStatus, Mount, SandboxLimits, SandboxSpec
+from algorium_server.engine.sandbox import (
+    ExitStatus,
+    Mount,
+    Network,
+    SandboxLimits,
+    SandboxSpec,
+)
 from algorium_server.engine.spawned import SandboxProcess
 from algorium_server.services.disk_use import DiskUse
 
@@ -28,6 +34,14 @@ _TMP_BYTES: Final = 4 * SLOT_TMP_BYTES
 """Compilers and the unpacking of archives need more than an algorithm."""
 _LOOK_S: Final = 0.5
 """Between two looks at the disk: a fast one takes a gigabyte meanwhile."""
+_REACHES_PUBLIC_ONLY: Final = (
+    b"\nnote: this step reaches public addresses only; the operator of the server can let it reach "
+    b"a private package index with --network-allow\n"
+)
+_SHARES_NETWORK: Final = (
+    b"note: this server cannot connect sandboxes to the network one by one, so this step shares "
+    b"the server's own; `algorium doctor` tells what is missing\n"
+)
 
 
 class _DiskFull(Exception):
@@ -51,7 +65,10 @@ class SandboxedJobs:
         Raises:
             Unavailable: This host offers no sandbox.
         """
-        process = await self._host.spawn(_spec(job))
+        network = self._network_of(job)
+        if network == "host":
+            on_output(_SHARES_NETWORK)
+        process = await self._host.spawn(_spec(job, network))
         use = DiskUse(job.writable, bytes_max=BUILD_DISK_BYTES_MAX, files_max=BUILD_DISK_FILES_MAX)
         is_silent = asyncio.Semaphore(0)
         pipes = [
@@ -78,7 +95,16 @@ class SandboxedJobs:
         finally:
             for pipe in pipes:
                 pipe.close()
-        return _exit_code(status, job, on_output)
+        code = _exit_code(status, job, on_output)
+        if code and network == "full":
+            on_output(_REACHES_PUBLIC_ONLY)
+        return code
+
+    def _network_of(self, job: ConfinedJob) -> Network:
+        """Return what a job gets: packages that are built from source bring code of strangers."""
+        if not job.has_network:
+            return "isolated"
+        return "full" if self._host.report.without_network is None else "host"
 
 
 async def _ended(process: SandboxProcess, use: DiskUse) -> ExitStatus:
@@ -90,7 +116,7 @@ async def _ended(process: SandboxProcess, use: DiskUse) -> ExitStatus:
             return process.exited.result()
 
 
-def _spec(job: ConfinedJob) -> SandboxSpec:
+def _spec(job: ConfinedJob, network: Network) -> SandboxSpec:
     read_only = [Mount(kind="ro", source=str(p), target=str(p)) for p in job.read_only]
     writable = [Mount(kind="rw", source=str(p), target=str(p)) for p in job.writable]
     return SandboxSpec(
@@ -98,7 +124,7 @@ def _spec(job: ConfinedJob) -> SandboxSpec:
         env=dict(job.env),
         cwd=str(job.cwd),
         mounts=(*interpreter_mounts(), *read_only, *writable),
-        network="host" if job.has_network else "isolated",
+        network=network,
         limits=SandboxLimits(
             memory_bytes=job.memory_bytes,
             processes=SLOT_PROCESSES_MAX,
