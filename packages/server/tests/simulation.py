@@ -330,6 +330,6 @@ def program(key: str = "one", **settings: Any) -> Program:
     )
 
 
-def load_failure() -> LoadFailed:
+def load_failure(*, was_killed: bool = False) -> LoadFailed:
     """Return the failure of a program that does not load."""
-    return LoadFailed(cast(Any, object()))
+    return LoadFailed(cast(Any, object()), was_killed=was_killed)

@@ -629,6 +629,27 @@ def test_failed_loads_are_answered_from_memory_after_a_few_then_tried_again() ->
     assert len(starts) == 4
 
 
+def test_a_slot_that_was_killed_while_it_loaded_says_nothing_about_the_next() -> None:
+    world = simulation()
+    failures: list[Exception] = [load_failure(was_killed=True)]
+    world.fails = lambda _seat: failures.pop() if failures else None
+    call = world.call(PROGRAMS["one"])
+    world.run(1.0)
+    assert call.is_over
+    assert call.error is None
+
+    for account in "bcd":
+        failures[:] = [load_failure(was_killed=True), load_failure(was_killed=True)]
+        call = world.call(PROGRAMS["one"], account)
+        world.run(1.0)
+        assert isinstance(call.error, LoadFailed)
+    call = world.call(PROGRAMS["one"], "d")
+    world.run(1.0)
+
+    assert call.is_over
+    assert call.error is None
+
+
 def test_who_waits_for_the_last_slot_of_a_broken_program_hears_of_it() -> None:
     world = simulation(slots_max=4)
     one = warmed(world)

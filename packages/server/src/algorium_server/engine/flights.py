@@ -45,8 +45,11 @@ class LoadFailed(Exception):
 
     Attributes:
         outcome: What the calls that waited for it are answered.
+        was_killed: Something from outside may have ended it, so that it says nothing about the
+            program: the next slot may load.
     """
 
-    def __init__(self, outcome: CallOutcome) -> None:
+    def __init__(self, outcome: CallOutcome, *, was_killed: bool = False) -> None:
         super().__init__("load failed")
         self.outcome = outcome
+        self.was_killed = was_killed

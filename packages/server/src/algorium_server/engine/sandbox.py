@@ -41,6 +41,7 @@ DEVICE_LINKS: Final = {
     "stdout": "/proc/self/fd/1",
     "stderr": "/proc/self/fd/2",
 }
+_SIGKILL: Final = 9
 _NOTHING: Final = "/dev/null"
 """Where devices do not work, it cannot even be opened."""
 _DEVICES_BYTES: Final = 65536
@@ -278,6 +279,11 @@ class ExitStatus:
     was_lost: bool = False
     peak_memory_bytes: int | None = None
     cpu_s: float = 0.0
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it was killed for none of its limits, maybe by somebody outside."""
+        return self.signal == _SIGKILL and not self.was_oom and not self.was_disk_limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -188,15 +188,15 @@ class Scheduler:
         self.room.end_start(seat, now)
         self.room.end(seat, now)
         self.room.forget(seat)
-        if was_wanted and isinstance(error, LoadFailed):
+        is_to_blame = isinstance(error, LoadFailed) and not error.was_killed
+        if was_wanted and isinstance(error, LoadFailed) and is_to_blame:
             pool.failed_at.append(now)
             pool.last_failure = error.outcome
         if pool.slots or pool.floor:
             pool.grows_at = now + _AFTER_FAILURE_S
         if was_wanted and not pool.slots:
-            is_final = isinstance(error, LoadFailed)
             waiting = (*pool.nested, *pool.roots)
-            self._queues.refuse((t for t in waiting if t.is_second_try or is_final), error)
+            self._queues.refuse((t for t in waiting if t.is_second_try or is_to_blame), error)
             for ticket in waiting:
                 ticket.is_second_try = True
         self._serve(now)

@@ -82,10 +82,13 @@ class Starter:
         return slot
 
     async def _load(self, slot: Slot, process: SandboxProcess, began: float) -> None:
-        def failed(outcome: Callable[[Timings, str], CallOutcome]) -> LoadFailed:
+        def failed(
+            outcome: Callable[[Timings, str], CallOutcome], *, was_killed: bool = False
+        ) -> LoadFailed:
             slot.capture.drain()
             timings = Timings(queue_s=0.0, load_s=time.monotonic() - began, run_s=0.0)
-            return LoadFailed(outcome(timings, slot.capture.slot_log.text()))
+            told = outcome(timings, slot.capture.slot_log.text())
+            return LoadFailed(told, was_killed=was_killed)
 
         if process.listener is not None:
             slot.listener = await self._listeners.serve(
@@ -112,7 +115,8 @@ class Starter:
             if ended.status is not None and ended.status.was_lost:
                 raise Unavailable("The sandbox was lost while its program loaded.") from None
             raise failed(
-                lambda timings, output: outcomes.of_end(ended, timings, output, process.limits)
+                lambda timings, output: outcomes.of_end(ended, timings, output, process.limits),
+                was_killed=ended.status is not None and ended.status.was_killed,
             ) from None
         slot.capture.drain()
         await asyncio.sleep(0)  # an exit right behind READY is seen before the slot is handed out
