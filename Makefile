@@ -22,7 +22,7 @@ run: $(DONE) ## Start the server with the demo algorithms on http://127.0.0.1:80
 	@exec $(BIN)/algorium serve --demo $(ARGS)
 
 test: $(DONE) ## Run the whole test suite
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses=auto --maxprocesses=4 --dist=loadfile)
 
 lint: $(DONE) ## Check format, style, types and layers
 	$(BIN)/ruff format --check .

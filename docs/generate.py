@@ -27,7 +27,18 @@ from algorium_server.settings import Option, Settings
 
 DOCS = Path(__file__).parent
 
-_CLIENT_FIRST = ("Algorium", "AlgorithmHandle", "AlgoResponse", "DataDirectory", "DataFile")
+_CLIENT_FIRST = (
+    "Algorium",
+    "AlgorithmHandle",
+    "AlgoResponse",
+    "DataDirectory",
+    "DataFile",
+    "FileReader",
+    "FileStat",
+    "Progress",
+    "SyncReport",
+    "Connectors",
+)
 
 _CODE_GROUPS = {
     1: "Algorithms",

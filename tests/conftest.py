@@ -6,6 +6,7 @@ Fixtures of the tests of the whole product; each is made once, and tests must le
 | `server`     | a server with those demo algorithms that need no packages: no network needed  |
 | `registry`   | nothing; skips where no package registry can be reached                      |
 | `whole_demo` | a server with all demo algorithms, as the guide needs them                    |
+| `official`   | the interpreter of an environment with the old service's own client           |
 """
 
 import subprocess
@@ -57,6 +58,19 @@ def whole_demo(registry: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
         needed = ("unavailable", "demo/Hello/", "util/", "nlp/", "dlib/")
         assert not any(name in published(running) for name in needed), "\n".join(running.lines)
         yield running
+
+
+@pytest.fixture(scope="session")
+def official(registry: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make an environment with the official client as published, and return its interpreter."""
+    place = tmp_path_factory.mktemp("official")
+    for arguments in (
+        ["venv", "--quiet", "--python", sys.executable, str(place)],
+        ["pip", "install", "--quiet", "--python", str(place), "algorithmia==2.0.5"],
+    ):
+        done = subprocess.run([uv.find_uv_bin(), *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return place / "bin" / "python"
 
 
 def published(running: RunningServer) -> str:

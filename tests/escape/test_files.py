@@ -16,7 +16,7 @@ UNWRITABLE = (*NOT_THERE, "EROFS", "EXDEV", "ETXTBSY", "EISDIR", "ENOTSUP", "EOP
 
 def things_of_the_server(site: Attacked) -> list[Path]:
     home = site.server.home
-    named = ["algorium.db", "credentials.json", "endpoint.json", "lock"]
+    named = ["algorium.db", "credentials.json", "endpoint.json", "lock", "secrets/sealing.json"]
     kept = [next((home / d).rglob("*"), home / d) for d in ("blobs", "repos", "builds")]
     return [home, *(home / name for name in named), *kept]
 

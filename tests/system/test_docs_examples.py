@@ -36,6 +36,30 @@ def test_the_python_of_a_page_runs(page: str, server: RunningServer) -> None:
         assert "1000 algorithm algo://util/WhoopsWrongAlgo not found" in done.stdout
 
 
+def test_the_guide_about_data_runs(server: RunningServer, tmp_path: Path) -> None:
+    page = "docs/guides/working-with-data.md"
+    environment = {
+        **os.environ,
+        "ALGORITHMIA_API": server.api,
+        "ALGORITHMIA_API_KEY": server.key,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    commands = ([sys.executable, "-c", blocks(page, "python")], ["sh", "-euc", blocks(page, "sh")])
+
+    told = ""
+    for command in commands:
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        told += done.stdout
+
+    assert "Hello\n" in told
+    assert "somebody else was faster\n" in told
+    assert "('3.txt',) ('4.txt',)\n121\n" in told
+    assert told.endswith("copied b.jpg\ndeleted a.jpg\npicture\n")
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_shell_lines_of_a_page_run(page: str, server: RunningServer, tmp_path: Path) -> None:

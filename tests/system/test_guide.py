@@ -108,21 +108,6 @@ def counts(topics: list[dict[str, int]]) -> dict[str, int]:
     return {word: count for topic in topics for word, count in topic.items()}
 
 
-@pytest.fixture(scope="session")
-def official(registry: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make an environment with the official client as published, and return its interpreter."""
-    import uv
-
-    place = tmp_path_factory.mktemp("official")
-    for arguments in (
-        ["venv", "--quiet", "--python", sys.executable, str(place)],
-        ["pip", "install", "--quiet", "--python", str(place), "algorithmia==2.0.5"],
-    ):
-        done = subprocess.run([uv.find_uv_bin(), *arguments], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    return place / "bin" / "python"
-
-
 @pytest.mark.parametrize("from_environment", [False, True])
 def test_the_guide_with_the_official_client(
     whole_demo: RunningServer, official: Path, tmp_path: Path, from_environment: bool

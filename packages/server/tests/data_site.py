@@ -10,7 +10,7 @@ A small installation that serves the Data API: real rows, real files, real socke
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,10 +21,16 @@ import rows
 import uvicorn
 from uvicorn.server import ServerState
 
+from algorium_server.api.algorithms import AlgorithmsFace
 from algorium_server.api.bytes import BytesFace
 from algorium_server.api.credentials import Credentials
 from algorium_server.api.protocol import JsonProtocol
-from algorium_server.data.blobs import BlobStore
+from algorium_server.api.resumable import ResumableFace
+from algorium_server.api.router import build_router
+from algorium_server.api.sending import FileSender
+from algorium_server.data.commits import Commits
+from algorium_server.data.local import LocalBlobs
+from algorium_server.data.parts import PartFiles
 from algorium_server.domain.algorithms import Algorithm, BuildStatus, Callability
 from algorium_server.domain.identity import (
     DEFAULT_KEY_PERMISSIONS,
@@ -37,8 +43,11 @@ from algorium_server.domain.identity import (
     Principal,
     Role,
 )
+from algorium_server.domain.storage import NO_QUOTA, Quota
 from algorium_server.services.data import DataService
+from algorium_server.services.defaults import DefaultCollections
 from algorium_server.services.directory import Directory, key_digest
+from algorium_server.services.resumable import ResumableUploads
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as algorithm_rows
 from algorium_server.store.database import Database
@@ -63,15 +72,20 @@ class Clock:
 class Site:
     database: Database
     directory: Directory
-    blobs: BlobStore
+    blobs: LocalBlobs
     data: DataService
     clock: Clock
     blobs_dir: Path
     accounts: dict[str, Account]
     hello: Algorithm
     secret: Algorithm
+    uploads: ResumableUploads | None = None
     port: int = 0
     acting: list[Principal] = field(default_factory=list)
+
+    @property
+    def commits(self) -> Commits:
+        return self.data._commits
 
     def principal(self, name: str) -> Principal:
         return self.directory.principal_of(self.accounts[name])
@@ -126,7 +140,12 @@ class Site:
 
 @asynccontextmanager
 async def running_site(
-    url: str, blobs_dir: Path, *, file_bytes_max: int | None = None, serves: bool = True
+    url: str,
+    blobs_dir: Path,
+    *,
+    file_bytes_max: int | None = None,
+    quota: Quota = NO_QUOTA,
+    serves: bool = True,
 ) -> AsyncIterator[Site]:
     """Run an installation on an empty database for as long as the block lasts."""
     async with await Database.open(url) as database:
@@ -138,9 +157,18 @@ async def running_site(
         await _fill(database, accounts, (hello, secret))
         directory = Directory(database)
         await directory.load()
-        blobs, clock = BlobStore(blobs_dir), Clock()
-        data = DataService(database, blobs, directory, file_bytes_max=file_bytes_max, clock=clock)
+        blobs, clock = LocalBlobs(blobs_dir), Clock()
+        data = DataService(
+            database,
+            blobs,
+            directory,
+            file_bytes_max=file_bytes_max,
+            quota=quota,
+            clock=clock,
+        )
         site = Site(database, directory, blobs, data, clock, blobs_dir, accounts, hello, secret)
+        parts = PartFiles(blobs_dir.with_name("uploads"))
+        site.uploads = ResumableUploads(database, blobs, parts, data, quota=data.quota, clock=clock)
         try:
             if serves:
                 async with _served(site):
@@ -148,18 +176,30 @@ async def running_site(
             else:
                 yield site
         finally:
+            parts.close()
             blobs.close()
 
 
 @asynccontextmanager
 async def _served(site: Site) -> AsyncIterator[None]:
-    face = BytesFace(site.data, Credentials(site.directory))
+    credentials = Credentials(site.directory)
+    sender = FileSender()
+    data = BytesFace(site.data, credentials, sender=sender)
+    router = build_router(
+        calls=data,
+        data=data,
+        health=data,
+        usage=data,
+        admin=data,
+        uploads=ResumableFace(site.uploads, credentials),
+        algorithms=AlgorithmsFace(DefaultCollections(site.database, site.directory), credentials),
+    )
 
     async def app(scope, receive, send):
         number = dict(scope["headers"]).get(ACTING)
         if number is not None:
             scope["algorium.principal"] = lambda: site.acting[int(number)]
-        await face(scope, receive, send)
+        await router(scope, receive, send)
 
     config = uvicorn.Config(app, http=JsonProtocol, lifespan="off", log_config=None)
     config.load()
@@ -175,6 +215,7 @@ async def _served(site: Site) -> AsyncIterator[None]:
         for connection in tuple(state.connections):
             connection.transport.abort()
         await asyncio.gather(*state.tasks, return_exceptions=True)
+        sender.close()
 
 
 async def _fill(
@@ -209,3 +250,22 @@ async def _fill(
 async def _store_key(database: Database, key: ApiKey, secret: str) -> None:
     async with database.transaction() as connection:
         await account_rows.add_key(connection, key, digest=key_digest(secret))
+
+
+class Web:
+    """
+    Somebody with a client; the method's name is the verb: `jane.put(path, content=...)`.
+
+    Args:
+        runner: The event loop that the installation runs in.
+        client: Speaks for somebody.
+    """
+
+    def __init__(self, runner: asyncio.Runner, client: httpx2.AsyncClient) -> None:
+        self._runner, self.client = runner, client
+
+    def __getattr__(self, method: str) -> Callable[..., httpx2.Response]:
+        def send(path: str, **options: object) -> httpx2.Response:
+            return self._runner.run(self.client.request(method.upper(), path, **options))
+
+        return send

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,25 @@ import uvloop
 
 from algorium_server.announcing import announce, sandbox_line
 from algorium_server.api.admin import AdminFace
+from algorium_server.api.algorithms import AlgorithmsFace
 from algorium_server.api.bytes import BytesFace
 from algorium_server.api.calls import CallFace
+from algorium_server.api.connectors import ConnectorsFace
 from algorium_server.api.credentials import Credentials
 from algorium_server.api.heads import Heads
 from algorium_server.api.health import HealthFace, Readiness
 from algorium_server.api.http import AsgiApp, Receive, Scope, Send
+from algorium_server.api.resumable import ResumableFace
 from algorium_server.api.router import build_router
+from algorium_server.api.sending import FileSender
 from algorium_server.api.slots import SlotApi
+from algorium_server.api.storage import StorageFace
 from algorium_server.api.usage import UsageFace
 from algorium_server.build.builder import Builder
 from algorium_server.build.environments import Environments
 from algorium_server.build.repositories import Repositories
-from algorium_server.data.blobs import BlobStore
+from algorium_server.data.opening import forget_providers
+from algorium_server.data.parts import PartFiles
 from algorium_server.domain.algorithms import Version
 from algorium_server.domain.limits import MIB, SLOTS_PER_POOL_MAX
 from algorium_server.duties import Duties
@@ -49,20 +55,29 @@ from algorium_server.home import (
     database_url,
     first_start,
     locked,
+    open_blobs,
     sandboxes_dir,
 )
 from algorium_server.jobs.worker import JobWorker
 from algorium_server.listening import address_of, allow_many_connections, listen
+from algorium_server.sealing import Seal
 from algorium_server.services.admission import Admission
 from algorium_server.services.calls import CallService
 from algorium_server.services.confining import SandboxedJobs
+from algorium_server.services.connectors import ConnectorService
 from algorium_server.services.data import DataService
+from algorium_server.services.defaults import DefaultCollections
 from algorium_server.services.directory import Directory
 from algorium_server.services.examination import Examination
 from algorium_server.services.following import Following
 from algorium_server.services.meter import Meter
 from algorium_server.services.programs import Programs
 from algorium_server.services.publishing import Publishing
+from algorium_server.services.reaching import Reach
+from algorium_server.services.resumable import ResumableUploads
+from algorium_server.services.scrubbing import Scrubber
+from algorium_server.services.sources import Sources
+from algorium_server.services.storage import StorageService
 from algorium_server.services.usage import UsageService
 from algorium_server.services.void_calls import JOB_KIND, VoidCalls
 from algorium_server.services.warmth import Warmth
@@ -210,9 +225,18 @@ async def open_gateway(
         if not database.is_exclusive:
             following.start()
         meter = await stack.enter_async_context(_meter(database, settings))
-        blobs = BlobStore(home / "blobs")
+        blobs = await open_blobs(settings)
         stack.callback(blobs.close)
-        data = DataService(database, blobs, directory)
+        # The operator's own storage is open; what users connect must not see how.
+        forget_providers()
+        sources = Sources(database, Seal.open(home), Reach(settings.connectors_allowed))
+        stack.push_async_callback(sources.close)
+        data = DataService(database, blobs, directory, quota=settings.quota, sources=sources)
+        sender = FileSender()
+        stack.callback(sender.close)
+        parts = PartFiles(home / "uploads")
+        stack.callback(parts.close)
+        uploads = ResumableUploads(database, blobs, parts, data, quota=data.quota)
 
         host = await SandboxHost.start(
             settings.sandbox_wanted,
@@ -243,10 +267,16 @@ async def open_gateway(
         credentials = Credentials(directory)
         router = inside.app = build_router(
             calls=CallFace(calls, void_calls, credentials),
-            data=BytesFace(data, credentials),
+            data=BytesFace(data, credentials, sender=sender),
             health=HealthFace(lambda: _readiness(state, host, place)),
             usage=UsageFace(UsageService(database, directory, meter), credentials, api=api),
             admin=AdminFace(Examination(host), credentials),
+            storage=StorageFace(
+                StorageService(database, directory, quota=settings.quota), credentials
+            ),
+            uploads=ResumableFace(uploads, credentials),
+            algorithms=AlgorithmsFace(DefaultCollections(database, directory), credentials),
+            users=ConnectorsFace(ConnectorService(database, directory, sources), credentials),
         )
         yield Gateway(
             router=router,
@@ -261,7 +291,9 @@ async def open_gateway(
                 directory=directory,
                 publishing=_publishing(home, database, directory, host, calls.programs),
                 data=data,
+                uploads=uploads,
                 meter=meter,
+                scrubber=Scrubber(database, blobs, every=timedelta(days=settings.scrub_days)),
             ),
             following=following,
         )

@@ -1,5 +1,5 @@
 """
-The command `algorium`: serve, examine the host, tell the version.
+The command `algorium`: serve, check what is stored, examine the host, tell the version.
 
 Exit codes: 0 done, 1 the job failed (the reason is on standard error), 2 wrong usage.
 """
@@ -9,7 +9,7 @@ import importlib.metadata
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from algorium_server.domain.errors import AlgoriumError, InvalidInput
-from algorium_server.settings import Settings
+from algorium_server.settings import Option, Settings
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -43,31 +43,41 @@ _Json = Annotated[
     bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON for programs.")
 ]
 
-_Options: Any = make_dataclass(
-    "_Options",
-    [
-        (
-            option.name,
-            Annotated[
-                option.type,
-                cyclopts.Parameter(
-                    name=option.flag,
-                    env_var=option.variable,
-                    help=option.help,
-                    show_default=option.default_text or False,
-                    negative="",
-                ),
-            ],
-            field(default=option.default),
-        )
-        for option in Settings.table()
-    ],
-    frozen=True,
-    kw_only=True,
-    # Without it the class claims to be of the module `types`, which the command line skips.
-    namespace={"__module__": __name__},
-)
+
+def _options(name: str, options: Iterable[Option]) -> Any:
+    return make_dataclass(
+        name,
+        [
+            (
+                option.name,
+                Annotated[
+                    option.type,
+                    cyclopts.Parameter(
+                        name=option.flag,
+                        env_var=option.variable,
+                        help=option.help,
+                        show_default=option.default_text or False,
+                        negative="",
+                    ),
+                ],
+                field(default=option.default),
+            )
+            for option in options
+        ],
+        frozen=True,
+        kw_only=True,
+        # Without it the class claims to be of the module `types`, which the command line skips.
+        namespace={"__module__": __name__},
+    )
+
+
+_Options: Any = _options("_Options", Settings.table())
 """The table of settings as the command line reads it."""
+_StorageOptions: Any = _options(
+    "_StorageOptions",
+    [option for option in Settings.table() if option.name in {"home", "database", "storage"}],
+)
+"""Those that say where things are."""
 
 
 @app.command
@@ -112,6 +122,47 @@ def doctor(*, as_json: _Json = False) -> int:
     else:
         _print_report(report)
     return DONE if report["level"] else FAILED
+
+
+@app.command
+def fsck(
+    *,
+    fast: Annotated[
+        bool,
+        cyclopts.Parameter(
+            name="--fast", negative="", help="Look at presence and lengths only; read no bytes."
+        ),
+    ] = False,
+    repair: Annotated[
+        bool,
+        cyclopts.Parameter(
+            name="--repair",
+            negative="",
+            help="Remove garbage and correct counts; the server must be stopped.",
+        ),
+    ] = False,
+    as_json: _Json = False,
+    options: Annotated[_StorageOptions, cyclopts.Parameter(name="*")] = _StorageOptions(),  # noqa: B008 - frozen
+) -> int:
+    """
+    Check what is stored: rows against bytes, bytes against rows, checksums, counts.
+
+    Ends with 1 if a file is damaged or counts are wrong.
+    """
+    try:
+        settings = Settings(**{row.name: getattr(options, row.name) for row in fields(options)})
+    except InvalidInput as error:
+        return _complain(error, code=WRONG_USAGE)
+    from algorium_server.checking import as_dict, as_text, check  # noqa: PLC0415 - as in `serve`
+    from algorium_server.telemetry import configure  # noqa: PLC0415
+
+    configure("warning", "auto")
+    report = asyncio.run(check(settings, reads=not fast, repairs=repair, tells=not as_json))
+    if as_json:
+        _print_json(as_dict(report))
+    else:
+        sys.stdout.write(as_text(report))
+    return DONE if report.is_clean else FAILED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

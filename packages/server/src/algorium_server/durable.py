@@ -39,3 +39,21 @@ def write_file(path: Path, text: str) -> None:
         half.unlink(missing_ok=True)
         raise
     flush_directory(path.parent)
+
+
+def write_new_file(path: Path, text: str) -> bool:
+    """
+    Write a file that only its owner can read, unless there is one; return whether there was none.
+
+    Of several processes that try, exactly one writes; nobody sees half of it.
+    """
+    whole = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    write_file(whole, text)
+    try:
+        os.link(whole, path)
+    except FileExistsError:
+        return False
+    finally:
+        whole.unlink(missing_ok=True)
+        flush_directory(path.parent)
+    return True

@@ -18,6 +18,8 @@ from algorium_server.services.data import DataService
 from algorium_server.services.directory import Directory
 from algorium_server.services.meter import Meter
 from algorium_server.services.publishing import Publishing
+from algorium_server.services.resumable import ResumableUploads
+from algorium_server.services.scrubbing import Scrubber
 from algorium_server.settings import Settings
 from algorium_server.store import changes as change_rows
 from algorium_server.store.database import Database
@@ -51,7 +53,9 @@ class Duties:
         directory: Directory,
         publishing: Publishing,
         data: DataService,
+        uploads: ResumableUploads,
         meter: Meter,
+        scrubber: Scrubber,
     ) -> None:
         self.demo = "building" if settings.demo else ""
         self._has_begun = asyncio.Event()
@@ -62,7 +66,9 @@ class Duties:
         self._directory = directory
         self._publishing = publishing
         self._data = data
+        self._uploads = uploads
         self._meter = meter
+        self._scrubber = scrubber
 
     @property
     def has_hello(self) -> bool:
@@ -106,7 +112,9 @@ class Duties:
         done = await asyncio.gather(
             self._publish_late(),
             self._data.keep_swept(since=self._since),
+            self._uploads.keep_swept(),
             self._meter.keep_pruned(),
+            self._scrubber.keep(),
             self._keep_changes_pruned(),
             return_exceptions=True,
         )

@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from algorium_server.data.blobs import BlobStore
+from algorium_server.data.bucket import BucketBlobs
+from algorium_server.data.local import LocalBlobs
 from algorium_server.domain.errors import Unavailable
 from algorium_server.durable import write_file
 from algorium_server.engine import scratch
@@ -76,6 +79,21 @@ def clear_sandboxes(home: Path) -> None:
 def database_url(settings: Settings) -> str:
     """Return where the database is."""
     return settings.database or sqlite_url(settings.home / "algorium.db")
+
+
+async def open_blobs(settings: Settings) -> BlobStore:
+    """
+    Open where the bytes of files are.
+
+    Raises:
+        Unavailable: It cannot be used; the message says why.
+    """
+    place = settings.bucket
+    if place is None:
+        return LocalBlobs(settings.home / "blobs")
+    blobs = BucketBlobs(place)
+    await blobs.check()
+    return blobs
 
 
 async def first_start(

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+from algorium_server.data.bucket import StorageUrl
 from algorium_server.domain.errors import InvalidInput, Unavailable
 from algorium_server.domain.limits import GATEWAYS_MAX, SLOTS_MAX
 from algorium_server.domain.names import check_account_name
+from algorium_server.domain.storage import Quota
 from algorium_server.engine.reach import parse_allowed
+from algorium_server.services.reaching import AllowedPlace, parse_places
 
 ENVIRONMENT_PREFIX: Final = "ALGORIUM_"
 LOCAL_STORAGE: Final = "local"
@@ -92,7 +95,9 @@ class Settings:
         "", "Database URL. Empty: the SQLite file algorium.db in the home directory."
     )
     storage: str = _option(
-        LOCAL_STORAGE, "Where the bytes of files are kept; only the home directory (local) so far."
+        LOCAL_STORAGE,
+        "Where the bytes of larger files are kept: local for the home directory, or a place in an"
+        " object store, such as s3://BUCKET/PREFIX?endpoint=https://HOST.",
     )
     engine: Literal["local", "ray"] = _option(
         "local", "What runs algorithms: processes on this machine. A Ray cluster comes later."
@@ -107,6 +112,13 @@ class Settings:
         "",
         "Networks that algorithms with network access may reach beside public addresses, such as"
         " 10.1.0.0/16; separated by commas.",
+    )
+    connector_allow: str = _option(
+        "",
+        "What connectors may be pointed at beside Amazon's, Google's, Azure's and Dropbox's own"
+        " services: networks, addresses, hosts, with or without a port, such as"
+        " 10.1.0.0/16,127.0.0.1:9000,*.example.com; public for all public addresses. Only what is"
+        " named may be reached without TLS.",
     )
     zygotes: Literal["on", "off"] = _option(
         "on",
@@ -133,6 +145,15 @@ class Settings:
         0.0,
         "Processors that one slot may use at most, such as 1.5, where control groups can limit it;"
         " 0 for no limit. Without one, slots share what there is equally.",
+    )
+    account_bytes_max: int = _option(
+        0, "Bytes that each account may store in all its files together; 0 for no limit."
+    )
+    account_files_max: int = _option(0, "Files that each account may store; 0 for no limit.")
+    scrub_days: float = _option(
+        30.0,
+        "Days in which every stored file is read once to see whether it is still what was stored;"
+        " 0 for never.",
     )
     # A year and a month: each month can be compared with the same one a year ago.
     usage_keep_days: int = _option(
@@ -185,11 +206,7 @@ class Settings:
             raise InvalidInput("--public-url must begin with http:// or https://")
         if self.unsafe_no_sandbox and self.sandbox != "auto":
             raise InvalidInput("--unsafe-no-sandbox contradicts --sandbox: give one of them")
-        if self.storage != LOCAL_STORAGE:
-            raise Unavailable(
-                f"--storage {self.storage} is not available yet: this version keeps files in "
-                "the home directory only (--storage local)"
-            )
+        self._check_storage()
         if self.engine == "ray":
             raise Unavailable(
                 "--engine ray is not available yet: this version runs algorithms on this machine "
@@ -203,11 +220,42 @@ class Settings:
             parse_allowed(self.network_allow)
         except ValueError as error:
             raise InvalidInput(f"--network-allow: {error}") from None
+        try:
+            parse_places(self.connector_allow)
+        except ValueError as error:
+            raise InvalidInput(f"--connector-allow: {error}") from None
+
+    def _check_storage(self) -> None:
+        for name in ("account_bytes_max", "account_files_max"):
+            if getattr(self, name) < 0:
+                flag = name.replace("_", "-")
+                raise InvalidInput(f"--{flag} must be 0 or more, not {getattr(self, name)}")
+        if not 0 <= self.scrub_days < float("inf"):
+            raise InvalidInput("--scrub-days must be a number of days, 0 or more")
+        if self.storage != LOCAL_STORAGE:
+            StorageUrl.parse(self.storage)
+
+    @property
+    def bucket(self) -> StorageUrl | None:
+        """Where in an object store files are kept; None if they are kept in the home directory."""
+        return None if self.storage == LOCAL_STORAGE else StorageUrl.parse(self.storage)
+
+    @property
+    def quota(self) -> Quota:
+        """What each account may store."""
+        return Quota(
+            bytes_max=self.account_bytes_max or None, files_max=self.account_files_max or None
+        )
 
     @property
     def network_allowed(self) -> tuple[str, ...]:
         """The networks of `network_allow`, one by one."""
         return tuple(f"{network}" for network in parse_allowed(self.network_allow))
+
+    @property
+    def connectors_allowed(self) -> tuple[AllowedPlace, ...]:
+        """The places of `connector_allow`, one by one."""
+        return parse_places(self.connector_allow)
 
     @property
     def sandbox_wanted(self) -> Literal["auto", "full", "reduced", "none"]:

@@ -106,7 +106,9 @@ class Site:
             end_session=self.end_session,
         )
         self.face = CountedFace(self.calls, None, Credentials(self.directory))
-        self.router = build_router(calls=self.face, data=None, health=None, usage=None, admin=None)
+        self.router = build_router(
+            calls=self.face, data=None, health=None, usage=None, admin=None, storage=None
+        )
         self.port = 0
         self.connections = ExitStack()
         self.loop: asyncio.AbstractEventLoop | None = None

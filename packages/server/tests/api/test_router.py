@@ -27,6 +27,7 @@ def router_of(calls=None, data=None):
         health=HealthFace(lambda: Readiness(is_ready=True)),
         usage=named("usage"),
         admin=named("admin"),
+        storage=named("storage"),
     )
 
 

@@ -10,7 +10,13 @@ import httpx2
 import pytest
 from data_site import running_site
 
-from algorium_server.domain.limits import BLOB_CHUNK_BYTES, MIB, REFUSED_UPLOAD_BYTES_MAX
+from algorium_server.domain.limits import (
+    BLOB_CHUNK_BYTES,
+    FILE_IN_ROW_BYTES_MAX,
+    MIB,
+    REFUSED_UPLOAD_BYTES_MAX,
+    SENDING_THREADS_MAX,
+)
 from algorium_server.store.database import sqlite_url
 
 DEADLINE_S = 30.0
@@ -64,6 +70,12 @@ async def read_answer(reader):
     return int(lines[0].split()[1]), fields, body
 
 
+async def read_head(reader):
+    raw = await reader.readuntil(b"\r\n\r\n")
+    lines = raw.decode().split("\r\n")
+    return int(lines[0].split()[1]), lines[1:], b""
+
+
 async def names(jane):
     return [f["filename"] for f in (await jane.get("/v1/data/.my/c")).json()["files"]]
 
@@ -88,7 +100,8 @@ CHUNKED = "Transfer-Encoding: chunked"
 @pytest.mark.parametrize("ending", ["close", "half-close", "reset"])
 def test_a_client_that_leaves_during_an_upload_leaves_nothing(site, jane, runner, framing, ending):
     async def scenario():
-        await jane.put("/v1/data/.my/c/f", content=b"old")
+        old = b"old" * FILE_IN_ROW_BYTES_MAX  # too long for its row
+        await jane.put("/v1/data/.my/c/f", content=old)
         async with connection(site) as (_, writer):
             writer.write(head("PUT", "/v1/data/.my/c/f", framing))
             data = bytes(3 * MIB)
@@ -101,7 +114,7 @@ def test_a_client_that_leaves_during_an_upload_leaves_nothing(site, jane, runner
             elif ending == "reset":
                 writer.transport.abort()
         await wait_until(lambda: len(site.blob_files()) == 1)
-        assert (await jane.get("/v1/data/.my/c/f")).content == b"old"
+        assert (await jane.get("/v1/data/.my/c/f")).content == old
 
     runner.run(scenario())
 
@@ -297,6 +310,61 @@ def test_a_damaged_file_is_an_error_before_and_a_broken_connection_after_the_sta
             assert "id" in refused.json()["error"]
 
     runner.run(scenario())
+
+
+def test_many_slow_readers_hold_up_neither_each_other_nor_the_threads(site, jane, runner):
+    data = os.urandom(6 * MIB)
+
+    async def read_slowly(path):
+        async with connection(site) as (reader, writer):
+            writer.write(head("GET", path))
+            await reader.readuntil(b"\r\n\r\n")
+            received = bytearray()
+            while len(received) < len(data):
+                received += await reader.read(MIB)
+                await asyncio.sleep(0)
+            writer.write(head("HEAD", path))  # the connection lives on
+            status, _, _ = await read_head(reader)
+            return bytes(received), status
+
+    async def scenario():
+        path = "/v1/data/.my/c/large"
+        await jane.put(path, content=data)
+        async with AsyncExitStack() as stack:
+            # These never read on, and are more than there are threads.
+            for _ in range(3 * SENDING_THREADS_MAX):
+                reader, writer = await stack.enter_async_context(connection(site))
+                writer.write(head("GET", path))
+                await reader.readuntil(b"\r\n\r\n")
+            return await asyncio.gather(*(read_slowly(path) for _ in range(6)))
+
+    assert runner.run(scenario()) == 6 * [(data, 200)]
+
+
+def test_several_requests_at_once_are_answered_in_their_order(site, jane, runner):
+    data = os.urandom(2 * MIB)
+
+    async def scenario():
+        path = "/v1/data/.my/c/large"
+        await jane.put(path, content=data)
+        async with connection(site) as (reader, writer):
+            writer.write(3 * head("GET", path) + head("GET", "/v1/data/.my/absent/f"))
+            return [await read_answer(reader) for _ in range(4)]
+
+    *files, missing = runner.run(scenario())
+    assert [(status, body) for status, _, body in files] == 3 * [(200, data)]
+    assert missing[0] == 404
+
+
+def test_a_part_of_a_long_file_goes_the_same_way(site, jane, runner):
+    data = os.urandom(4 * MIB)
+
+    async def scenario():
+        path = "/v1/data/.my/c/large"
+        await jane.put(path, content=data)
+        return await jane.get(path, headers={"range": f"bytes=1001-{3 * MIB}"})
+
+    assert runner.run(scenario()).content == data[1001 : 3 * MIB + 1]
 
 
 def test_readers_see_whole_versions_while_a_file_is_replaced(site, jane, runner):

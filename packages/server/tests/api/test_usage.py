@@ -76,7 +76,9 @@ class Site:
             api=API,
         )
         nobody: Any = None
-        app = build_router(calls=nobody, data=nobody, health=nobody, usage=face, admin=nobody)
+        app = build_router(
+            calls=nobody, data=nobody, health=nobody, usage=face, admin=nobody, storage=nobody
+        )
         self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=API)
         self.stack.push_async_callback(self.http.aclose)
 

@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from algorium_server.data.blobs import BlobMissing, BlobStore
-from algorium_server.domain.errors import InternalError, Unavailable
+from algorium_server.data.blobs import BlobMissing
+from algorium_server.data.local import LocalBlobs
+from algorium_server.domain.errors import InternalError, OutOfSpace
 from algorium_server.domain.limits import BLOB_CHUNK_BYTES, MIB
 
 
@@ -35,7 +36,7 @@ def files_in(root):
 
 @pytest.fixture
 def store(tmp_path):
-    store = BlobStore(tmp_path / "blobs")
+    store = LocalBlobs(tmp_path / "blobs")
     yield store
     store.close()
 
@@ -67,10 +68,10 @@ def test_every_blob_has_a_fresh_key_and_is_for_us_only(store, runner, tmp_path):
 
 
 def test_blobs_outlive_their_store(tmp_path, runner):
-    first = BlobStore(tmp_path)
+    first = LocalBlobs(tmp_path)
     blob = runner.run(first.write(pieces(b"hello")))
     first.close()
-    second = BlobStore(tmp_path)
+    second = LocalBlobs(tmp_path)
 
     assert runner.run(read(second, blob)) == b"hello"
     second.close()
@@ -149,9 +150,9 @@ def test_a_full_disk_is_a_typed_error_and_leaves_the_rest(runner, tmp_path):
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a small file system is not allowed here")
     try:
-        store = BlobStore(tmp_path / "blobs")
+        store = LocalBlobs(tmp_path / "blobs")
         kept = runner.run(store.write(pieces(b"kept")))
-        with pytest.raises(Unavailable, match="storage is full"):
+        with pytest.raises(OutOfSpace, match="storage is full"):
             runner.run(store.write(pieces(bytes(4 * MIB))))
 
         assert len(files_in(tmp_path)) == 1
@@ -262,7 +263,7 @@ def test_sweeping_removes_old_garbage_only(store, runner, tmp_path):
 @pytest.mark.parametrize("by", ["itself", "another gateway"])
 def test_sweeping_spares_an_upload_that_stalls_for_hours(store, runner, tmp_path, by):
     async def scenario():
-        sweeper = store if by == "itself" else BlobStore(store._root)
+        sweeper = store if by == "itself" else LocalBlobs(store._root)
         is_stalled, goes_on = asyncio.Event(), asyncio.Event()
 
         async def slow():

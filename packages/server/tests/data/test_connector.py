@@ -23,6 +23,7 @@ async def hosted(stack: AsyncExitStack, url: str, directory: Path) -> Connector:
     return HostedCollection(
         site.database,
         site.blobs,
+        commits=site.commits,
         collection=collection,
         check=lambda _: None,
         clock=site.clock,

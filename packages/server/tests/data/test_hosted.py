@@ -18,9 +18,12 @@ from algorium_server.domain.errors import (
     PartlyDeleted,
     PathNotFound,
 )
-from algorium_server.domain.limits import DELETED_WHOLE_FILES_MAX
+from algorium_server.domain.limits import DELETED_WHOLE_FILES_MAX, FILE_IN_ROW_BYTES_MAX
 from algorium_server.store import files as file_rows
 from algorium_server.store import schema
+
+LONG = b"x" * (FILE_IN_ROW_BYTES_MAX + 1)
+"""Too long for a row, so that there is a blob."""
 
 
 async def pieces(*chunks):
@@ -55,7 +58,12 @@ async def delete_collection(site, row):
 
 def connector(site, row, *, check=lambda _: None):
     return HostedCollection(
-        site.database, site.blobs, collection=row, check=check, clock=site.clock
+        site.database,
+        site.blobs,
+        commits=site.commits,
+        collection=row,
+        check=check,
+        clock=site.clock,
     )
 
 
@@ -69,7 +77,7 @@ async def read(collection, name):
 def test_replacing_and_deleting_leaves_no_blobs(site, row, runner):
     collection = connector(site, row)
     for _ in range(3):
-        runner.run(collection.write(("f",), pieces(b"x")))
+        runner.run(collection.write(("f",), pieces(LONG)))
     assert len(site.blob_files()) == 1
 
     runner.run(collection.delete(("f",), is_forced=False))
@@ -78,7 +86,7 @@ def test_replacing_and_deleting_leaves_no_blobs(site, row, runner):
 
 def test_a_collection_deleted_during_an_upload_leaves_nothing(site, row, runner):
     async def chunks():
-        yield b"half"
+        yield LONG
         await delete_collection(site, row)
         yield b"other half"
 
@@ -91,7 +99,7 @@ def test_a_collection_created_anew_during_an_upload_is_another_one(site, row, ru
     anew = replace(row, collection_id=rows.new_id())
 
     async def chunks():
-        yield b"half"
+        yield LONG
         await delete_collection(site, row)
         await add_collection(site, anew)
 
@@ -110,7 +118,7 @@ def test_a_right_lost_during_an_upload_counts(site, row, runner):
 
     async def chunks():
         nonlocal is_allowed
-        yield b"half"
+        yield LONG
         is_allowed = False
 
     with pytest.raises(NotAuthorized):
@@ -149,7 +157,7 @@ def test_readers_see_the_old_bytes_or_the_new_ones(site, row, runner):
 
 def test_a_file_without_its_bytes_is_an_error_not_an_absence(site, row, runner):
     collection = connector(site, row)
-    runner.run(collection.write(("f",), pieces(b"x")))
+    runner.run(collection.write(("f",), pieces(LONG)))
     os.unlink(site.blob_files()[0])
 
     with pytest.raises(InternalError, match="damaged"):
@@ -158,7 +166,7 @@ def test_a_file_without_its_bytes_is_an_error_not_an_absence(site, row, runner):
 
 def test_nothing_lies_below_a_file(site, row, runner):
     collection = connector(site, row)
-    runner.run(collection.write(("f",), pieces(b"x")))
+    runner.run(collection.write(("f",), pieces(LONG)))
 
     for work in (
         collection.stat(("f", "g")),
@@ -169,7 +177,7 @@ def test_nothing_lies_below_a_file(site, row, runner):
         with pytest.raises(PathNotFound):
             runner.run(work)
     with pytest.raises(InvalidInput):
-        runner.run(collection.write(("f", "g"), pieces(b"x")))
+        runner.run(collection.write(("f", "g"), pieces(LONG)))
 
 
 async def fill(site, row, count):
@@ -232,7 +240,7 @@ async def _write_many(site, special, names):
     await asyncio.gather(
         *(
             connector(site, replace(special, collection_id=rows.new_id())).write(
-                (name,), pieces(b"x")
+                (name,), pieces(LONG)
             )
             for name in names
         )
@@ -251,9 +259,9 @@ async def _stored(site, special):
 
 
 def test_expired_files_go_and_the_collection_with_the_last(site, special, runner):
-    runner.run(connector(site, special).write(("old",), pieces(b"x")))
+    runner.run(connector(site, special).write(("old",), pieces(LONG)))
     site.clock.advance(hours=30)
-    runner.run(connector(site, special).write(("new",), pieces(b"x")))
+    runner.run(connector(site, special).write(("new",), pieces(LONG)))
     before = site.clock.now - timedelta(hours=24)
 
     assert runner.run(connector(site, special).expire(before=before)) == 1

@@ -9,9 +9,13 @@ from data_site import running_site
 from algorium.wire.uris import DataUri
 from algorium_server.domain.collections import CollectionKind
 from algorium_server.domain.errors import Unavailable
+from algorium_server.domain.limits import FILE_IN_ROW_BYTES_MAX
 from algorium_server.services.data import DataService, Listing
 from algorium_server.services.upkeep import Upkeep
 from algorium_server.store import files as file_rows
+
+LONG = b"x" * (FILE_IN_ROW_BYTES_MAX + 1)
+"""Too long for a row, so that there is a blob."""
 
 
 @pytest.fixture
@@ -24,7 +28,7 @@ def site(database_url, tmp_path, runner):
 
 def put(site, runner, principal, uri):
     async def chunks():
-        yield b"x"
+        yield LONG
 
     runner.run(site.data.put(principal, DataUri.parse(uri), chunks()))
 
@@ -92,7 +96,7 @@ def test_sweeping_goes_on_whatever_failed(site, runner):
     swept = asyncio.Event()
 
     async def scenario():
-        upkeep = Clumsy(site.database, site.blobs, clock=site.clock)
+        upkeep = Clumsy(site.database, site.blobs, commits=site.commits, clock=site.clock)
         async with asyncio.timeout(20):
             sweeping = asyncio.create_task(upkeep.keep_swept(every_s=0.01))
             await swept.wait()
@@ -130,7 +134,7 @@ def test_sweeping_ends_when_it_is_cancelled_whatever_comes_of_it(site, runner):
     begun = asyncio.Event()
 
     async def scenario():
-        upkeep = Interrupted(site.database, site.blobs, clock=site.clock)
+        upkeep = Interrupted(site.database, site.blobs, commits=site.commits, clock=site.clock)
         sweeping = asyncio.create_task(upkeep.keep_swept(every_s=0.01))
         await begun.wait()
         sweeping.cancel()

@@ -292,6 +292,64 @@ def test_a_connection_that_breaks_in_a_transaction_is_unavailable(postgres):
     assert asyncio.run(scenario()) == 0
 
 
+def test_work_in_one_go_is_a_transaction_like_any_other(database: Database, runner: asyncio.Runner):
+    async def scenario():
+        async def fail(connection: AsyncConnection) -> None:
+            await note(connection, "lost")
+            raise ZeroDivisionError
+
+        async def look(connection: AsyncConnection) -> int:
+            return await connection.scalar(select(func.count()).select_from(table)) or 0
+
+        with pytest.raises(ZeroDivisionError):
+            await database.write(fail)
+        yield await database.read(look)
+        await database.write(lambda connection: note(connection, "kept"))
+        yield await database.read(look)
+        yield await count(database)
+        with pytest.raises((DBAPIError, Unavailable)):
+            await database.read(lambda connection: note(connection, "forbidden"))
+        yield await count(database)
+
+    async def collected():
+        return [found async for found in scenario()]
+
+    assert runner.run(collected()) == [0, 1, 1, 1]
+
+
+def test_both_kinds_of_writers_take_turns(database: Database, runner: asyncio.Runner):
+    async def slowly(number: int) -> None:
+        async with database.transaction() as connection:
+            await note(connection, f"slow{number}")
+            await asyncio.sleep(0)
+
+    async def scenario():
+        writers = (
+            slowly(number)
+            if number % 2
+            else database.write(lambda connection, n=number: note(connection, f"fast{n}"))
+            for number in range(40)
+        )
+        await asyncio.gather(*writers)
+        return await count(database)
+
+    assert runner.run(scenario()) == 40
+
+
+def test_work_in_a_thread_that_waits_for_something_else_is_undone(sqlite_file: Path):
+    async def scenario():
+        async def wait(connection: AsyncConnection) -> None:
+            await note(connection, "id")
+            await asyncio.sleep(0)
+
+        async with await Database.open(sqlite_url(sqlite_file)) as database:
+            with pytest.raises(RuntimeError, match="wait for the database only"):
+                await database.write(wait)
+            return await count(database)
+
+    assert asyncio.run(scenario()) == 0
+
+
 def test_sqlite_waits_for_another_process_that_writes(sqlite_file: Path):
     other = sqlite3.connect(sqlite_file, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")

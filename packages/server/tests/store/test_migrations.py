@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -14,7 +15,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from algorium_server.domain.errors import Unavailable
-from algorium_server.store import migrations
+from algorium_server.domain.storage import StorageUse
+from algorium_server.store import migrations, storage
 from algorium_server.store.database import Database, sqlite_url
 from algorium_server.store.engines import postgresql_engine, sqlite_engines, sqlite_path
 from algorium_server.store.schema import metadata
@@ -108,6 +110,45 @@ def test_servers_that_start_together_agree(empty_database_url: str):
         return await on_writer(empty_database_url, migrations.stored_revision)
 
     assert asyncio.run(together()) == migrations.HEAD
+
+
+def test_files_from_before_quotas_are_counted(empty_database_url: str):
+    def fill(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        now = "2026-03-29 01:02:03.000000"
+        connection.exec_driver_sql(
+            "INSERT INTO accounts (account_id, kind, username, username_key, email, fullname,"
+            " is_admin, created_at)"
+            f" VALUES ('jane', 'user', 'jane', 'jane', '', '', false, '{now}')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO collections (collection_id, kind, owner_id, name, name_key, acl,"
+            f" created_at) VALUES ('c', 'account', 'jane', 'c', 'c', 'private', '{now}')"
+        )
+        for number, size_bytes in enumerate((2**33, 5)):
+            connection.exec_driver_sql(
+                "INSERT INTO files (file_id, collection_id, name, size_bytes, blob, md5, blake2b,"
+                f" modified_at) VALUES ('f{number}', 'c', 'f{number}', {size_bytes}, 'b', '', '',"
+                f" '{now}')"
+            )
+
+    async def scenario():
+        await on_writer(empty_database_url, fill)
+        async with (
+            await Database.open(empty_database_url) as database,
+            database.reading() as connection,
+        ):
+            counted = await storage.counted_use(connection)
+            return await storage.use_of(connection, "jane"), counted
+
+    use, counted = asyncio.run(scenario())
+
+    assert use == StorageUse(bytes=2**33 + 5, files=2)
+    assert counted == {"jane": use}
 
 
 def test_a_newer_database_is_refused_and_left_alone(database_url: str):

@@ -154,6 +154,20 @@ class JsonProtocol(HttpToolsProtocol):
         self.flow.resume_reading()  # a large body may have paused it, and its end would go unseen
         self.on_lost = on_lost
 
+    async def drained(self) -> bool:
+        """Wait until all that was written has left for the client; return whether it is there."""
+        transport = self.transport
+        self._one_segment.flush()
+        await asyncio.sleep(0)  # uvloop writes when the others have had their turn
+        if transport.get_write_buffer_size():
+            transport.set_write_buffer_limits(high=0)
+            try:
+                while transport.get_write_buffer_size() and not transport.is_closing():
+                    await (self.flow.drain() if self.flow.write_paused else asyncio.sleep(0))
+            finally:
+                transport.set_write_buffer_limits()
+        return not transport.is_closing()
+
     def remember(self, scope: Scope, head: Head) -> None:
         """Learn what the head of the call in *scope* meant, for those who can use it again."""
 

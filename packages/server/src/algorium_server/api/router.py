@@ -18,13 +18,28 @@ from algorium_server.domain.errors import NotFound, Unavailable
 
 _ROUTE: Final = re.compile(
     rb"/+(?:v1/+(?P<calls>(?:web/+)?algo)|v1/+(?P<data>data|connector|hostedData)"
-    rb"|v1/+(?P<usage>(?:admin/+)?usage)|v1/+(?P<admin>admin/+host)|(?P<health>healthz|readyz))(?P<rest>/.*)?",
+    rb"|v1/+(?P<usage>(?:admin/+)?usage)|v1/+(?P<admin>admin/+host)"
+    rb"|v1/+(?P<uploads>uploads)|v1/+(?P<storage>storage)|v1/+(?P<algorithms>algorithms)"
+    rb"|v1/+(?P<users>users)|(?P<health>healthz|readyz))(?P<rest>/.*)?",
     re.DOTALL,
 )
 
 
+async def _nothing(scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise NotFound(f"nothing answers at {scope['path']}")
+
+
 def build_router(
-    *, calls: AsgiApp, data: AsgiApp, health: AsgiApp, usage: AsgiApp, admin: AsgiApp
+    *,
+    calls: AsgiApp,
+    data: AsgiApp,
+    health: AsgiApp,
+    usage: AsgiApp,
+    admin: AsgiApp,
+    storage: AsgiApp = _nothing,
+    uploads: AsgiApp = _nothing,
+    algorithms: AsgiApp = _nothing,
+    users: AsgiApp = _nothing,
 ) -> AsgiApp:
     """
     Make the application that hands each request to its face.
@@ -35,10 +50,24 @@ def build_router(
         health: Answers `/healthz` and `/readyz`.
         usage: Answers `/v1/usage` and `/v1/admin/usage`.
         admin: Answers `/v1/admin/host`.
+        storage: Answers `/v1/storage`.
+        uploads: Answers `/v1/uploads`.
+        algorithms: Answers `/v1/algorithms`.
+        users: Answers `/v1/users`.
 
     The faces see a `raw_path` that begins with exactly these prefixes.
     """
-    faces = {"calls": calls, "data": data, "health": health, "usage": usage, "admin": admin}
+    faces = {
+        "calls": calls,
+        "data": data,
+        "health": health,
+        "usage": usage,
+        "admin": admin,
+        "storage": storage,
+        "uploads": uploads,
+        "algorithms": algorithms,
+        "users": users,
+    }
 
     async def router(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -1,41 +1,26 @@
 """
-Blobs: bytes on disk under fresh, never-reused keys. Rows elsewhere say what they are.
+Blobs: bytes under fresh, never-reused keys. Rows elsewhere say what they are.
 
-    ROOT/incoming/<key>   being written, seen by nobody, locked by who writes it
-    ROOT/ab/<key>         complete and flushed, with its name; never changed again
+A blob is complete and durable before any row points to it, and deleted after the last row that
+did is gone. A crash in between leaves garbage, which `sweep` removes, never a row without its
+bytes.
 
-A blob is written, flushed and renamed into place before any row points to it, and deleted after
-the last row that did is gone. A crash in between leaves garbage, which `sweep` removes, never a
-row without its bytes. Readers hold an open descriptor, so that a blob deleted under them stays
-whole until they are done.
+Files up to `FILE_IN_ROW_BYTES_MAX` need no blob: their bytes are part of their row, and become
+durable with it. Their keys look different (`is_in_row`), for they still tell versions apart.
 
-All file work happens in a few threads of the store. A thread cannot be cancelled, so what
-threads share with a cancelled task (a half-written file, a descriptor) is guarded by a lock:
-cleaning up waits for the write or read that is still under way.
-
-Source: design, "Bytes and rows".
+Source: design, "Bytes and rows"; decisions 0003 and 0015.
 """
 
-import asyncio
-import errno
-import fcntl
 import hashlib
-import os
-import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Set
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import AsyncIterator, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol
 
-from algorium_server.domain.errors import AlgoriumError, InternalError, Unavailable
-from algorium_server.domain.limits import BLOB_CHUNK_BYTES, BLOB_THREADS_MAX, BLOB_WRITE_BYTES
-from algorium_server.durable import flush_directory
-
-T = TypeVar("T")
+from algorium_server.domain.collections import IN_ROW_PREFIX
+from algorium_server.domain.limits import FILE_IN_ROW_BYTES_MAX
 
 
 class BlobMissing(Exception):
@@ -44,30 +29,58 @@ class BlobMissing(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBlob:
-    """A blob that has reached the disk; digests are hexadecimal, BLAKE2b has 256 bits."""
+    """
+    Bytes that wait for their row; digests are hexadecimal, BLAKE2b has 256 bits.
+
+    Attributes:
+        content: The bytes themselves if they are to be part of the row; None if they are durable
+            already.
+    """
 
     key: str
     size_bytes: int
     md5: str
     blake2b: str
+    content: bytes | None = None
 
 
-class BlobStore:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundBlob:
+    """A blob as the storage itself tells of it."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+
+
+class BlobReader(Protocol):
+    """An open blob, whole until it is closed, even if it is deleted meanwhile."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes `chunks` yields."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """
+        Read the bytes once, in pieces of bounded size.
+
+        Raises:
+            InternalError: The storage fails, or the blob ends early.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the blob; may be called at any time, and again."""
+        ...
+
+
+class BlobStore(Protocol):
     """
-    Blobs below one directory.
+    Where blobs are kept.
 
-    Args:
-        root: Created if absent, readable for this user only.
+    Every method may raise `InternalError` or `Unavailable` if the storage fails.
     """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._incoming = root / "incoming"
-        self._writing: set[str] = set()
-        self._threads = ThreadPoolExecutor(BLOB_THREADS_MAX, thread_name_prefix="blobs")
-        self._shards: set[Path] = set()
-        self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flush_directory(root.parent)
 
     async def write(self, chunks: AsyncIterator[bytes]) -> StoredBlob:
         """
@@ -77,260 +90,134 @@ class BlobStore:
         nothing is left behind.
 
         Raises:
-            Unavailable: The disk is full.
-            InternalError: The disk fails.
+            OutOfSpace: The storage is full.
         """
-        key = uuid.uuid4().hex
-        blob = _Incoming(self._incoming / key, self._path(key))
-        self._writing.add(key)
-        try:
-            buffer = bytearray()
-            async for chunk in chunks:
-                buffer += chunk
-                if len(buffer) >= BLOB_WRITE_BYTES:
-                    await self._run(blob.write, buffer)
-                    buffer = bytearray()
-            await self._run(blob.write, buffer)
-            return await self._run(self._finish, blob, key)
-        except BaseException:
-            await asyncio.shield(self._run(blob.abort))
-            raise
-        finally:
-            self._writing.discard(key)
+        ...
 
-    async def open(self, key: str, *, size_bytes: int) -> "BlobReader":
+    async def open(
+        self, key: str, *, size_bytes: int, start: int = 0, end: int | None = None
+    ) -> BlobReader:
         """
         Open a blob for reading.
 
         Args:
             key: Which.
             size_bytes: How long it must be.
+            start: First byte to read.
+            end: Behind the last byte to read; None for the end of the blob.
 
         Raises:
             BlobMissing: There is none.
-            InternalError: It is not as long as it must be, or the disk fails.
+            InternalError: It is not as long as it must be.
         """
-        opened = await self._run(_Opened, self._path(key), size_bytes)
-        return BlobReader(opened, self)
+        ...
 
-    async def delete(self, *keys: str) -> None:
+    async def duplicate(self, key: str) -> str:
         """
-        Delete blobs; those that are absent do not matter.
+        Give the bytes of a blob a second, fresh key, and return it: durable like a new blob.
 
         Raises:
-            InternalError: The disk fails.
+            BlobMissing: There is none of this key.
+            OutOfSpace: The storage is full.
         """
-        await self._run(_unlink, *(self._path(key) for key in keys))
+        ...
+
+    async def adopt(self, path: Path) -> str:
+        """
+        Store the bytes of a finished, flushed file of this machine; return their fresh key.
+
+        The file keeps its name; whoever had it removes it and writes to it no more. Nothing is
+        copied where both lie on one file system.
+
+        Raises:
+            BlobMissing: There is no such file.
+            OutOfSpace: The storage is full.
+        """
+        ...
+
+    async def delete(self, *keys: str) -> None:
+        """Delete blobs; those that are absent, or in rows, do not matter."""
+        ...
 
     async def sweep(self, live: Set[str], *, before: datetime) -> int:
         """
-        Delete what no row points to: blobs and half-written files of crashed processes.
+        Delete what no row points to, and return how much that was.
 
         Args:
             live: Keys that rows point to.
             before: Only what was last written before is deleted: the row of a younger blob may be
                 about to be committed, maybe by another process. What is still being written
                 stays, however slowly it arrives.
-
-        Returns:
-            How many files are gone.
         """
-        limit_s = before.timestamp()
-        swept = 0
-        for directory in await self._run(_directories, self._root):
-            # The keys of our own uploads are looked up late: some last longer than any grace.
-            # Those of other processes are locked until they are whole.
-            swept += await self._run(_sweep, directory, live, self._writing, limit_s)
-        return swept
+        ...
 
-    def close(self) -> None:
-        """Wait for the file work under way and end the threads."""
-        self._threads.shutdown()
+    def found(self) -> AsyncIterator[FoundBlob]:
+        """Yield every complete blob, in no particular order."""
+        ...
 
-    def _path(self, key: str) -> Path:
-        return self._root / key[:2] / key
-
-    def _finish(self, blob: "_Incoming", key: str) -> StoredBlob:
-        shard = self._path(key).parent
-        if shard not in self._shards:
-            shard.mkdir(mode=0o700, exist_ok=True)
-            flush_directory(self._root)  # or a crash could lose the shard with its first blobs
-            self._shards.add(shard)
-        return blob.finish(key)
-
-    async def _run(self, work: Callable[..., T], *args: object) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
-        except OSError as error:
-            raise _failure(error) from error
-
-
-class BlobReader:
-    """
-    An open blob.
-
-    Attributes:
-        size_bytes: Its length.
-    """
-
-    def __init__(self, opened: "_Opened", store: BlobStore) -> None:
-        self.size_bytes = opened.size_bytes
-        self._opened = opened
-        self._run = store._run
-
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def check_room(self) -> None:
         """
-        Read the bytes once, in pieces of at most `BLOB_CHUNK_BYTES`.
+        Refuse to store anything when little more than what deleting takes is left.
 
         Raises:
-            InternalError: The disk fails, or the blob ends early.
+            OutOfSpace: So it is.
         """
-        chunk = self._opened.head
-        self._opened.head = b""
-        remaining = self.size_bytes
-        while remaining:
-            if not chunk:
-                raise InternalError("storage failure: the file is damaged", detail="ends early")
-            remaining -= len(chunk)
-            yield chunk
-            chunk = await self._run(self._opened.read) if remaining else b""
-
-    async def close(self) -> None:
-        """Let go of the file; may be called again."""
-        if not self._opened.is_closed:
-            await asyncio.shield(self._run(self._opened.close))
-
-
-class _Incoming:
-    """A blob being written, by one thread at a time."""
-
-    def __init__(self, path: Path, final_path: Path) -> None:
-        self._path = path
-        self._final_path = final_path
-        self._lock = threading.Lock()
-        self._descriptor = -1
-        self._is_aborted = False
-        self._size_bytes = 0
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._blake2b = hashlib.blake2b(digest_size=32)
-
-    def write(self, data: bytearray) -> None:
-        with self._lock:
-            if self._is_aborted:
-                return
-            if self._descriptor < 0:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self._descriptor = os.open(self._path, flags, 0o600)
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._md5.update(data)
-            self._blake2b.update(data)
-            self._size_bytes += len(data)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-
-    def finish(self, key: str) -> StoredBlob:
-        with self._lock:
-            # The age of garbage counts from now, not from the last byte of a slow client.
-            os.utime(self._descriptor)
-            os.fsync(self._descriptor)
-            self._close()
-            self._path.rename(self._final_path)
-            flush_directory(self._final_path.parent)
-        return StoredBlob(
-            key=key,
-            size_bytes=self._size_bytes,
-            md5=self._md5.hexdigest(),
-            blake2b=self._blake2b.hexdigest(),
-        )
-
-    def abort(self) -> None:
-        with self._lock:
-            self._is_aborted = True
-            self._close()
-            _unlink(self._path, self._final_path)
-
-    def _close(self) -> None:
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
-
-
-class _Opened:
-    """
-    A blob being read, by one thread at a time.
-
-    Attributes:
-        head: Its first bytes; of a small blob all, so that it costs one turn of a thread.
-    """
-
-    def __init__(self, path: Path, size_bytes: int) -> None:
-        self.size_bytes = size_bytes
-        self.is_closed = False
-        self._lock = threading.Lock()
-        try:
-            self._file = path.open("rb", buffering=0)
-        except FileNotFoundError as error:
-            raise BlobMissing(path.name) from error
-        found_bytes = os.fstat(self._file.fileno()).st_size
-        if found_bytes != size_bytes:
-            self.close()
-            detail = f"blob {path.name} has {found_bytes} bytes, its row says {size_bytes}"
-            raise InternalError("storage failure: the file is damaged", detail=detail)
-        self.head = self.read()
-        if len(self.head) == size_bytes:
-            self.close()
-
-    def read(self) -> bytes:
-        with self._lock:
-            return b"" if self.is_closed else self._file.read(BLOB_CHUNK_BYTES)
+        ...
 
     def close(self) -> None:
-        with self._lock:
-            self.is_closed = True
-            self._file.close()
+        """Wait for the work under way and let go of everything."""
+        ...
 
 
-def _unlink(*paths: Path) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+async def keep(store: BlobStore, chunks: AsyncIterator[bytes]) -> StoredBlob:
+    """
+    Make the bytes of *chunks* ready for their row: part of it if they are few, else a blob.
+
+    Raises:
+        OutOfSpace: The storage is full; as all other errors, it leaves nothing behind.
+    """
+    store.check_room()
+    head = bytearray()
+    async for chunk in chunks:
+        head += chunk
+        if len(head) > FILE_IN_ROW_BYTES_MAX:
+            return await store.write(_chained(bytes(head), chunks))
+    return in_row(bytes(head))
 
 
-def _directories(root: Path) -> list[Path]:
-    return [path for path in root.iterdir() if path.is_dir()]
+def in_row(content: bytes) -> StoredBlob:
+    """Make a few bytes ready to be part of a row."""
+    return StoredBlob(
+        key=f"{IN_ROW_PREFIX}{uuid.uuid4().hex}",
+        size_bytes=len(content),
+        md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        blake2b=hashlib.blake2b(content, digest_size=32).hexdigest(),
+        content=content,
+    )
 
 
-def _sweep(directory: Path, live: Set[str], writing: Set[str], limit_s: float) -> int:
-    swept = 0
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.name in live or entry.name in writing:
-                continue
-            with suppress(FileNotFoundError):  # deleted by someone else meanwhile
-                is_old = entry.stat(follow_symlinks=False).st_mtime < limit_s
-                if is_old and not _is_locked(entry.path):
-                    os.unlink(entry.path)
-                    swept += 1
-    return swept
+class ContentReader:
+    """
+    Bytes out of a row, read like a blob.
+
+    Attributes:
+        size_bytes: How many.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.size_bytes = len(content)
+        self._content = content
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield them all, in one piece."""
+        if self._content:
+            yield self._content
+
+    async def close(self) -> None:
+        """Do nothing: nothing is held."""
 
 
-def _is_locked(path: str) -> bool:
-    """Whether somebody writes the file at *path*; the kernel ends the lock of who is gone."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _failure(error: OSError) -> AlgoriumError:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return Unavailable(
-            "the server's storage is full; nothing was changed",
-            hint="Delete files, or ask the operator for more space, then try again.",
-            detail=str(error),
-        )
-    return InternalError("storage failure; nothing was changed", detail=str(error))
+async def _chained(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for chunk in rest:
+        yield chunk

@@ -9,7 +9,7 @@ Whoever hands out a connector has checked what the caller may do with it.
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Path = tuple[str, ...]
 """Segments of a place within a source; none is empty or contains a slash."""
@@ -23,12 +23,47 @@ class Entry:
     Attributes:
         size_bytes: Of a file; 0 for directories.
         modified_at: Of a file; None where the source does not know.
+        etag: Tells versions of a file apart, opaque, without quotes; empty for directories.
+        md5: Hexadecimal digest of a file's bytes, empty where the source does not know it.
     """
 
     name: str
     is_directory: bool
     size_bytes: int = 0
     modified_at: datetime | None = None
+    etag: str = ""
+    md5: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """
+    A part of a file.
+
+    Attributes:
+        start: First byte, from 0.
+        end: Behind the last byte; None for the end of the file.
+    """
+
+    start: int
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """
+    What must hold at a place for it to be changed, checked at the moment of the change.
+
+    Attributes:
+        etags: The file there must be one of these; None if it does not matter.
+        is_new: There must be nothing.
+    """
+
+    etags: frozenset[str] | None = None
+    is_new: bool = False
+
+
+ALWAYS = Condition()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +80,41 @@ class Page:
     marker: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """
+    Where the bytes of an open file lie on a disk of this machine.
+
+    Attributes:
+        descriptor: Open for reading as long as the file is.
+        start: Of the first byte.
+    """
+
+    descriptor: int
+    start: int
+
+
+@runtime_checkable
+class OnDisk(Protocol):
+    """What some open files tell as well."""
+
+    @property
+    def region(self) -> Region | None:
+        """Where the bytes lie, None if they are not simply on a disk here."""
+        ...
+
+
 class OpenFile(Protocol):
     """One version of a file, whole until it is closed, whatever happens to its name meanwhile."""
 
     @property
     def size_bytes(self) -> int:
         """How many bytes `chunks` yields."""
+        ...
+
+    @property
+    def entry(self) -> Entry:
+        """The whole file, of which this may be a part."""
         ...
 
     @property
@@ -99,36 +163,67 @@ class Connector(Protocol):
         """
         ...
 
-    async def open(self, path: Path) -> OpenFile:
+    async def open(self, path: Path, *, span: Span | None = None) -> OpenFile:
         """
         Open a file for reading; whoever gets it closes it.
+
+        Args:
+            path: Which.
+            span: The part to read; what of it lies behind the end of the file is left out.
 
         Raises:
             PathNotFound: There is no such file.
         """
         ...
 
-    async def write(self, path: Path, chunks: AsyncIterator[bytes]) -> None:
+    async def write(
+        self,
+        path: Path,
+        chunks: AsyncIterator[bytes],
+        *,
+        condition: Condition = ALWAYS,
+        size_bytes: int | None = None,
+    ) -> Entry:
         """
         Store a file, or replace it. An error out of *chunks* leaves everything as it was.
+
+        Args:
+            path: Where.
+            chunks: Its bytes.
+            condition: What must hold there.
+            size_bytes: How many bytes, if that is known.
 
         Raises:
             PathNotFound: There is no directory for it.
             InvalidInput: A file cannot be called so.
+            ConditionFailed: *condition* does not hold.
         """
         ...
 
-    async def delete(self, path: Path, *, is_forced: bool) -> int:
+    async def create_directory(self, path: Path) -> None:
+        """
+        Create a directory.
+
+        Raises:
+            PathNotFound: There is no directory for it.
+            InvalidInput: There can be none here, or it cannot be called so.
+            AlreadyExists: It is there.
+        """
+        ...
+
+    async def delete(self, path: Path, *, is_forced: bool, condition: Condition = ALWAYS) -> int:
         """
         Delete a file or directory and return how many files and directories are gone.
 
         Args:
             path: What goes.
             is_forced: Delete a directory with what is in it.
+            condition: What must hold there; for files.
 
         Raises:
             PathNotFound: Nothing is there.
             InvalidInput: The directory is not empty, and *is_forced* is false.
             PartlyDeleted: Some entries are gone, others could not be deleted.
+            ConditionFailed: *condition* does not hold.
         """
         ...

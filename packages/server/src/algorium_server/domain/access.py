@@ -8,6 +8,7 @@ Source: wire specification, "Roles and rights", "API keys", "Special names and w
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -134,6 +135,11 @@ def _key_opens_data(principal: Principal, *, for_writing: bool) -> Verdict:
     return ALLOWED
 
 
+def may_use_connectors(principal: Principal, *, for_writing: bool) -> Verdict:
+    """Decide whether the principal may use connectors of its account, from algorithms as well."""
+    return _key_opens_data(principal, for_writing=for_writing)
+
+
 def may_read(principal: Principal, collection: Collection) -> Verdict:
     """Decide whether the principal may list *collection* and read its files."""
     if collection.kind is not CollectionKind.ACCOUNT:
@@ -172,6 +178,46 @@ def may_write_for(principal: Principal, owner_id: str) -> Verdict:
     if principal.roles.get(owner_id) in {Role.OWNER, Role.MEMBER}:
         return ALLOWED
     return Refused("only the owner and members of the owning organization may write")
+
+
+def may_manage(principal: Principal, owner_id: str) -> Verdict:
+    """
+    Decide whether the principal may change what belongs to an algorithm.
+
+    Args:
+        principal: Who asks.
+        owner_id: The algorithm's owner.
+    """
+    if principal.acting is not None:
+        return Refused("algorithms may not manage algorithms")
+    key = principal.key
+    if key is not None and key.kind is KeyKind.ADMIN:
+        return Refused("admin keys may not manage algorithms")
+    if key is not None and not key.permissions.allow_algo_management:
+        return Refused("the key has allow_algo_management=false")
+    if principal.account.account_id == owner_id:
+        return ALLOWED
+    if principal.roles.get(owner_id) in {Role.OWNER, Role.MEMBER}:
+        return ALLOWED
+    return Refused("only the owner and members of the owning organization may manage")
+
+
+def may_write_default(
+    collection: Collection, *, algorithm_owner_id: str, roles: Mapping[str, Role]
+) -> Verdict:
+    """
+    Decide whether an algorithm may change the collection that it was given.
+
+    Args:
+        collection: What it calls `data://.algo/default`.
+        algorithm_owner_id: The algorithm's owner; whoever calls it does not matter.
+        roles: The owner's role in each organization.
+    """
+    if collection.owner_id == algorithm_owner_id:
+        return ALLOWED
+    if roles.get(collection.owner_id) in {Role.OWNER, Role.MEMBER}:
+        return ALLOWED
+    return Refused("the algorithm's owner may not write the collection")
 
 
 def is_cluster_admin(principal: Principal) -> bool:

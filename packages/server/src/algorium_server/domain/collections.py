@@ -7,6 +7,7 @@ Source: wire specification, "Special names", "ACLs".
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from algorium.wire.bodies import ReadAcl
 
@@ -40,13 +41,22 @@ class Collection:
     created_at: datetime
 
 
+IN_ROW_PREFIX: Final = "row-"
+"""Keys of bytes that are part of their file's row begin so; those of blobs are hexadecimal."""
+
+
+def is_in_row(blob: str) -> bool:
+    """Whether the bytes that a file's key names are in its row."""
+    return blob.startswith(IN_ROW_PREFIX)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     """
     A file: a row pointing at bytes.
 
     Attributes:
-        blob: Key of the bytes; fresh for every upload, never reused.
+        blob: Key of the bytes; fresh for every upload, never reused. See `is_in_row`.
         md5: Hexadecimal digest of the bytes, for clients.
         blake2b: Hexadecimal 256-bit digest of the bytes, for ourselves.
     """

@@ -9,6 +9,7 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
     ├── MalformedJson            400  2013  the body is not JSON
     ├── InvalidRequest           400  2015  the request's form is wrong
     │   ├── MethodNotAllowed     405
+    │   ├── DigestMismatch       400   -    the bytes are not those that were meant
     │   ├── RequestTimedOut      408
     │   └── UnsupportedContentType 415
     ├── TooLarge                 413  6001  the body exceeds its limit
@@ -18,12 +19,17 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
     │   ├── AlgorithmNotFound    404  1000
     │   └── PathNotFound         404   -
     ├── AlreadyExists            409   -
+    ├── ConditionFailed          412   -    what the request demanded of the file does not hold
+    ├── RangeNotSatisfiable      416   -    the file has no such part
     ├── AlgorithmNameTaken       400  1002  the owner has an algorithm of that name
     ├── VersionAlreadyPublished  400  1007  nothing new to publish: compile first
     ├── TooManyRequests          429   -    a concurrency limit is reached
     ├── PartlyDeleted            500   -    some entries could not be deleted
     ├── InternalError            500  5001  our fault; carries an id to look up in the log
-    └── Unavailable              503  5001  cannot be served now or on this host
+    ├── Unavailable              503  5001  cannot be served now or on this host
+    ├── SourceFailed             502   -    a connected source refused, or does not answer
+    └── OutOfSpace               507   -    nothing more can be stored
+        └── QuotaExceeded        507   -    by this account
 
 An author's failing code is not here: that is a *result* of a call (`domain/calls.py`).
 
@@ -116,6 +122,12 @@ class MethodNotAllowed(InvalidRequest):
     status = 405  # the nearest code is that of any wrong form
 
 
+class DigestMismatch(InvalidRequest):
+    """What arrived has not the digest that its sender says it has; nothing was stored."""
+
+    sentence = "the bytes have changed on their way"
+
+
 class RequestTimedOut(InvalidRequest):
     """The request did not arrive in time."""
 
@@ -175,6 +187,20 @@ class AlreadyExists(AlgoriumError):
     sentence = "the name is taken"
 
 
+class ConditionFailed(AlgoriumError):
+    """What the request demanded of the file at this place does not hold, so nothing was done."""
+
+    status = 412
+    sentence = "the file is not in the state that the request demands"
+
+
+class RangeNotSatisfiable(AlgoriumError):
+    """The file has no such part; `fields["size_bytes"]` is its length."""
+
+    status = 416
+    sentence = "the file has no such part"
+
+
 class AlgorithmNameTaken(AlgoriumError):
     """The owner has an algorithm of that name, in whatever case."""
 
@@ -211,3 +237,23 @@ class Unavailable(AlgoriumError):
 
     code = 5001
     status = 503  # to clients "internal, try again"; proxies and people learn that it may pass
+
+
+class SourceFailed(AlgoriumError):
+    """A connected source refused, or does not answer; the message has its words, no secret."""
+
+    status = 502
+    sentence = "the connected source failed"
+
+
+class OutOfSpace(AlgoriumError):
+    """Nothing more can be stored; nothing was changed."""
+
+    status = 507
+    sentence = "the server's storage is full; nothing was changed"
+
+
+class QuotaExceeded(OutOfSpace):
+    """The account may store no more; `fields` has the limit and the use."""
+
+    sentence = "the account may not store more"

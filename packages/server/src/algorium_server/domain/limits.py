@@ -148,6 +148,34 @@ BLOB_CHUNK_BYTES: Final = 256 * 1024
 """Files stream in pieces of this size: memory does not depend on the size of a file."""
 BLOB_WRITE_BYTES: Final = MIB
 """Collected before a write: handing it to a thread then costs little beside hashing it."""
+FILE_IN_ROW_BYTES_MAX: Final = 16 * 1024
+"""Files up to this length are kept in their row: many of them share one flush of the disk. Longer
+ones would make the database grow faster than it is worth."""
+COMMITTED_AT_ONCE_FILES_MAX: Final = 256
+"""Uploads that share one transaction: with the longest files in rows, it writes 4 MiB."""
+DISK_RESERVE_BYTES: Final = 64 * MIB
+"""Uploads leave so much of the disk free: on a full one the database could not even delete."""
+SCRUB_STEP_S: Final = 60.0
+"""Between two steps of the look at all files: each is short, and the disk rests in between."""
+SCRUBBED_AT_ONCE_FILES_MAX: Final = 100
+"""Rows read at once, some with their files' bytes: some megabytes at most."""
+CHECK_SHOWN_MAX: Final = 1000
+"""Damaged files that a check names; more are counted."""
+BUCKET_PART_BYTES: Final = 16 * MIB
+"""Of a blob in an object store: stores take 10,000 parts, so this is enough for 160 GB."""
+BUCKET_PARTS_AT_ONCE_MAX: Final = 2
+"""Of one blob on their way; with the one that gathers, this many parts are in memory."""
+BUCKET_COPY_BYTES_MAX: Final = 5_000_000_000
+"""What stores copy by themselves in one request; longer blobs pass through the server."""
+BUCKET_SUSPECTS_MAX: Final = 100_000
+"""Blobs without a row that are remembered from one sweep to the next; more wait their turn."""
+SENT_BY_THREAD_BYTES_MIN: Final = MIB
+"""Of a download that goes from the disk to the socket past the event loop; shorter ones are out
+sooner than that is arranged."""
+SENDING_THREADS_MAX: Final = 4
+"""For all those downloads: each works for one client at a time, for a twentieth of a second."""
+DOWNLOAD_STALL_S_MAX: Final = 600.0
+"""Without a byte of a download being taken: enough for a laptop that was closed for a while."""
 BLOB_GRACE_S: Final = 3600.0
 """Blobs without a row are swept when they are older; a commit follows its blob within seconds."""
 BLOB_THREADS_MAX: Final = 8
@@ -156,6 +184,22 @@ DELETED_WHOLE_FILES_MAX: Final = 10_000
 """Collections up to this many files are deleted in one transaction, all or nothing."""
 DELETED_PER_STEP_FILES_MAX: Final = 250
 """Larger ones shrink by so many files at a time: other writers wait for a moment only."""
+UPLOAD_PART_BYTES: Final = 16 * MIB
+"""Of a resumable upload, unless its client wants others: a cut costs a second of a slow line."""
+UPLOAD_PART_BYTES_MIN: Final = 64 * 1024
+"""Smaller parts would be mostly rows and flushes of the disk."""
+UPLOAD_PART_BYTES_MAX: Final = 1024 * MIB
+"""With the most parts that is ten terabytes."""
+UPLOAD_PARTS_MAX: Final = 10_000
+"""Of one upload: its list of parts is one answer; longer files have longer parts."""
+UPLOADS_PER_ACCOUNT_MAX: Final = 1000
+"""Begun and not finished; more is a client that forgets what it has begun."""
+UPLOAD_AGE_S: Final = 7 * 24 * 3600.0
+"""What is not finished a week after it began is given up, and its parts go."""
+UPLOAD_FINISHED_AGE_S: Final = 24 * 3600.0
+"""How long it is remembered what became of an upload: for a client that lost the answer."""
+UPLOAD_PART_WAIT_S: Final = 10.0
+"""For whoever writes a part just now; after that a second upload of it hears that it is taken."""
 REFUSED_UPLOAD_BYTES_MAX: Final = 16 * MIB
 """Read and thrown away after a refusal, so that a client still sending can read the answer."""
 REFUSED_UPLOAD_S_MAX: Final = 10.0
@@ -164,6 +208,63 @@ SWEEP_EVERY_S: Final = 3600.0
 """Between two clean-ups of files: a sweep looks at every blob, and nothing it removes is urgent."""
 TEMP_COLLECTION_AGE_S: Final = 24 * 3600.0
 """Files in `.algo/.../temp` are promised for about a day."""
+
+# Connectors
+CONNECTOR_LABEL_CHARS_MAX: Final = 64
+"""Part of every address of the source; longer ones are typed wrongly."""
+CONNECTOR_PATH_CHARS_MAX: Final = 1024
+"""As long as the longest key in a bucket."""
+CONNECTOR_VALUE_CHARS_MAX: Final = 16 * 1024
+"""Of one credential, or of a certificate: the longest are private keys and chains of a few KB."""
+CONNECTORS_PER_ACCOUNT_MAX: Final = 100
+"""More sources than anybody names; a loop that creates them ends here."""
+CONNECTOR_JSON_BYTES_MAX: Final = 128 * 1024
+"""Of a connector's description: a few credentials and a certificate, as JSON."""
+SOURCES_OPEN_MAX: Final = 64
+"""Sources that a gateway keeps connected, with their buckets: each has a pool of connections."""
+SOURCE_OPEN_S: Final = 300.0
+"""Then a source is opened anew: its endpoint may have moved to where it must not be."""
+SOURCE_BUCKETS_OPEN_MAX: Final = 32
+"""Buckets of one source that are kept connected."""
+SOURCE_CONNECT_S: Final = 10.0
+"""To reach a source at all: who is that far away will not be reached."""
+SOURCE_STALL_S: Final = 120.0
+"""Without a byte from a source, also while it takes a part of a file on a slow line."""
+SOURCE_RETRY_S: Final = 15.0
+"""In which a source that refuses for now is asked again; then the caller hears of it."""
+SOURCE_TRIES_MAX: Final = 3
+"""The same in requests, after the first one."""
+SOURCE_TRANSFER_S_MAX: Final = 24 * 3600.0
+"""For one file: the longest that a large one takes on a slow line."""
+SOURCE_KEY_BYTES_MAX: Final = 1024
+"""Of a path below its bucket: what all stores take."""
+SOURCE_LISTING_BYTES_MAX: Final = 8 * MIB
+"""Of one answer about a directory: a thousand of the longest names, several times over."""
+SOURCE_LISTING_PAGES_MAX: Final = 10_000
+"""Answers read for one page: ten million entries, and nobody waits longer for it."""
+SOURCE_WHOLE_BYTES_MAX: Final = 8 * MIB
+"""Written in one request, from memory; what is longer goes in parts."""
+SOURCE_PART_BYTES: Final = 8 * MIB
+"""Of a part, where the file's length allows no larger one: less is slow on a long line."""
+SOURCE_PARTS_MAX: Final = 9000
+"""Stores accept 10,000; parts of files whose length is known are made large enough for this."""
+SOURCE_SMALL_BYTES_MAX: Final = MIB
+"""Uploads up to this length do not wait for others: they take little memory."""
+SOURCE_UPLOADS_MAX: Final = 8
+"""Longer ones to one source at the same time: each holds a few parts in memory."""
+SOURCES_UPLOADS_MAX: Final = 32
+"""The same to all sources of a gateway: about a gigabyte; the others wait before they are read."""
+SOURCE_PARTS_AT_ONCE_MAX: Final = 3
+"""Parts of one file on their way: this many are in memory."""
+SOURCE_UNKNOWN_PART_BYTES: Final = 16 * MIB
+"""Of a part, if nobody knows how long the file is: enough for 140 GB."""
+SOURCE_CONDITION_BYTES_MAX: Final = 32 * MIB
+"""Of a file that is stored under a condition: stores check it for single requests only, and what
+goes in one request is in memory."""
+SOURCE_WORDS_CHARS_MAX: Final = 300
+"""Kept of what a source says when it refuses."""
+DROPBOX_THREADS_MAX: Final = 8
+"""Requests to Dropbox at the same time: its library waits in threads."""
 
 # Names
 ACCOUNT_NAME_CHARS_MAX: Final = 30

@@ -1,9 +1,9 @@
 """
 The Data API's use cases: who may do what at which place, then the work.
 
-A URI is read into a place, a place is found for the caller, the caller's right is checked, and a
-connector does the work. Uploads are checked before their first byte is read, and again in the
-transaction that makes them visible. What a caller may not know of looks like what is not there.
+A spot is found for the caller, whose right is checked with it, and a connector does the work.
+Uploads are checked before their first byte is read, and again in the transaction that makes them
+visible.
 
 Source: wire specification, "Data API, URIs, connectors".
 """
@@ -11,39 +11,44 @@ Source: wire specification, "Data API, URIs, connectors".
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from algorium.wire.bodies import ReadAcl
 from algorium.wire.uris import DataUri
 from algorium_server.data.blobs import BlobStore
-from algorium_server.data.connector import Connector, Entry, OpenFile, Page
-from algorium_server.data.hosted import HostedCollection
+from algorium_server.data.commits import Commits
+from algorium_server.data.connector import Entry, OpenFile, Page, Span
 from algorium_server.data.pages import page_of_folders
-from algorium_server.data.places import Level, Place, Space, place_of
+from algorium_server.data.places import Level, Space
 from algorium_server.domain.access import (
     Refused,
-    Verdict,
     may_read,
     may_use_data,
-    may_write,
     may_write_for,
 )
 from algorium_server.domain.collections import Collection, CollectionKind
+from algorium_server.domain.conditions import UNCONDITIONAL, Preconditions
 from algorium_server.domain.errors import (
     InvalidInput,
-    NotAuthorized,
-    NotFound,
     PathNotFound,
     TooLarge,
+    Unavailable,
 )
 from algorium_server.domain.identity import Account, Principal
 from algorium_server.domain.names import check_collection_name, check_file_name
+from algorium_server.domain.storage import NO_QUOTA, Quota
 from algorium_server.services.directory import Directory
-from algorium_server.services.locations import Location, Locations
+from algorium_server.services.finding import Finder, is_connected, place_for, require
+from algorium_server.services.sources import Sources
+from algorium_server.services.spots import Spot, condition_at
+from algorium_server.services.transfers import copy, move
 from algorium_server.services.upkeep import Upkeep
 from algorium_server.store import files
 from algorium_server.store.database import Database
+
+_OPEN_ATTEMPTS_MAX: Final = 10
+"""A file replaced this often between looking at it and opening it is not being read today."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,19 @@ class Listing:
 
     page: Page
     acl: ReadAcl | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """
+    A file that was stored just now.
+
+    Attributes:
+        uri: How answers name it.
+    """
+
+    uri: DataUri
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +98,8 @@ class DataService:
         blobs: Where bytes are.
         directory: Accounts, roles and algorithms, in memory.
         file_bytes_max: The longest file that is accepted; None for any that fits on the disk.
+        quota: What each account may store.
+        sources: What accounts have connected; None for nothing.
         clock: Tells the time of a change.
     """
 
@@ -90,15 +110,30 @@ class DataService:
         directory: Directory,
         *,
         file_bytes_max: int | None = None,
+        quota: Quota = NO_QUOTA,
+        sources: Sources | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
-        self._blobs = blobs
         self._directory = directory
         self._file_bytes_max = file_bytes_max
         self._clock = clock
-        self._locations = Locations(database, directory, clock=clock)
-        self._upkeep = Upkeep(database, blobs, clock=clock)
+        self._commits = Commits(database, quota=quota, clock=clock)
+        self._upkeep = Upkeep(database, blobs, commits=self._commits, clock=clock)
+        self._finder = Finder(
+            database,
+            blobs,
+            directory,
+            commits=self._commits,
+            upkeep=self._upkeep,
+            sources=sources,
+            clock=clock,
+        )
+
+    @property
+    def quota(self) -> Quota:
+        """What each account may store."""
+        return self._commits.quota
 
     async def stat(self, principal: Principal, uri: DataUri) -> Entry:
         """
@@ -107,12 +142,15 @@ class DataService:
         Raises:
             NotAuthorized: The caller may not read it.
         """
-        place = _place(principal, uri, for_writing=False)
-        self._check_names(principal, place)
+        if is_connected(uri):
+            spot = await self._finder.spot(principal, uri, for_writing=False)
+            return replace(await spot.connector.stat(spot.path), name=uri.name)
+        place = place_for(principal, uri, for_writing=False)
+        self._finder.check_names(principal, place)
         if place.level in {Level.COLLECTION, Level.FILE}:
-            location = await self._readable(principal, place)
-            if place.level is Level.FILE:
-                return await self._hosted(location).stat((place.file,))
+            spot = await self._finder.spot(principal, uri, for_writing=False)
+            entry = await spot.connector.stat(spot.path)
+            return entry if spot.path else replace(entry, name=uri.name)
         return Entry(name=uri.name, is_directory=True)
 
     async def get(
@@ -131,22 +169,63 @@ class DataService:
             NotAuthorized: The caller may not read it.
             InvalidMarker: No listing gave this marker.
         """
-        place = _place(principal, uri, for_writing=False)
-        self._check_names(principal, place)
+        if is_connected(uri):
+            spot = await self._finder.spot(principal, uri, for_writing=False)
+            if marker or (await spot.connector.stat(spot.path)).is_directory:
+                return Listing(page=await spot.connector.page(spot.path, marker=marker))
+            return await spot.connector.open(spot.path)
+        place = place_for(principal, uri, for_writing=False)
+        self._finder.check_names(principal, place)
         if place.level in {Level.COLLECTION, Level.FILE}:
-            location = await self._readable(principal, place)
-            if place.level is Level.FILE:
-                return await self._hosted(location).open((place.file,))
-            page = await self._hosted(location).page((), marker=marker)
-            has_acl = wants_acl and place.space is Space.ACCOUNT
-            return Listing(page=page, acl=location.collection.acl if has_acl else None)
+            spot = await self._finder.spot(principal, uri, for_writing=False)
+            if spot.path:
+                return await spot.connector.open(spot.path)
+            page = await spot.connector.page((), marker=marker)
+            return Listing(page=page, acl=spot.acl if wants_acl else None)
         if place.level is Level.ROOT:
             return Listing(page=Page(folders=self._roots(principal)))
         if place.level is Level.ALGORITHM:
             return Listing(page=page_of_folders(("perm", "temp"), marker=marker))
-        owner = self._locations.account(principal, place)
+        owner = self._finder.locations.account(principal, place)
         names = [c.name for c in await self._readable_of(principal, owner)]
         return Listing(page=page_of_folders(names, marker=marker))
+
+    async def open(
+        self, principal: Principal, uri: DataUri, *, choose: Callable[[Entry], Span | None]
+    ) -> OpenFile | None:
+        """
+        Open a part of a file, None if it is a directory; whoever gets a file closes it.
+
+        Args:
+            principal: Who asks.
+            uri: Which file.
+            choose: Looks at the file and says which part of it is wanted, None for all of it. What
+                it raises is raised. Called again if the file is replaced just then: what it has
+                seen last is what is opened.
+
+        Raises:
+            NotAuthorized: The caller may not read it.
+        """
+        if not is_connected(uri) and place_for(principal, uri, for_writing=False).is_directory:
+            return None
+        spot = await self._finder.spot(principal, uri, for_writing=False)
+        for _ in range(_OPEN_ATTEMPTS_MAX):
+            entry = await spot.connector.stat(spot.path)
+            if entry.is_directory:
+                return None
+            file = await spot.connector.open(spot.path, span=choose(entry))
+            if _are_same(file.entry, entry):
+                return file
+            await file.close()
+        raise Unavailable(f"{uri} is replaced faster than it can be read; try again")
+
+    async def spot(self, principal: Principal, uri: DataUri, *, for_writing: bool) -> Spot:
+        """Find a place where the caller may read, or write; see `Finder.spot`."""
+        return await self._finder.spot(principal, uri, for_writing=for_writing)
+
+    async def file_spot(self, principal: Principal, uri: DataUri) -> Spot:
+        """Find a place where the caller may store a file; see `Finder.file_spot`."""
+        return await self._finder.file_spot(principal, uri)
 
     async def put(
         self,
@@ -155,9 +234,10 @@ class DataService:
         chunks: AsyncIterator[bytes],
         *,
         size_bytes: int | None = None,
-    ) -> DataUri:
+        preconditions: Preconditions = UNCONDITIONAL,
+    ) -> StoredFile:
         """
-        Store a file, or replace it, and return its URI.
+        Store a file, or replace it.
 
         Args:
             principal: Who stores.
@@ -165,25 +245,59 @@ class DataService:
             chunks: The bytes; not asked for before it is clear that they may be stored. An error
                 out of it leaves everything as it was.
             size_bytes: How many bytes, if that is known.
+            preconditions: What the caller demands of the file that is there now; judged before the
+                bytes are asked for, and again when they become visible.
 
         Raises:
             InvalidInput: There can be no file at this place, or a file cannot be called so.
             NotAuthorized: The caller may not write there.
             TooLarge: The file is longer than is accepted.
+            ConditionFailed: *preconditions* do not hold.
         """
-        place = _place(principal, uri, for_writing=True)
-        if place.level is Level.NOWHERE:
-            raise PathNotFound
-        if place.level is Level.BELOW:
-            raise InvalidInput(f"{uri}: a collection holds files only, no directories")
-        if place.level is not Level.FILE:
-            raise InvalidInput(f"{uri} is a directory: name a file in it")
-        check_file_name(place.file)
-        location = await self._writable(principal, place)
-        self._check_size(size_bytes or 0)
-        connector = self._hosted(location, writer=principal)
-        await connector.write((place.file,), self._bounded(chunks))
-        return location.uri_of(place.file)
+        spot = await self._finder.file_spot(principal, uri)
+        self.check_size(size_bytes or 0)
+        condition = await condition_at(spot, preconditions)
+        entry = await spot.connector.write(
+            spot.path, self._bounded(chunks), condition=condition, size_bytes=size_bytes
+        )
+        return StoredFile(uri=spot.uri, entry=entry)
+
+    async def transfer(
+        self,
+        principal: Principal,
+        source: DataUri,
+        target: DataUri,
+        *,
+        is_move: bool,
+        preconditions: Preconditions = UNCONDITIONAL,
+    ) -> StoredFile:
+        """
+        Copy or move a file on the server; within hosted data no bytes are moved.
+
+        Args:
+            principal: Who asks: may read the source, change it for a move, and write the target.
+            source: The file.
+            target: Its new place; what is there is replaced.
+            is_move: The source goes. Within hosted data that is one transaction with the rest;
+                else the source goes last, and stays if it has changed meanwhile.
+            preconditions: What the caller demands of the file at the target.
+
+        Raises:
+            InvalidInput: One of the places is no file.
+            NotAuthorized: The caller may not read the one or write the other.
+            ConditionFailed: *preconditions* do not hold.
+        """
+        origin = await self._origin(principal, source, is_move=is_move)
+        goal = await self._finder.file_spot(principal, target)
+        condition = await condition_at(goal, preconditions)
+        transfer = move if is_move else copy
+        return StoredFile(uri=goal.uri, entry=await transfer(origin, goal, condition=condition))
+
+    async def _origin(self, principal: Principal, source: DataUri, *, is_move: bool) -> Spot:
+        spot = await self._finder.spot(principal, source, for_writing=False)
+        if not spot.path:
+            raise InvalidInput(f"{source} is a directory: name a file in it")
+        return await self._finder.spot(principal, source, for_writing=True) if is_move else spot
 
     async def create_directory(
         self, principal: Principal, parent: DataUri, *, name: str, acl: ReadAcl
@@ -196,15 +310,21 @@ class DataService:
             NotAuthorized: The caller may not write there.
             AlreadyExists: The name is taken.
         """
-        place = _place(principal, parent, for_writing=True)
+        if is_connected(parent):
+            spot = await self._finder.spot(
+                principal, parent.child(check_file_name(name)), for_writing=True
+            )
+            await spot.connector.create_directory(spot.path)
+            return spot.uri
+        place = place_for(principal, parent, for_writing=True)
         if place.level is Level.NOWHERE:
             raise PathNotFound
         if place.level is Level.ROOT:
             raise InvalidInput("directories have an owner: create them below data://.my")
         if place.level is not Level.OWNER:
             raise InvalidInput(f"{parent}: directories cannot be nested")
-        owner = self._locations.account(principal, place)
-        _require(may_write_for(principal, owner.account_id))
+        owner = self._finder.locations.account(principal, place)
+        require(may_write_for(principal, owner.account_id))
         collection = Collection(
             collection_id=str(uuid4()),
             kind=CollectionKind.ACCOUNT,
@@ -226,16 +346,26 @@ class DataService:
             InvalidInput: What is at this place has no ACL.
             NotAuthorized: The caller may not write there.
         """
-        place = _place(principal, uri, for_writing=True)
+        require(may_use_data(principal, for_writing=True))
+        if is_connected(uri):
+            raise InvalidInput("ACLs are not supported for this path")
+        place = place_for(principal, uri, for_writing=True)
         if place.level is not Level.COLLECTION or place.space is not Space.ACCOUNT:
             raise InvalidInput("ACLs are not supported for this path")
-        location = await self._writable(principal, place)
+        location = await self._finder.writable(principal, place)
         async with self._database.transaction() as connection:
             await files.set_acl(
                 connection, collection_id=location.collection.collection_id, acl=acl
             )
 
-    async def delete(self, principal: Principal, uri: DataUri, *, is_forced: bool) -> int:
+    async def delete(
+        self,
+        principal: Principal,
+        uri: DataUri,
+        *,
+        is_forced: bool,
+        preconditions: Preconditions = UNCONDITIONAL,
+    ) -> int:
         """
         Delete a file or a collection; return how many files and collections are gone.
 
@@ -243,24 +373,30 @@ class DataService:
             principal: Who deletes.
             uri: What.
             is_forced: Delete a collection with the files in it.
+            preconditions: What the caller demands of the file.
 
         Raises:
             InvalidInput: The collection is not empty, or the place cannot be deleted at all.
             NotAuthorized: The caller may not write there.
             PartlyDeleted: Some files are gone, others could not be deleted.
+            ConditionFailed: *preconditions* do not hold.
         """
-        place = _place(principal, uri, for_writing=True)
-        self._check_names(principal, place)
+        if is_connected(uri):
+            spot = await self._finder.spot(principal, uri, for_writing=True)
+            condition = await condition_at(spot, preconditions)
+            return await spot.connector.delete(spot.path, is_forced=is_forced, condition=condition)
+        place = place_for(principal, uri, for_writing=True)
+        self._finder.check_names(principal, place)
         is_collection = place.level is Level.COLLECTION and place.space is Space.ACCOUNT
         if place.is_directory and not is_collection:
             raise InvalidInput(f"{uri} cannot be deleted")
-        connector = self._hosted(await self._writable(principal, place), writer=principal)
-        path = (place.file,) if place.level is Level.FILE else ()
-        return await connector.delete(path, is_forced=is_forced)
+        spot = await self._finder.spot(principal, uri, for_writing=True)
+        condition = await condition_at(spot, preconditions)
+        return await spot.connector.delete(spot.path, is_forced=is_forced, condition=condition)
 
     async def collections(self, principal: Principal) -> list[OwnedCollection]:
         """Return the collections of the caller and of its organizations, by owner and name."""
-        _require(may_use_data(principal, for_writing=False))
+        require(may_use_data(principal, for_writing=False))
         owners = [principal.account, *self._organizations(principal)]
         async with self._database.reading() as connection:
             return [
@@ -290,51 +426,10 @@ class DataService:
         """
         return await self._upkeep.sweep_blobs(before=before)
 
-    def _check_names(self, principal: Principal, place: Place) -> None:
-        # What can be known to be absent without looking into the database.
-        match place.level:
-            case Level.OWNER:
-                self._locations.account(principal, place)
-            case Level.ALGORITHM:
-                self._locations.algorithm(principal, place)
-            case Level.BELOW | Level.NOWHERE:
-                raise PathNotFound
-
-    async def _readable(self, principal: Principal, place: Place) -> Location:
-        location = await self._locations.collection(principal, place)
-        _require(may_read(principal, location.collection))
-        return location
-
-    async def _writable(self, principal: Principal, place: Place) -> Location:
-        location = await self._locations.collection(principal, place)
-        collection = location.collection
-        _require(may_write(principal, collection))
-        if collection.kind is CollectionKind.SESSION:
-            self._upkeep.begin_session(collection)
-        return location
-
     async def _readable_of(self, principal: Principal, owner: Account) -> list[Collection]:
         async with self._database.reading() as connection:
             collections = await files.collections_of(connection, owner.account_id)
         return [c for c in collections if not isinstance(may_read(principal, c), Refused)]
-
-    def _hosted(self, location: Location, *, writer: Principal | None = None) -> Connector:
-        def check(collection: Collection) -> None:
-            if writer is None:
-                raise NotAuthorized
-            # Roles may have changed, and the call may have ended, while the bytes arrived.
-            roles = self._directory.roles_of(writer.account.account_id)
-            _require(may_write(replace(writer, roles=roles), collection))
-            if collection.kind is CollectionKind.SESSION and not self._upkeep.is_open(collection):
-                raise PathNotFound
-
-        return HostedCollection(
-            self._database,
-            self._blobs,
-            collection=location.collection,
-            check=check,
-            clock=self._clock,
-        )
 
     def _roots(self, principal: Principal) -> tuple[str, ...]:
         # The caller comes first: an old client takes the first entry for its own name.
@@ -349,24 +444,21 @@ class DataService:
         size_bytes = 0
         async for chunk in chunks:
             size_bytes += len(chunk)
-            self._check_size(size_bytes)
+            self.check_size(size_bytes)
             yield chunk
 
-    def _check_size(self, size_bytes: int) -> None:
+    def check_size(self, size_bytes: int) -> None:
+        """
+        Refuse a file that is longer than is accepted.
+
+        Raises:
+            TooLarge: It is.
+        """
         if self._file_bytes_max is not None and size_bytes > self._file_bytes_max:
             raise TooLarge(f"files are limited to {self._file_bytes_max} bytes")
 
 
-def _place(principal: Principal, uri: DataUri, *, for_writing: bool) -> Place:
-    _require(may_use_data(principal, for_writing=for_writing))
-    if uri.protocol != "data":
-        raise NotFound("connector not found")
-    return place_of(uri)
-
-
-def _require(verdict: Verdict) -> None:
-    if not isinstance(verdict, Refused):
-        return
-    if verdict.is_hidden:
-        raise PathNotFound(detail=verdict.reason)
-    raise NotAuthorized(detail=verdict.reason)
+def _are_same(one: Entry, other: Entry) -> bool:
+    if one.etag or other.etag:
+        return one.etag == other.etag
+    return (one.size_bytes, one.modified_at) == (other.size_bytes, other.modified_at)

@@ -7,22 +7,27 @@ Nothing here decides who may read or write; only what must look absent is left o
 Source: wire specification, "Special names and who may do what".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
 from algorium.wire.refs import AlgorithmRef
 from algorium.wire.uris import DataUri
+from algorium_server.data.groups import Group
 from algorium_server.data.places import CALLER, Place, Space
 from algorium_server.domain.access import may_know_of
 from algorium_server.domain.algorithms import Algorithm
 from algorium_server.domain.collections import Collection, CollectionKind
 from algorium_server.domain.errors import InvalidInput, PathNotFound
 from algorium_server.domain.identity import Account, Principal
+from algorium_server.domain.limits import COMMITTED_AT_ONCE_FILES_MAX
 from algorium_server.services.directory import Directory
-from algorium_server.store import files
+from algorium_server.store import files, puts
 from algorium_server.store.database import Database
+from algorium_server.store.defaults import default_of
+from algorium_server.store.puts import Named
+from algorium_server.store.schema import is_storable, name_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +38,13 @@ class Location:
     Attributes:
         collection: A special collection without files has no row; it is there all the same.
         segments: How answers name it: owners as stored, the caller as `.my` if so asked.
+        algorithm: The algorithm that was given the collection and calls it its default one; for
+            all other ways to a collection None.
     """
 
     collection: Collection
     segments: tuple[str, ...]
+    algorithm: Algorithm | None = None
 
     def uri_of(self, file: str) -> DataUri:
         """Return the URI by which answers name a file in it."""
@@ -52,6 +60,10 @@ class Locations:
         self._database = database
         self._directory = directory
         self._clock = clock
+        # Most requests begin with this question; those that ask together are answered together.
+        self._named: Group[Named, Collection | None] = Group(
+            self._find, size_max=COMMITTED_AT_ONCE_FILES_MAX
+        )
 
     def account(self, principal: Principal, place: Place) -> Account:
         """
@@ -108,15 +120,16 @@ class Locations:
             case Space.TEMP | Space.PERM:
                 return await self._of_algorithm(principal, place)
             case Space.DEFAULT:
-                self.algorithm(principal, place)
-                raise PathNotFound  # no collection has been assigned to the algorithm
+                return await self._default(principal, place)
+
+    async def _find(self, names: Sequence[Named]) -> list[Collection | Exception | None]:
+        storable = [name for name in names if is_storable(name[1])]
+        found = await self._database.read(lambda conn: puts.collections_named(conn, storable))
+        return [found.get(name) for name in names]
 
     async def _of_account(self, principal: Principal, place: Place) -> Location:
         owner = self.account(principal, place)
-        async with self._database.reading() as connection:
-            found = await files.collection(
-                connection, owner_id=owner.account_id, name=place.collection
-            )
+        found = await self._named.ask((owner.account_id, name_key(place.collection)))
         if found is None:
             raise PathNotFound
         shown = CALLER if place.is_mine else owner.username
@@ -140,6 +153,14 @@ class Locations:
             collection=await self._stored(wanted),
             segments=(".algo", owner, algorithm.name, kind.value),
         )
+
+    async def _default(self, principal: Principal, place: Place) -> Location:
+        algorithm = self.algorithm(principal, place)
+        async with self._database.reading() as connection:
+            found = await default_of(connection, algorithm.algorithm_id)
+        if found is None:
+            raise PathNotFound  # no collection has been assigned to the algorithm
+        return Location(collection=found, segments=(".algo", "default"), algorithm=algorithm)
 
     def _special(
         self, principal: Principal, kind: CollectionKind, *, name: str, algorithm_id: str = ""

@@ -16,6 +16,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from algorium_server.data.blobs import BlobStore
+from algorium_server.data.commits import Commits
 from algorium_server.data.hosted import HostedCollection
 from algorium_server.domain.collections import Collection, CollectionKind
 from algorium_server.domain.errors import AlgoriumError, PathNotFound
@@ -34,10 +35,16 @@ class Upkeep:
     """Ends sessions, and sweeps."""
 
     def __init__(
-        self, database: Database, blobs: BlobStore, *, clock: Callable[[], datetime]
+        self,
+        database: Database,
+        blobs: BlobStore,
+        *,
+        commits: Commits,
+        clock: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._blobs = blobs
+        self._commits = commits
         self._clock = clock
         # Owners of the call trees of this process that store files: most do not, and end for free.
         self._sessions: dict[str, str] = {}
@@ -124,6 +131,7 @@ class Upkeep:
         return HostedCollection(
             self._database,
             self._blobs,
+            commits=self._commits,
             collection=collection,
             check=_allow,
             clock=self._clock,

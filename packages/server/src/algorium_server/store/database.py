@@ -3,22 +3,24 @@ The database: opened once, then transactions.
 
 `transaction()` may write, `reading()` may not, on both databases. Functions of the sibling modules
 take the connection that these yield. Errors of the driver that mean "not now" (no connection, disk
-full) leave here as `Unavailable`; all others are mistakes of ours and pass.
+full) leave here as `Unavailable` and `OutOfSpace`; all others are mistakes of ours and pass.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from algorium_server.domain.errors import InvalidInput, Unavailable
+from algorium_server.domain.errors import InvalidInput, OutOfSpace, Unavailable
 from algorium_server.store import migrations
 from algorium_server.store.engines import (
+    is_contended,
+    is_full,
     is_postgresql,
     postgresql_engine,
     shown_url,
@@ -26,9 +28,12 @@ from algorium_server.store.engines import (
     sqlite_path,
     sqlite_url,
 )
+from algorium_server.store.threads import SqliteThreads, Work
 
 __all__ = ["AsyncConnection", "Database", "sqlite_url"]
 """`AsyncConnection` is SQLAlchemy's, for the annotations of those above who know only the store."""
+
+T = TypeVar("T")
 
 
 class Database:
@@ -43,12 +48,19 @@ class Database:
     """
 
     def __init__(
-        self, *, writer: AsyncEngine, reader: AsyncEngine, is_embedded: bool, is_exclusive: bool
+        self,
+        *,
+        writer: AsyncEngine,
+        reader: AsyncEngine,
+        threads: SqliteThreads | None,
+        is_exclusive: bool,
     ) -> None:
+        is_embedded = threads is not None
         self.is_embedded = is_embedded
         self.is_exclusive = is_exclusive
         self._writer = writer
         self._reader = reader
+        self._threads = threads
         self._turn = _Turn() if is_embedded else None
 
     @classmethod
@@ -69,12 +81,15 @@ class Database:
         if path is not None:
             writer, reader = sqlite_engines(path)
             database = cls(
-                writer=writer, reader=reader, is_embedded=True, is_exclusive=not is_shared
+                writer=writer,
+                reader=reader,
+                threads=SqliteThreads(path),
+                is_exclusive=not is_shared,
             )
         elif is_postgresql(url):
             engine = postgresql_engine(url)
             read_only = engine.execution_options(postgresql_readonly=True)
-            database = cls(writer=engine, reader=read_only, is_embedded=False, is_exclusive=False)
+            database = cls(writer=engine, reader=read_only, threads=None, is_exclusive=False)
         else:
             raise InvalidInput(
                 f"{shown_url(url)!r} is not a database URL: use sqlite:////path or postgresql://"
@@ -113,6 +128,7 @@ class Database:
         Raises:
             Unavailable: The database does not answer or cannot write; nothing was changed, unless
                 the connection broke during the commit.
+            OutOfSpace: Its disk is full; nothing was changed.
         """
         async with self._turn or nullcontext(), _translated(), self._writer.begin() as connection:
             yield connection
@@ -128,8 +144,43 @@ class Database:
         async with _translated(), self._reader.connect() as connection:
             yield connection
 
+    async def write(self, work: Work[T]) -> T:
+        """
+        Do *work* in a transaction, like `transaction`, but with less effort on SQLite.
+
+        Args:
+            work: Gets the connection and awaits nothing else; it may run in a thread.
+
+        Raises:
+            Unavailable: As `transaction` does.
+            OutOfSpace: As `transaction` does.
+        """
+        if self._threads is None:
+            async with self.transaction() as connection:
+                return await work(connection)
+        async with self._turn or nullcontext(), _translated():
+            return await self._threads.write(work)
+
+    async def read(self, work: Work[T]) -> T:
+        """
+        Do *work* on a connection that can only read, like `reading`, but with less effort.
+
+        Args:
+            work: As for `write`.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        if self._threads is None:
+            async with self.reading() as connection:
+                return await work(connection)
+        async with _translated():
+            return await self._threads.read(work)
+
     async def close(self) -> None:
         """Close all connections; open transactions must have ended."""
+        if self._threads is not None:
+            await asyncio.to_thread(self._threads.close)
         await self._reader.dispose()
         await self._writer.dispose()
 
@@ -168,6 +219,8 @@ async def _translated() -> AsyncIterator[None]:
     try:
         yield
     except (InterfaceError, OperationalError, PoolTimeout) as error:
+        if is_full(error):
+            raise OutOfSpace(detail=str(error)) from error
         task = asyncio.current_task()
         if task is not None and task.cancelling():  # a statement cut short, not a sick database
             raise asyncio.CancelledError from error
@@ -175,6 +228,12 @@ async def _translated() -> AsyncIterator[None]:
             "the database does not answer or cannot write now; try again", detail=str(error)
         ) from error
     except DBAPIError as error:
+        if is_full(error):
+            raise OutOfSpace(detail=str(error)) from error
+        if is_contended(error):
+            raise Unavailable(
+                "others are changing the same at this moment; try again", detail=str(error)
+            ) from error
         if error.connection_invalidated:
             raise Unavailable(
                 "the connection to the database broke; try again", detail=str(error)

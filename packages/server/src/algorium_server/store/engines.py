@@ -7,12 +7,15 @@ wait for the writer nor stop it.
 """
 
 import os
+import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from algorium_server.domain.errors import InvalidInput, Unavailable
@@ -25,6 +28,11 @@ from algorium_server.domain.limits import (
 from algorium_server.durable import flush_directory
 
 _SQLITE_SCHEMES: Final = frozenset({"sqlite", "sqlite+aiosqlite"})
+_SQLITE_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+"""The second one is about the memory that processes share beside the file."""
+_POSTGRESQL_FULL: Final = "53100"
+_CONTENDED: Final = frozenset({"40001", "40P01"})
+"""Source: PostgreSQL, "Error Codes": disk_full, serialization_failure, deadlock_detected."""
 _POSTGRESQL_SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
 
 
@@ -116,6 +124,27 @@ def postgresql_engine(url: str) -> AsyncEngine:
     )
 
 
+def is_full(error: SQLAlchemyError) -> bool:
+    """Whether a database failed because its disk is full."""
+    return any(
+        getattr(cause, "sqlite_errorcode", None) in _SQLITE_FULL
+        or getattr(cause, "sqlstate", None) == _POSTGRESQL_FULL
+        for cause in _causes(error)
+    )
+
+
+def is_contended(error: SQLAlchemyError) -> bool:
+    """Whether PostgreSQL gave a transaction up that stood in the way of another one."""
+    return any(getattr(cause, "sqlstate", None) in _CONTENDED for cause in _causes(error))
+
+
+def _causes(error: SQLAlchemyError) -> Iterator[BaseException]:
+    cause: BaseException | None = getattr(error, "orig", None)
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
 def _sqlite_engine(path: Path, *, begin: str, pool_size: int) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
@@ -126,9 +155,30 @@ def _sqlite_engine(path: Path, *, begin: str, pool_size: int) -> AsyncEngine:
         # Source: SQLAlchemy, "Enabling Non-Legacy SQLite Transactional Modes".
         connect_args={"isolation_level": None, "timeout": DATABASE_BUSY_TIMEOUT_S},
     )
+    _set_up_sqlite(engine.sync_engine, begin=begin)
+    return engine
+
+
+def threaded_sqlite_engine(path: Path, *, writes: bool) -> Engine:
+    """Return an engine for threads, on a file that is there; see `store/threads.py`."""
+    engine = create_engine(
+        URL.create("sqlite+pysqlite", database=str(path)),
+        pool_size=1 if writes else DATABASE_READERS_MAX,
+        max_overflow=0,
+        connect_args={
+            "isolation_level": None,  # as in `_sqlite_engine`
+            "timeout": DATABASE_BUSY_TIMEOUT_S,
+            "check_same_thread": False,  # the pool gives each to one thread at a time
+        },
+    )
+    _set_up_sqlite(engine, begin="BEGIN IMMEDIATE" if writes else "BEGIN")
+    return engine
+
+
+def _set_up_sqlite(engine: Engine, *, begin: str) -> None:
     writes = begin != "BEGIN"
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
         if writes:
@@ -140,11 +190,9 @@ def _sqlite_engine(path: Path, *, begin: str, pool_size: int) -> AsyncEngine:
             cursor.execute("PRAGMA query_only = ON")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin_transaction(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
-
-    return engine
 
 
 def _split(url: str) -> SplitResult:

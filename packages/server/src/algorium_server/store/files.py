@@ -14,14 +14,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium.wire.bodies import ReadAcl
-from algorium_server.domain.collections import Collection, CollectionKind, File
+from algorium_server.domain.collections import IN_ROW_PREFIX, Collection, CollectionKind, File
 from algorium_server.domain.errors import AlreadyExists, InternalError, PathNotFound
 from algorium_server.domain.limits import LISTING_ENTRIES_MAX
+from algorium_server.domain.storage import StorageUse
+from algorium_server.store import storage
 from algorium_server.store.schema import collections as collection_table
 from algorium_server.store.schema import files as file_table
 from algorium_server.store.schema import is_storable, name_key, of_row, row_of
 from algorium_server.store.upserts import insert_unless_taken
 
+_COLUMNS: Final = [column for column in file_table.columns if column.name != "content"]
+"""What a `File` has: the bytes of small files are read only where they are asked for."""
 _PUT_ATTEMPTS_MAX: Final = 10
 """Each further attempt needs somebody else to create and delete the same file in between."""
 
@@ -151,16 +155,18 @@ async def delete_collection(connection: AsyncConnection, collection_id: str) -> 
     """
     if not await lock_collection(connection, collection_id):
         raise PathNotFound
-    blobs = await connection.scalars(
+    deleted = await connection.execute(
         delete(file_table)
         .where(file_table.c.collection_id == collection_id)
-        .returning(file_table.c.blob)
+        .returning(file_table.c.blob, file_table.c.size_bytes)
     )
-    keys = list(blobs)
+    rows = deleted.all()
+    gone = StorageUse(bytes=-sum(row.size_bytes for row in rows), files=-len(rows))
+    await storage.count_change(connection, collection_id=collection_id, more=gone)
     await connection.execute(
         delete(collection_table).where(collection_table.c.collection_id == collection_id)
     )
-    return keys
+    return [row.blob for row in rows]
 
 
 async def file(connection: AsyncConnection, *, collection_id: str, name: str) -> File | None:
@@ -169,34 +175,91 @@ async def file(connection: AsyncConnection, *, collection_id: str, name: str) ->
         return None
     table = file_table
     result = await connection.execute(
-        select(table).where(table.c.collection_id == collection_id, table.c.name == name)
+        select(*_COLUMNS).where(table.c.collection_id == collection_id, table.c.name == name)
     )
     row = result.mappings().first()
     return None if row is None else of_row(File, row)
 
 
-async def put_file(connection: AsyncConnection, file: File) -> str | None:
+async def file_with_content(
+    connection: AsyncConnection, *, collection_id: str, name: str
+) -> tuple[File, bytes | None] | None:
+    """Return a file by its exact name, with its bytes if they are in its row."""
+    if not is_storable(name):
+        return None
+    table = file_table
+    result = await connection.execute(
+        select(table).where(table.c.collection_id == collection_id, table.c.name == name)
+    )
+    row = result.mappings().first()
+    return None if row is None else (of_row(File, row), row["content"])
+
+
+async def put_file(
+    connection: AsyncConnection, file: File, *, content: bytes | None = None
+) -> str | None:
     """
     Add a file, or replace the one of its name; return the replaced one's blob key.
+
+    Args:
+        connection: Any.
+        file: The new one.
+        content: Its bytes, unless a blob has them.
 
     Raises:
         PathNotFound: The collection is gone; the transaction must be given up.
     """
     table = file_table
     same = (table.c.collection_id == file.collection_id) & (table.c.name == file.name)
+    row = row_of(file) | {"content": content}
     for _ in range(_PUT_ATTEMPTS_MAX):
-        replaced = await connection.scalar(select(table.c.blob).where(same).with_for_update())
+        statement = select(table.c.blob, table.c.size_bytes).where(same).with_for_update()
+        replaced = (await connection.execute(statement)).first()
         if replaced is not None:
-            await connection.execute(update(table).where(same).values(row_of(file)))
-            return str(replaced)
+            await connection.execute(update(table).where(same).values(row))
+            more = StorageUse(bytes=file.size_bytes - replaced.size_bytes, files=0)
+            await storage.count_change(connection, collection_id=file.collection_id, more=more)
+            return str(replaced.blob)
         try:
-            is_new = await insert_unless_taken(connection, table, row_of(file))
+            is_new = await insert_unless_taken(connection, table, row)
         except IntegrityError as error:
             raise PathNotFound from error
         if is_new:
+            more = StorageUse(bytes=file.size_bytes, files=1)
+            await storage.count_change(connection, collection_id=file.collection_id, more=more)
             return None
         # On PostgreSQL somebody has committed the same name just now: it is to be replaced.
     raise InternalError(detail=f"file {file.name!r} changes faster than it can be replaced")
+
+
+async def move_file(connection: AsyncConnection, moved: File, *, overwritten: File | None) -> None:
+    """
+    Give a file another place; both places, and their collections, have been locked.
+
+    Args:
+        connection: Any.
+        moved: As it is to be; its id finds it.
+        overwritten: What is at its new place.
+
+    Raises:
+        AlreadyExists: Somebody has just created it; the transaction must be given up.
+    """
+    table = file_table
+    if overwritten is not None:
+        await delete_file(
+            connection, collection_id=overwritten.collection_id, name=overwritten.name
+        )
+    this = table.c.file_id == moved.file_id
+    source = await connection.scalar(select(table.c.collection_id).where(this))
+    try:
+        await connection.execute(update(table).where(this).values(row_of(moved)))
+    except IntegrityError as error:
+        raise AlreadyExists from error
+    if source is not None and source != moved.collection_id:
+        more = StorageUse(bytes=moved.size_bytes, files=1)
+        gone = StorageUse(bytes=-moved.size_bytes, files=-1)
+        await storage.count_change(connection, collection_id=source, more=gone)
+        await storage.count_change(connection, collection_id=moved.collection_id, more=more)
 
 
 async def delete_file(connection: AsyncConnection, *, collection_id: str, name: str) -> str | None:
@@ -204,12 +267,31 @@ async def delete_file(connection: AsyncConnection, *, collection_id: str, name: 
     if not is_storable(name):
         return None
     table = file_table
-    blob: str | None = await connection.scalar(
+    deleted = await connection.execute(
         delete(table)
         .where(table.c.collection_id == collection_id, table.c.name == name)
-        .returning(table.c.blob)
+        .returning(table.c.blob, table.c.size_bytes)
     )
-    return blob
+    row = deleted.first()
+    if row is None:
+        return None
+    gone = StorageUse(bytes=-row.size_bytes, files=-1)
+    await storage.count_change(connection, collection_id=collection_id, more=gone)
+    return str(row.blob)
+
+
+async def lock_file(connection: AsyncConnection, *, collection_id: str, name: str) -> File | None:
+    """Return a file by its exact name; nobody else changes it until the transaction ends."""
+    if not is_storable(name):
+        return None
+    table = file_table
+    result = await connection.execute(
+        select(*_COLUMNS)
+        .where(table.c.collection_id == collection_id, table.c.name == name)
+        .with_for_update()
+    )
+    row = result.mappings().first()
+    return None if row is None else of_row(File, row)
 
 
 async def files_of(
@@ -226,7 +308,7 @@ async def files_of(
     """
     table = file_table
     result = await connection.execute(
-        select(table)
+        select(*_COLUMNS)
         .where(table.c.collection_id == collection_id, table.c.name > _storable_start(after))
         .order_by(table.c.name)
         .limit(limit)
@@ -235,13 +317,13 @@ async def files_of(
 
 
 async def blob_keys(connection: AsyncConnection) -> AsyncIterator[str]:
-    """Yield the key of every file's blob, in no particular order, a page at a time."""
+    """Yield the key of every blob that files have, in no particular order, a page at a time."""
     table = file_table
     after = ""
     while True:
         page = await connection.execute(
             select(table.c.file_id, table.c.blob)
-            .where(table.c.file_id > after)
+            .where(table.c.file_id > after, ~table.c.blob.startswith(IN_ROW_PREFIX))
             .order_by(table.c.file_id)
             .limit(LISTING_ENTRIES_MAX)
         )

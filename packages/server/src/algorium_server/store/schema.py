@@ -54,9 +54,11 @@ from algorium_server.domain.algorithms import (
 )
 from algorium_server.domain.changes import ChangeKind
 from algorium_server.domain.collections import CollectionKind
+from algorium_server.domain.connectors import ConnectorOptions, StorageProtocol
 from algorium_server.domain.identity import AccountKind, KeyKind, KeyPermissions, Role
 from algorium_server.domain.jobs import JobState
 from algorium_server.domain.languages import Language
+from algorium_server.domain.uploads import UploadDemand, UploadResult
 
 V = TypeVar("V")
 
@@ -367,7 +369,113 @@ files = Table(
     Column("md5", String(32), nullable=False),
     Column("blake2b", String(64), nullable=False),
     Column("modified_at", UtcTimestamp, nullable=False),
+    # Last, so that reading the other columns does not touch it. NULL if a blob has the bytes.
+    Column("content", LargeBinary),
     UniqueConstraint("collection_id", "name"),
+)
+
+# Sums of what `files` has, kept with it: a quota must be checked without adding up thousands.
+storage_use = Table(
+    "storage_use",
+    metadata,
+    Column("account_id", ForeignKey("accounts.account_id", ondelete="CASCADE"), primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("files", BigInteger, nullable=False),
+)
+
+# Files whose bytes are not what was stored, as they were found: no reference, they may be deleted.
+damages = Table(
+    "damages",
+    metadata,
+    Column("blob", Text, primary_key=True),
+    Column("file_id", String(36), nullable=False),
+    Column("problem", FreeText, nullable=False),
+    Column("found_at", UtcTimestamp, nullable=False),
+)
+
+# How far the check of all files has come: one row, or none before the first check.
+scrubbing = Table(
+    "scrubbing",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("after", String(36), nullable=False),
+    Column("began_at", UtcTimestamp, nullable=False),
+    Column("finished_at", UtcTimestamp),
+)
+
+connectors = Table(
+    "connectors",
+    metadata,
+    Column("connector_id", String(36), primary_key=True),
+    Column("owner_id", ForeignKey("accounts.account_id", ondelete="CASCADE"), nullable=False),
+    Column("protocol", EnumText(StorageProtocol), nullable=False),
+    Column("label", byte_ordered_text(), nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("is_writeable", Boolean, nullable=False),
+    Column("path", FreeText, nullable=False),
+    Column("options", JsonText(ConnectorOptions), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("revision", String(36), nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+    UniqueConstraint("owner_id", "protocol", "label"),
+)
+# One default of each protocol.
+Index(
+    "uq_connectors_default",
+    connectors.c.owner_id,
+    connectors.c.protocol,
+    unique=True,
+    sqlite_where=connectors.c.is_default.is_(True),
+    postgresql_where=connectors.c.is_default.is_(True),
+)
+
+# The collection that an algorithm calls `data://.algo/default`.
+default_collections = Table(
+    "default_collections",
+    metadata,
+    Column(
+        "algorithm_id",
+        ForeignKey("algorithms.algorithm_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column(
+        "collection_id",
+        ForeignKey("collections.collection_id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("upload_id", String(36), primary_key=True),
+    Column(
+        "account_id",
+        ForeignKey("accounts.account_id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    # Without a reference: an algorithm may be deleted while its uploads wait for their end.
+    Column("algorithm_id", String(36), nullable=False),
+    Column("owner_id", String(36), nullable=False, index=True),
+    Column("uri", FreeText, nullable=False),
+    Column("demand", JsonText(UploadDemand), nullable=False),
+    Column("size_bytes", BigInteger),
+    Column("part_bytes", BigInteger, nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+    Column("expires_at", UtcTimestamp, nullable=False, index=True),
+    Column("result", JsonText(UploadResult)),
+)
+
+upload_parts = Table(
+    "upload_parts",
+    metadata,
+    Column("upload_id", ForeignKey("uploads.upload_id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("md5", String(32), nullable=False),
+    PrimaryKeyConstraint("upload_id", "number"),
 )
 
 jobs = Table(

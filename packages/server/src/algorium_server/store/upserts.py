@@ -5,7 +5,7 @@ A plain insert would raise, and on PostgreSQL an error inside a transaction ends
 `ON CONFLICT` leaves both databases usable, but each spells it in its own dialect.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Table
@@ -20,6 +20,15 @@ async def insert_unless_taken(
     statement = _insert(connection, table).values(dict(row)).on_conflict_do_nothing()
     result = await connection.execute(statement.returning(*table.primary_key.columns))
     return result.first() is not None
+
+
+async def insert_each_unless_taken(
+    connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
+) -> int:
+    """Insert *rows* but those with a key or unique name that is taken; return how many are new."""
+    statement = _insert(connection, table).on_conflict_do_nothing()
+    result = await connection.execute(statement.returning(*table.primary_key.columns), rows)
+    return len(result.all())
 
 
 async def upsert(connection: AsyncConnection, table: Table, row: Mapping[str, Any]) -> None:

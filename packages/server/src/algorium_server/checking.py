@@ -1,0 +1,105 @@
+"""
+The command `algorium fsck`: opens a home without a server, checks what is stored, tells the result.
+
+Without `--repair` it changes nothing and may run beside a server.
+"""
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from algorium_server.domain.errors import Unavailable
+from algorium_server.home import database_url, locked, open_blobs
+from algorium_server.services.checking import Check, CheckReport
+from algorium_server.settings import Settings
+from algorium_server.store.database import Database
+
+_PROGRESS_EVERY_S: Final = 1.0
+
+
+async def check(settings: Settings, *, reads: bool, repairs: bool, tells: bool) -> CheckReport:
+    """
+    Check what is stored.
+
+    Args:
+        settings: Where.
+        reads: Read all bytes; else only presence and lengths count.
+        repairs: Remove garbage and correct counts; no server may be running.
+        tells: Show the progress on standard error.
+
+    Raises:
+        Unavailable: There is nothing, it cannot be used, or a server runs on it and it is to be
+            repaired.
+    """
+    if not settings.database and not (settings.home / "algorium.db").is_file():
+        raise Unavailable(f"there is no database in {settings.home}: is --home right?")
+    async with AsyncExitStack() as stack:
+        if repairs:
+            stack.enter_context(locked(settings.home))
+        database = await stack.enter_async_context(await Database.open(database_url(settings)))
+        blobs = await open_blobs(settings)
+        stack.callback(blobs.close)
+        progress = _Progress() if tells else None
+        checking = Check(
+            database, blobs, reads=reads, on_progress=progress or (lambda _done, _total: None)
+        )
+        return await checking.run(datetime.now(UTC), repairs=repairs)
+
+
+def as_dict(report: CheckReport) -> Mapping[str, Any]:
+    """Return a report as JSON has it."""
+    return {
+        "is_clean": report.is_clean,
+        "files": report.files,
+        "bytes": report.bytes,
+        "damaged": report.damaged,
+        "shown": [
+            {"file": each.file, "blob": each.blob, "problem": each.problem} for each in report.shown
+        ],
+        "garbage_files": report.garbage_files,
+        "garbage_bytes": report.garbage_bytes,
+        "wrong_use": [
+            {
+                "account_id": each.account_id,
+                "noted": {"bytes": each.noted.bytes, "files": each.noted.files},
+                "counted": {"bytes": each.counted.bytes, "files": each.counted.files},
+            }
+            for each in report.wrong_use
+        ],
+        "repaired": report.repaired,
+    }
+
+
+def as_text(report: CheckReport) -> str:
+    """Return a report for people."""
+    lines = [f"{report.files} files, {report.bytes} bytes"]
+    lines += [f"damaged: {each.file}: {each.problem} ({each.blob})" for each in report.shown]
+    if report.damaged > len(report.shown):
+        lines.append(f"damaged: {report.damaged - len(report.shown)} more")
+    done = "removed" if report.repaired else "a running server removes it"
+    if report.garbage_files:
+        lines.append(f"garbage: {report.garbage_files} files, {report.garbage_bytes} bytes; {done}")
+    done = "corrected" if report.repaired else "--repair corrects it"
+    for each in report.wrong_use:
+        lines.append(
+            f"account {each.account_id} has {each.counted.files} files, {each.counted.bytes} bytes;"
+            f" noted were {each.noted.files} files, {each.noted.bytes} bytes; {done}"
+        )
+    lines.append("clean" if report.is_clean else "not clean")
+    return "".join(f"{line}\n" for line in lines)
+
+
+class _Progress:
+    """Says on standard error how far it is, now and then."""
+
+    def __init__(self) -> None:
+        self._said_at = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._said_at >= _PROGRESS_EVERY_S:
+            self._said_at = now
+            sys.stderr.write(f"{done} of {total} files\n")
