@@ -6,7 +6,13 @@ from typing import Any
 
 from algorium import AsyncAlgorium
 
-_WRAPPED = ("AsyncAlgorithmHandle", "AsyncDataFile", "AsyncDataDirectory", "AsyncFileReader")
+_WRAPPED = (
+    "AsyncAlgorithmHandle",
+    "AsyncConnectors",
+    "AsyncDataDirectory",
+    "AsyncDataFile",
+    "AsyncFileReader",
+)
 
 
 class Blocking:

@@ -2,30 +2,23 @@
 A small server that speaks the platform's protocol over real sockets, for testing the client.
 
 It keeps directories in memory, knows a few algorithms, records every request and misbehaves on
-demand: each entry of `faults` spoils one request.
+demand: each entry of `faults` spoils one request. What it does with files is in `standin_data.py`.
 """
 
 import base64
 import json
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from standin_data import PAGE_ENTRIES, Data, Directory, Recorded, Refused, Upload
+
 KEY = "simStandInKey000000000000000"
-USER = "ada"
-PAGE_ENTRIES = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recorded:
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +31,7 @@ class Fault:
     drops: bool = False
     stalls: bool = False
     claims_bytes: int | None = None
-
-
-@dataclass
-class Directory:
-    read: list[str]
-    files: dict[str, bytes] = field(default_factory=dict)
+    when: Callable[[Recorded], bool] = lambda request: True
 
 
 class StandIn:
@@ -51,10 +39,16 @@ class StandIn:
         self.requests: list[Recorded] = []
         self.faults: deque[Fault] = deque()
         self.directories: dict[str, Directory] = {}
+        self.uploads: dict[str, Upload] = {}
+        self.connectors: dict[str, dict[str, Any]] = {}
+        self.is_old = False
+        self.clock_ahead_s = 0.0
+        self.lock = threading.RLock()
         self.usage: list[dict[str, Any]] = []
         self.accepts_anonymous = False
         self.connections = 0
         self.closing = threading.Event()
+        self.arrived = threading.Event()
         stand_in = self
 
         class Handler(_Handler):
@@ -80,14 +74,7 @@ class StandIn:
         self._thread.join()
 
 
-class Refused(Exception):
-    def __init__(self, status: int, message: str, **fields: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"error": {"message": message, **fields}}
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Data, BaseHTTPRequestHandler):
     server_state: StandIn
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -111,8 +98,10 @@ class _Handler(BaseHTTPRequestHandler):
             body=body,
         )
         self.server_state.requests.append(request)
-        if self.server_state.faults:
-            self._misbehave(self.server_state.faults.popleft())
+        self.server_state.arrived.set()
+        faults = self.server_state.faults
+        if faults and faults[0].when(request):
+            self._misbehave(faults.popleft())
             return
         try:
             self._check_key(request)
@@ -120,6 +109,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self._call(request)
             elif request.path.startswith("/v1/usage"):
                 self._usage(request)
+            elif request.path.startswith("/v1/uploads"):
+                self._uploads(request)
+            elif request.path.startswith("/v1/users/"):
+                self._connectors(request)
+            elif request.path == "/v1/storage":
+                self._storage(request)
             else:
                 self._data(request)
         except Refused as refused:
@@ -129,6 +124,10 @@ class _Handler(BaseHTTPRequestHandler):
         if name.startswith("do_"):
             return self.handle_any
         raise AttributeError(name)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        now = time.time() if timestamp is None else timestamp
+        return super().date_time_string(now + self.server_state.clock_ahead_s)
 
     def log_message(self, *args: object) -> None:
         pass
@@ -183,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command != "HEAD" and status != 204:
             self.wfile.write(body)
 
     def _answer_json(self, status: int, value: Any, **headers: str) -> None:
@@ -253,94 +252,3 @@ class _Handler(BaseHTTPRequestHandler):
             metadata["timing"] = {"running": 0.25, "total": 0.5}
         result = base64.b64encode(value).decode() if kind == "binary" else value
         self._answer_json(200, {"metadata": metadata, "result": result})
-
-    # Data
-
-    def _data(self, request: Recorded) -> None:
-        path = unquote(request.path.removeprefix("/v1/connector/data")).strip("/")
-        segments = [part for part in path.split("/") if part]
-        if segments and segments[0] == USER:
-            segments[0] = ".my"
-        if segments[:1] not in ([], [".my"]):
-            raise Refused(404, "path not found")
-        getattr(self, f"_data_{self.command.lower()}")(segments, request)
-
-    def _directory(self, segments: list[str]) -> Directory:
-        directory = self.server_state.directories.get(segments[1]) if len(segments) > 1 else None
-        if directory is None:
-            raise Refused(404, "path not found")
-        return directory
-
-    def _file(self, segments: list[str]) -> bytes:
-        files = self._directory(segments).files
-        if segments[2] not in files:
-            raise Refused(404, "path not found")
-        return files[segments[2]]
-
-    def _data_get(self, segments: list[str], request: Recorded) -> None:
-        if len(segments) == 3:
-            content = self._file(segments)
-            self._answer(200, content, "application/octet-stream", X_Data_Type="file")
-            return
-        listing = self._listing(segments, request.query)
-        self._answer_json(200, listing, X_Data_Type="directory")
-
-    _data_head = _data_get
-
-    def _listing(self, segments: list[str], query: dict[str, str]) -> dict[str, Any]:
-        folders = [] if len(segments) > 1 else sorted(self.server_state.directories)
-        folders = folders if segments else [USER]
-        files = sorted(self._directory(segments).files.items()) if len(segments) > 1 else []
-        entries = [(name, None) for name in folders] + files
-        start = int(query.get("marker", "0"))
-        chosen = entries[start : start + PAGE_ENTRIES]
-        listing: dict[str, Any] = {
-            "folders": [{"name": name} for name, content in chosen if content is None],
-            "files": [
-                {
-                    "filename": name,
-                    "size": len(content),
-                    "last_modified": "2020-03-18T17:00:33.000Z",
-                }
-                for name, content in chosen
-                if content is not None
-            ],
-        }
-        if start + PAGE_ENTRIES < len(entries):
-            listing["marker"] = str(start + PAGE_ENTRIES)
-        if query.get("acl") == "true" and len(segments) == 2:
-            listing["acl"] = {"read": self._directory(segments).read}
-        return listing
-
-    def _data_put(self, segments: list[str], request: Recorded) -> None:
-        if len(segments) != 3:
-            raise Refused(400, "not a file", code=6001)
-        self._directory(segments).files[segments[2]] = request.body
-        self._answer_json(200, {"result": f"data://{'/'.join(segments)}"})
-
-    def _data_post(self, segments: list[str], request: Recorded) -> None:
-        wanted = json.loads(request.body)
-        name = wanted["name"]
-        if not name.isidentifier():
-            raise Refused(400, f"{name!r} cannot be a directory name", code=6001)
-        if name in self.server_state.directories:
-            raise Refused(409, "directory already exists")
-        read = (wanted.get("acl") or {}).get("read", ["algo://.my/*"])
-        self.server_state.directories[name] = Directory(read=read)
-        self._answer_json(200, {"result": f"data://.my/{name}"})
-
-    def _data_patch(self, segments: list[str], request: Recorded) -> None:
-        self._directory(segments).read = json.loads(request.body)["acl"]["read"]
-        self._answer(200, b"", "application/json")
-
-    def _data_delete(self, segments: list[str], request: Recorded) -> None:
-        directory = self._directory(segments)
-        if len(segments) == 3:
-            self._file(segments)
-            del directory.files[segments[2]]
-            self._answer_json(200, {"result": {"deleted": 1}})
-            return
-        if directory.files and request.query.get("force") != "true":
-            raise Refused(400, "directory not empty", code=2015)
-        del self.server_state.directories[segments[1]]
-        self._answer_json(200, {"result": {"deleted": len(directory.files) + 1}})

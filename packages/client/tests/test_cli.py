@@ -1,12 +1,15 @@
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from standin import KEY, Directory, StandIn
+from standin import KEY, Directory, Fault, StandIn
+from standin_data import Upload
 
 from algorium.cli import main
 
@@ -121,6 +124,18 @@ def test_a_failing_algorithm_is_exit_code_1(algo: Cli) -> None:
         ["rm"],
         ["rm", "data://.my/photos"],
         ["mkdir", "data://.my/a", "--public", "--private"],
+        ["cp", "data://.my/photos"],
+        ["cp", "data://.my/photos", "/tmp/nowhere"],
+        ["cp", "-", "-", "data://.my/photos/a"],
+        ["cp", "data://.my/photos/a", "data://.my/photos/b", "data://.my/photos/c"],
+        ["cp", "--parallel", "0", "data://.my/photos/a", "data://.my/photos/b"],
+        ["cp", "-rn", "data://.my/photos", "data://.my/copy"],
+        ["mv", "-", "data://.my/photos/a"],
+        ["mv", "data://.my/photos", "/tmp/nowhere"],
+        ["mv", "a", "b"],
+        ["sync", "a", "b"],
+        ["sync", "data://.my/photos"],
+        ["rmdir"],
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_tells_where_to_look(
@@ -147,6 +162,15 @@ def test_wrong_usage_is_exit_code_2_and_tells_where_to_look(
         ["cp", "data://.my/missing/a", "-"],
         ["cp", "/nonexistent", "data://.my/photos/a"],
         ["mkdir", "data://.my/a-b"],
+        ["rmdir", "data://.my/missing"],
+        ["rm", "data://.my/photos/*.jpg"],
+        ["cat", "data://.my/photos/*"],
+        ["ls", "data://.my/photos/[a"],
+        ["mv", "data://.my/photos/a", "data://.my/photos/b"],
+        ["mv", "/nonexistent", "data://.my/photos/a"],
+        ["cp", "/nonexistent/*", "data://.my/photos/"],
+        ["sync", "/nonexistent", "data://.my/photos"],
+        ["sync", "data://.my/missing", "/tmp/nowhere"],
         ["ls", "--api-address", "http://127.0.0.1:1"],
     ],
 )
@@ -208,7 +232,181 @@ def test_rm_deletes(algo: Cli, stand_in: StandIn) -> None:
     assert stand_in.directories == {}
 
 
-@pytest.mark.parametrize("command", ["", "run", "ls", "cat", "cp", "mkdir", "rm"])
+def test_patterns_stand_for_files(algo: Cli, stand_in: StandIn, tmp_path: Path) -> None:
+    files = {"a.txt": b"a", "b.txt": b"b", "c.jpg": b"c", "odd[1]*.txt": b"odd"}
+    stand_in.directories["photos"] = Directory(read=[], files=dict(files))
+    stand_in.directories["pictures"] = Directory(read=[], files={"d.txt": b"d"})
+
+    assert algo("ls", "data://.my/photos/?.txt") == (0, b"a.txt\nb.txt\n", "")
+    assert algo("ls", "data://.my/p*/[d-z].txt") == (0, b"d.txt\n", "")
+    assert algo("ls", "data://.my/p*") == (0, b"photos/\npictures/\n", "")
+    assert algo("cat", "data://.my/photos/odd[1]*.txt") == (0, b"odd", "")
+    assert algo("cat", "data://.my/*/?.txt") == (0, b"abd", "")
+    assert algo("cp", "data://.my/photos/*.txt", str(tmp_path)) == (0, b"", "")
+    assert (tmp_path / "odd[1]*.txt").read_bytes() == b"odd"
+    assert algo("cp", f"{tmp_path}/[ab].txt", "data://.my/pictures/") == (0, b"", "")
+    assert sorted(stand_in.directories["pictures"].files) == ["a.txt", "b.txt", "d.txt"]
+    assert algo("rm", "data://.my/*/?.txt") == (0, b"", "")
+    assert sorted(stand_in.directories["photos"].files) == ["c.jpg", "odd[1]*.txt"]
+    assert algo("rm", "data://.my/photos/?.txt")[0] == 1
+    assert algo("rm", "-f", "data://.my/photos/?.txt", "data://.my/photos/x") == (0, b"", "")
+
+
+def test_ls_goes_down(algo: Cli, stand_in: StandIn) -> None:
+    stand_in.directories["photos"] = Directory(read=[], files={"a.txt": b"1234"})
+    stand_in.directories["empty"] = Directory(read=[])
+
+    assert algo("ls", "-r", "data://.my") == (0, b"empty/\nphotos/\nphotos/a.txt\n", "")
+    assert algo("ls", "-r", "data://.my/ph*") == (0, b"photos/\nphotos/a.txt\n", "")
+    _, out, _ = algo("ls", "-r", "--json", "data://.my")
+    assert [entry["uri"] for entry in json.loads(out)] == [
+        *("data://.my/empty", "data://.my/photos", "data://.my/photos/a.txt"),
+    ]
+
+
+def test_mv_moves(algo: Cli, stand_in: StandIn, tmp_path: Path) -> None:
+    photos = stand_in.directories["photos"] = Directory(read=[], files={"a": b"a", "b": b"b"})
+    stand_in.directories["old"] = Directory(read=[], files={"c": b"c", "d": b"d"})
+    local = tmp_path / "local"
+
+    assert algo("mv", "data://.my/photos/a", "data://.my/photos/x") == (0, b"", "")
+    assert photos.files == {"x": b"a", "b": b"b"}
+    assert algo("mv", "data://.my/photos/x", str(local)) == (0, b"", "")
+    assert (photos.files, local.read_bytes()) == ({"b": b"b"}, b"a")
+    assert algo("mv", str(local), "data://.my/photos") == (0, b"", "")
+    assert (sorted(photos.files), local.exists()) == (["b", "local"], False)
+    code, out, _ = algo("mv", "--json", "data://.my/old", "data://.my/new")
+    assert (code, json.loads(out)) == (0, ["data://.my/new/c", "data://.my/new/d"])
+    assert stand_in.directories["new"].files == {"c": b"c", "d": b"d"}
+    assert "old" not in stand_in.directories
+    assert algo("mv", "-n", "data://.my/new/c", "data://.my/photos/b") == (0, b"", "")
+    assert (photos.files["b"], stand_in.directories["new"].files["c"]) == (b"b", b"c")
+
+
+def test_cp_copies_directories(algo: Cli, stand_in: StandIn, tmp_path: Path) -> None:
+    local = tmp_path / "album"
+    local.mkdir()
+    (local / "a.txt").write_text("a")
+    (local / "b.txt").write_text("b")
+    files = {"a.txt": b"a", "b.txt": b"b"}
+
+    assert algo("cp", str(local), "data://.my")[0] == 2
+    assert algo("cp", "-r", str(local), "data://.my") == (0, b"", "")
+    assert stand_in.directories["album"].files == files
+    assert algo("cp", "-r", "data://.my/album", "data://.my/copy") == (0, b"", "")
+    assert stand_in.directories["copy"].files == files
+    code, out, _ = algo("cp", "-r", "--json", "data://.my/copy", str(tmp_path))
+    copied = [str(tmp_path / "copy" / name) for name in files]
+    assert (code, json.loads(out)) == (0, copied)
+    assert algo("cp", "-r", "data://.my/copy", str(tmp_path / "new")) == (0, b"", "")
+    assert (tmp_path / "new" / "a.txt").read_text() == "a"
+    (local / "a.txt").write_text("changed")
+    assert algo("cp", "-n", str(local / "a.txt"), "data://.my/album/") == (0, b"", "")
+    assert stand_in.directories["album"].files == files
+
+
+def test_sync_keeps_directories_alike(algo: Cli, stand_in: StandIn, tmp_path: Path) -> None:
+    local = tmp_path / "album"
+    local.mkdir()
+    (local / "a.txt").write_text("a")
+    stand_in.directories["album"] = Directory(read=[], files={"old": b"old"})
+    place = "data://.my/album"
+
+    planned = algo("sync", "--delete", "--dry-run", str(local), place)
+    assert planned == (0, b"would copy a.txt\nwould delete old\n", "")
+    assert stand_in.directories["album"].files == {"old": b"old"}
+    assert algo("sync", "--delete", str(local), place) == (0, b"copied a.txt\ndeleted old\n", "")
+    assert stand_in.directories["album"].files == {"a.txt": b"a"}
+    assert algo("sync", str(local), place) == (0, b"", "")
+    code, out, _ = algo("sync", "--json", place, "data://.my/second")
+    assert (code, json.loads(out)["copied"]) == (0, ["a.txt"])
+    assert algo("sync", "-q", "--checksum", place, str(tmp_path / "down")) == (0, b"", "")
+    assert (tmp_path / "down" / "a.txt").read_text() == "a"
+
+
+def test_uploads_that_were_cut_off_are_listed_and_given_up(algo: Cli, stand_in: StandIn) -> None:
+    for number in (1, 2):
+        stand_in.uploads[f"up{number}"] = Upload(
+            upload_id=f"up{number}",
+            uri=f"data://.my/photos/{number}",
+            part_bytes=1000,
+            size_bytes=1500,
+            conditions={},
+        )
+
+    code, out, _ = algo("uploads")
+    assert (code, out.splitlines()[0]) == (
+        *(0, b"up1  2030-01-01 00:00:00          1500  data://.my/photos/1"),
+    )
+    assert json.loads(algo("uploads", "--json")[1])[1]["uri"] == "data://.my/photos/2"
+    assert algo("uploads", "--abandon", "up1") == (0, b"", "")
+    assert list(stand_in.uploads) == ["up2"]
+    assert algo("uploads", "--abandon", "up2", "--abandon", "up3")[0] == 1
+    assert list(stand_in.uploads) == ["up2"]
+
+
+def test_directories_go_when_they_are_empty(algo: Cli, stand_in: StandIn) -> None:
+    stand_in.directories["empty"] = Directory(read=[])
+    stand_in.directories["full"] = Directory(read=[], files={"a": b""})
+
+    assert algo("mkdir", "-p", "data://.my/full") == (0, b"", "")
+    assert algo("rmdir", "data://.my/empty") == (0, b"", "")
+    assert algo("rmdir", "data://.my/full")[0] == 1
+    assert sorted(stand_in.directories) == ["full"]
+
+
+def test_an_interrupt_ends_it_at_once(algo: Cli, stand_in: StandIn, tmp_path: Path) -> None:
+    stand_in.directories["photos"] = Directory(
+        read=[], files={str(number): b"x" for number in range(9)}
+    )
+    stand_in.faults.extend([Fault(stalls=True, when=lambda r: "range" in r.headers)] * 4)
+    environment = {**os.environ, "ALGORITHMIA_API": stand_in.address, "ALGORITHMIA_API_KEY": KEY}
+
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN_ALGO, "cp", "-r", "data://.my/photos", str(tmp_path / "here")],
+        stderr=subprocess.PIPE,
+        env=environment,
+    ) as process:
+        while sum("range" in request.headers for request in stand_in.requests) < 4:
+            stand_in.arrived.wait(10)
+            stand_in.arrived.clear()
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=10)
+
+    assert process.returncode == 1
+    assert error.decode().splitlines()[0] == "error: interrupted"
+
+
+def test_a_terminal_sees_how_far_it_is(algo: Cli, stand_in: StandIn, tmp_path: Path) -> None:
+    stand_in.directories["photos"] = Directory(read=[], files={"a": b"x" * 3_000_000})
+    leader, follower = os.openpty()
+    environment = {
+        **os.environ,
+        "ALGORITHMIA_API": stand_in.address,
+        "ALGORITHMIA_API_KEY": KEY,
+        "TERM": "xterm",
+    }
+    target = str(tmp_path / "a")
+
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN_ALGO, "cp", "data://.my/photos/a", target],
+        stderr=follower,
+        env=environment,
+    ) as process:
+        os.close(follower)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+            while piece := os.read(leader, 65536):
+                shown += piece
+    os.close(leader)
+
+    assert process.returncode == 0
+    assert b"3.0/3.0 MB" in shown
+
+
+@pytest.mark.parametrize(
+    "command", ["", "run", "ls", "cat", "cp", "mv", "mkdir", "rmdir", "rm", "sync", "uploads"]
+)
 def test_help_fits_a_terminal(algo: Cli, command: str, monkeypatch: Any) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 

@@ -1,5 +1,6 @@
 import ast
 import importlib
+import inspect
 import pickle
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,29 @@ def test_type_checkers_see_the_same_names() -> None:
     }
 
     assert seen == set(algorium.__all__)
+
+
+@pytest.mark.parametrize(
+    ("blocking", "asyncio"),
+    [
+        (algorium.Algorium, algorium.AsyncAlgorium),
+        (algorium.AlgorithmHandle, algorium.AsyncAlgorithmHandle),
+        (algorium.Connectors, algorium.AsyncConnectors),
+        (algorium.DataDirectory, algorium.AsyncDataDirectory),
+        (algorium.DataFile, algorium.AsyncDataFile),
+    ],
+)
+def test_both_clients_have_the_same_shape(blocking: Any, asyncio: Any) -> None:
+    def shape(cls: Any) -> dict[str, list[tuple[str, Any, Any]]]:
+        return {
+            name.removeprefix("a") if name == "aclose" else name: [
+                (p.name, p.kind, p.default) for p in inspect.signature(value).parameters.values()
+            ]
+            for name, value in inspect.getmembers(cls, callable)
+            if not name.startswith("_")
+        }
+
+    assert shape(blocking) == shape(asyncio)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -18,6 +18,7 @@ from algorium import (
     ReadAcl,
     TooManyRequests,
     UnexpectedResponse,
+    _data_flow,
     _flow,
 )
 from algorium._flow import CallOptions
@@ -161,7 +162,7 @@ class TestCall:
 
 class TestData:
     def test_names_are_encoded(self) -> None:
-        (request,), _ = walk(_flow.put(PHOTO, b"x", None), answer({"result": "data://..."}))
+        (request,), _ = walk(_data_flow.put(PHOTO, b"x", None), answer({"result": "data://..."}))
 
         assert (request.method, request.path) == ("PUT", "/v1/connector/data/.my/photos/a%20b.png")
 
@@ -174,19 +175,19 @@ class TestData:
         ],
     )
     def test_exists_tells_the_kinds_apart(self, response: Response, found: bool) -> None:
-        (request,), result = walk(_flow.exists(PHOTO, "file"), response)
+        (request,), result = walk(_data_flow.exists(PHOTO, "file"), response)
 
         assert request.method == "HEAD"
         assert result is found
 
     def test_exists_does_not_take_a_refusal_for_a_no(self) -> None:
         with pytest.raises(NotAuthenticated):
-            walk(_flow.exists(PHOTO, "file"), answer(status=401))
+            walk(_data_flow.exists(PHOTO, "file"), answer(status=401))
 
     def test_a_directory_is_created_in_its_parent(self) -> None:
         acl = DataAcl.from_read(ReadAcl.PUBLIC)
 
-        (request,), _ = walk(_flow.create(PHOTOS, acl, exist_ok=False), answer({"result": ""}))
+        (request,), _ = walk(_data_flow.create(PHOTOS, acl, exist_ok=False), answer({"result": ""}))
 
         assert (request.method, request.path) == ("POST", "/v1/connector/data/.my")
         assert isinstance(request.body, bytes)
@@ -194,18 +195,18 @@ class TestData:
 
     def test_existing_is_an_error_unless_welcome(self) -> None:
         with pytest.raises(AlreadyExists):
-            walk(_flow.create(PHOTOS, None, exist_ok=False), refusal(409))
-        walk(_flow.create(PHOTOS, None, exist_ok=True), refusal(409))
+            walk(_data_flow.create(PHOTOS, None, exist_ok=False), refusal(409))
+        walk(_data_flow.create(PHOTOS, None, exist_ok=True), refusal(409))
 
     def test_a_file_is_not_taken_for_a_directory_nor_the_other_way_round(self) -> None:
         with pytest.raises(PathNotFound, match="is a directory"):
-            walk(_flow.get(PHOTO, is_streamed=False), answer({}, x_data_type="directory"))
+            walk(_data_flow.get(PHOTO, is_streamed=False), answer({}, x_data_type="directory"))
         with pytest.raises(PathNotFound, match="is a file"):
-            walk(_flow.page(PHOTOS, ""), answer({}, x_data_type="file"))
+            walk(_data_flow.page(PHOTOS, ""), answer({}, x_data_type="file"))
 
     def test_deleting_counts(self) -> None:
         (request,), count = walk(
-            _flow.delete(PHOTOS, force=True), answer({"result": {"deleted": 3}})
+            _data_flow.delete(PHOTOS, force=True), answer({"result": {"deleted": 3}})
         )
 
         assert (request.method, request.query) == ("DELETE", (("force", "true"),))
@@ -213,19 +214,19 @@ class TestData:
 
     def test_a_partial_deletion_says_how_much_went(self) -> None:
         with pytest.raises(PartlyDeleted) as error:
-            walk(_flow.delete(PHOTOS, force=True), refusal(500, deleted=2))
+            walk(_data_flow.delete(PHOTOS, force=True), refusal(500, deleted=2))
 
         assert error.value.deleted == 2
 
     def test_a_page_names_its_marker(self) -> None:
         listing = answer({"files": [], "folders": [], "marker": "next"})
 
-        (first,), page = walk(_flow.page(PHOTOS, ""), listing)
-        (second,), _ = walk(_flow.page(PHOTOS, "start"), listing)
+        (first,), page = walk(_data_flow.page(PHOTOS, ""), listing)
+        (second,), _ = walk(_data_flow.page(PHOTOS, "start"), listing)
 
         assert (first.query, second.query) == ((), (("marker", "start"),))
         assert page.marker == "next"
 
     def test_a_listing_that_does_not_advance_is_given_up(self) -> None:
         with pytest.raises(UnexpectedResponse, match="does not advance"):
-            walk(_flow.page(PHOTOS, "same"), answer({"files": [], "marker": "same"}))
+            walk(_data_flow.page(PHOTOS, "same"), answer({"files": [], "marker": "same"}))

@@ -9,8 +9,12 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def test_the_examples_run_as_written(
-    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stand_in: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALGORITHMIA_API", stand_in.address)
     monkeypatch.setenv("ALGORITHMIA_API_KEY", KEY)
     blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)

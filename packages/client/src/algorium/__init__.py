@@ -16,8 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from algorium._algorithms import AlgorithmHandle, AsyncAlgorithmHandle
     from algorium._client import Algorium, AsyncAlgorium
-    from algorium._data import DataDirectory, DataFile
+    from algorium._connector_flow import (
+        ConnectorCheck,
+        ConnectorInfo,
+        ConnectorReport,
+        StorageUse,
+    )
+    from algorium._connectors import AsyncConnectors, Connectors
+    from algorium._data import DataFile
     from algorium._data_async import AsyncDataDirectory, AsyncDataFile
+    from algorium._data_flow import FileStat
+    from algorium._directories import DataDirectory
     from algorium._errors import (
         AccountNotFound,
         AlgorithmError,
@@ -28,9 +37,11 @@ if TYPE_CHECKING:
         AlgoriumError,
         AlreadyExists,
         ApiError,
+        ConditionFailed,
         ConfigurationError,
         ConnectionFailed,
         ConnectionLost,
+        ContentMismatch,
         EntityNotFoundError,
         FeatureNotImplemented,
         InitializationError,
@@ -47,12 +58,16 @@ if TYPE_CHECKING:
         NotFound,
         OutOfGpuMemoryError,
         OutOfMemoryError,
+        OutOfSpace,
         ParsingError,
         PartlyDeleted,
         PathNotFound,
         PaymentRequiredError,
+        QuotaExceeded,
+        RangeNotSatisfiable,
         ResponseTimeout,
         ResultTypeError,
+        SourceFailed,
         ThirdPartyCredentialError,
         TooLarge,
         TooLargeError,
@@ -63,8 +78,11 @@ if TYPE_CHECKING:
         UnsupportedContentType,
         UnsupportedError,
     )
+    from algorium._mirror import SyncReport
+    from algorium._progress import Progress
     from algorium._readers import AsyncFileReader, FileReader
     from algorium._responses import AlgoResponse, AsyncReceipt, Metadata
+    from algorium._upload_flow import UnfinishedUpload, UploadPart
     from algorium.wire.bodies import DataAcl, ReadAcl
     from algorium.wire.refs import AlgorithmRef, RefSyntaxError
     from algorium.wire.uris import DataUri, UriSyntaxError
@@ -73,10 +91,17 @@ if TYPE_CHECKING:
 _MODULES = {
     "algorium._algorithms": "AlgorithmHandle AsyncAlgorithmHandle",
     "algorium._client": "Algorium AsyncAlgorium",
-    "algorium._data": "DataDirectory DataFile",
+    "algorium._connector_flow": "ConnectorCheck ConnectorInfo ConnectorReport StorageUse",
+    "algorium._connectors": "AsyncConnectors Connectors",
+    "algorium._data": "DataFile",
     "algorium._data_async": "AsyncDataDirectory AsyncDataFile",
+    "algorium._data_flow": "FileStat",
+    "algorium._directories": "DataDirectory",
+    "algorium._mirror": "SyncReport",
+    "algorium._progress": "Progress",
     "algorium._readers": "AsyncFileReader FileReader",
     "algorium._responses": "AlgoResponse AsyncReceipt Metadata",
+    "algorium._upload_flow": "UnfinishedUpload UploadPart",
     "algorium.wire.bodies": "DataAcl ReadAcl",
     "algorium.wire.refs": "AlgorithmRef RefSyntaxError",
     "algorium.wire.uris": "DataUri UriSyntaxError",
@@ -100,13 +125,20 @@ __all__ = [
     "ApiError",
     "AsyncAlgorithmHandle",
     "AsyncAlgorium",
+    "AsyncConnectors",
     "AsyncDataDirectory",
     "AsyncDataFile",
     "AsyncFileReader",
     "AsyncReceipt",
+    "ConditionFailed",
     "ConfigurationError",
     "ConnectionFailed",
     "ConnectionLost",
+    "ConnectorCheck",
+    "ConnectorInfo",
+    "ConnectorReport",
+    "Connectors",
+    "ContentMismatch",
     "DataAcl",
     "DataDirectory",
     "DataFile",
@@ -114,6 +146,7 @@ __all__ = [
     "EntityNotFoundError",
     "FeatureNotImplemented",
     "FileReader",
+    "FileStat",
     "InitializationError",
     "InputError",
     "InternalError",
@@ -129,14 +162,21 @@ __all__ = [
     "NotFound",
     "OutOfGpuMemoryError",
     "OutOfMemoryError",
+    "OutOfSpace",
     "ParsingError",
     "PartlyDeleted",
     "PathNotFound",
     "PaymentRequiredError",
+    "Progress",
+    "QuotaExceeded",
+    "RangeNotSatisfiable",
     "ReadAcl",
     "RefSyntaxError",
     "ResponseTimeout",
     "ResultTypeError",
+    "SourceFailed",
+    "StorageUse",
+    "SyncReport",
     "ThirdPartyCredentialError",
     "TooLarge",
     "TooLargeError",
@@ -144,8 +184,10 @@ __all__ = [
     "TransportError",
     "Unavailable",
     "UnexpectedResponse",
+    "UnfinishedUpload",
     "UnsupportedContentType",
     "UnsupportedError",
+    "UploadPart",
     "UriSyntaxError",
     "UsageRecord",
     "UsageTotal",

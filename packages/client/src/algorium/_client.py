@@ -6,14 +6,18 @@ from datetime import date
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
-from algorium import _flow
+from algorium import _connector_flow, _flow, _upload_flow
 from algorium._algorithms import AlgorithmHandle, AsyncAlgorithmHandle
 from algorium._config import Connection, connection
-from algorium._data import DataDirectory, DataFile
+from algorium._connector_flow import StorageUse
+from algorium._connectors import AsyncConnectors, Connectors
+from algorium._data import DataFile
 from algorium._data_async import AsyncDataDirectory, AsyncDataFile
+from algorium._directories import DataDirectory
 from algorium._flow import USAGE_PAGE_MAX, CallOptions, UsageWish
 from algorium._retry import RetryPolicy
 from algorium._transport import AsyncTransport, SyncTransport, TransportOptions
+from algorium._upload_flow import UnfinishedUpload
 from algorium.wire.refs import AlgorithmRef
 from algorium.wire.uris import DataUri
 from algorium.wire.usage import UsageRecord, UsageTotal
@@ -47,8 +51,9 @@ class _Client(Generic[TransportT]):
         proxy: URL of a proxy. Left out: `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`.
         timeout_s: Longest wait for a connection and for the next bytes of an answer. A call waits
             this long beyond its own `.timeout()`.
-        retries_max: How often requests that may safely be repeated are: reads, and writes of
-            whole files from memory; anything, as long as no connection came about. 0 turns it off.
+        retries_max: How often requests that may safely be repeated are: reads, and writes without
+            conditions from memory or local files; anything, as long as no connection came about. 0
+            turns it off.
         connections_max: Connections open at once; further requests wait for one.
 
     Raises:
@@ -142,6 +147,36 @@ class Algorium(_Client[SyncTransport]):
             UriSyntaxError: A ValueError that names the column.
         """
         return DataDirectory(self._transport, _uri(uri))
+
+    @property
+    def connectors(self) -> Connectors:
+        """Storage elsewhere that your account has connected: S3, Google Cloud, Azure, Dropbox."""
+        return Connectors(self._transport)
+
+    def unfinished_uploads(self) -> list[UnfinishedUpload]:
+        """
+        Return uploads of large files that were cut off, oldest first.
+
+        `put_file` of the same file to the same place goes on with one; the server gives up the
+        others after a week. Until then what has arrived counts as stored.
+        """
+        return self._transport.run(_upload_flow.begun())
+
+    def abandon_upload(self, upload: UnfinishedUpload) -> None:
+        """Give up an upload that was cut off, and free what it takes."""
+        self._transport.run(_upload_flow.abandon(upload.upload_id))
+
+    def storage(self, account: str = "") -> StorageUse:
+        """
+        Return what your account stores and may store.
+
+        Args:
+            account: An organization that you belong to, instead.
+
+        Raises:
+            AccountNotFound: No such account, or not for you.
+        """
+        return self._transport.run(_connector_flow.storage(account))
 
     def usage(
         self,
@@ -247,6 +282,23 @@ class AsyncAlgorium(_Client[AsyncTransport]):
     def dir(self, uri: str | DataUri = "data://") -> AsyncDataDirectory:
         """Return a directory by its data URI, as `Algorium.dir`; nothing is sent yet."""
         return AsyncDataDirectory(self._transport, _uri(uri))
+
+    @property
+    def connectors(self) -> AsyncConnectors:
+        """Storage elsewhere that your account has connected, as `Algorium.connectors`."""
+        return AsyncConnectors(self._transport)
+
+    async def unfinished_uploads(self) -> list[UnfinishedUpload]:
+        """Return uploads that were cut off, as `Algorium.unfinished_uploads`."""
+        return await self._transport.run(_upload_flow.begun())
+
+    async def abandon_upload(self, upload: UnfinishedUpload) -> None:
+        """Give up an upload that was cut off, as `Algorium.abandon_upload`."""
+        await self._transport.run(_upload_flow.abandon(upload.upload_id))
+
+    async def storage(self, account: str = "") -> StorageUse:
+        """Return what your account stores and may store, as `Algorium.storage`."""
+        return await self._transport.run(_connector_flow.storage(account))
 
     async def usage(
         self,

@@ -4,6 +4,8 @@ import asyncio
 import io
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
 Content: TypeAlias = bytes | bytearray | memoryview | str | IO[bytes] | Iterable[bytes]
@@ -11,6 +13,55 @@ AsyncContent: TypeAlias = Content | AsyncIterable[bytes]
 
 CHUNK_BYTES: Final = 256 * 1024
 """Large enough to be cheap per byte, small enough that many uploads fit in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSpan:
+    """
+    A part of a local file, to be sent from the disk, again if need be.
+
+    Attributes:
+        start: First byte.
+        size_bytes: How many.
+    """
+
+    path: Path
+    start: int
+    size_bytes: int
+
+    def pieces(self) -> Iterator[bytes]:
+        """
+        Read from the start of the part.
+
+        Raises:
+            OSError: It cannot be read, or has become shorter.
+        """
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.start)
+            left = self.size_bytes
+            while left:
+                piece = file.read(min(left, CHUNK_BYTES))
+                if not piece:
+                    raise OSError(f"{self.path} has become shorter while it was read")
+                left -= len(piece)
+                yield piece
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes in memory, sent in pieces so that progress can be seen."""
+
+    content: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """How many."""
+        return len(self.content)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Cut them up."""
+        for start in range(0, len(self.content), CHUNK_BYTES):
+            yield self.content[start : start + CHUNK_BYTES]
 
 
 def sync_body(content: Content) -> tuple[bytes | Iterable[bytes], int | None]:
@@ -41,7 +92,7 @@ def async_body(content: AsyncContent) -> tuple[bytes | AsyncIterable[bytes], int
     if isinstance(content, AsyncIterable):
         return content, None
     body, body_bytes = sync_body(content)
-    return (body if isinstance(body, bytes) else _in_thread(iter(body))), body_bytes
+    return (body if isinstance(body, bytes) else in_thread(iter(body))), body_bytes
 
 
 def _is_file(content: Any) -> bool:
@@ -61,7 +112,8 @@ def _checked(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield bytes(chunk)
 
 
-async def _in_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def in_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Take pieces in a thread, so that reading them does not stop the loop."""
     while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
         yield chunk
 

@@ -1,24 +1,61 @@
-"""Files and directories by data URI."""
+"""Files by data URI; directories are in `_directories.py`."""
 
 import json
 import os
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from algorium import _flow
+from algorium import _data_flow
 from algorium._content import Content, sync_body
-from algorium._downloads import Download
+from algorium._copies import copy
+from algorium._data_flow import Condition, FileStat, Part
+from algorium._downloads import DownloadWish, download
+from algorium._progress import Meter, ProgressCallback, counted
 from algorium._readers import FileReader
-from algorium._transport import SyncTransport
-from algorium.wire.bodies import DataAcl, Listing, ReadAcl
+from algorium._steps import PARALLEL_DEFAULT, SyncDriver
+from algorium._transport import AsyncTransport, SyncTransport
+from algorium._trees import Place
+from algorium._uploads import UploadWish, put_bytes, put_pieces, upload
+from algorium.wire.bodies import DataAcl, ReadAcl
 from algorium.wire.uris import DataUri
 
 
 def as_acl(acl: DataAcl | ReadAcl) -> DataAcl:
     """Return the access list for either way to write one."""
     return DataAcl.from_read(acl) if isinstance(acl, ReadAcl) else acl
+
+
+def as_uri(place: object) -> DataUri:
+    """
+    Return the data URI of a file, a directory or a text.
+
+    Raises:
+        UriSyntaxError: A ValueError that names the column.
+    """
+    uri = getattr(place, "uri", place)
+    return uri if isinstance(uri, DataUri) else DataUri.parse(str(uri))
+
+
+def as_place(place: object) -> Place:
+    """Return where a directory is: on the server, or at a local path."""
+    uri = getattr(place, "uri", place)
+    return uri if isinstance(uri, DataUri) else Path(cast("str | os.PathLike[str]", place))
+
+
+def part_of(start: int, end: int | None) -> Part | None:
+    """Return the part of a file from *start* to *end*; None for all of it."""
+    return None if (start, end) == (0, None) else Part(start=start, end=end)
+
+
+def download_wish(
+    transport: SyncTransport | AsyncTransport,
+    on_progress: ProgressCallback | None,
+    *,
+    verify: bool = True,
+) -> DownloadWish:
+    """Return how to download with this client."""
+    return DownloadWish(verify=verify, retries_max=transport.retries_max, meter=Meter(on_progress))
 
 
 class DataFile:
@@ -59,64 +96,155 @@ class DataFile:
 
     def exists(self) -> bool:
         """Tell whether there is a file here that you may read."""
-        return self._transport.run(_flow.exists(self.uri, "file"))
+        return self._transport.run(_data_flow.exists(self.uri, "file"))
 
-    def put(self, content: Content) -> None:
+    def stat(self) -> FileStat:
+        """
+        Ask for size, time, entity tag and digest of the file.
+
+        Raises:
+            PathNotFound: There is no such file.
+        """
+        return self._transport.run(_data_flow.stat(self.uri))[0]
+
+    def put(
+        self,
+        content: Content,
+        *,
+        if_match: str = "",
+        create_only: bool = False,
+        on_progress: ProgressCallback | None = None,
+    ) -> FileStat:
         """
         Write the file; whoever reads meanwhile gets the old bytes or the new ones, never a mixture.
 
         Args:
             content: Bytes, text (written as UTF-8), a file open in binary mode or pieces of bytes;
                 the last two are sent as they are read, so they may be larger than memory.
+            if_match: Write only if the file has this `etag` still: nobody has written it meanwhile.
+            create_only: Write only if there is no file here.
+            on_progress: Called with a `Progress` each time some bytes were sent.
 
         Raises:
             PathNotFound: Its directory does not exist.
             NotAuthorized: It belongs to somebody else.
+            ConditionFailed: The file is not as *if_match* or *create_only* demand.
+            QuotaExceeded: Its owner may not store that much.
         """
+        condition = Condition(if_match=if_match, create_only=create_only)
         body, body_bytes = sync_body(content)
-        self._transport.run(_flow.put(self.uri, body, body_bytes))
+        meter = Meter(on_progress)
+        if isinstance(body, bytes):
+            return self._transport.run(put_bytes(self.uri, body, condition, meter))
+        if body_bytes is not None:
+            meter.expect(body_bytes)
+        pieces = counted(body, meter)
+        return self._transport.run(put_pieces(self.uri, pieces, body_bytes, condition, meter))
 
-    def put_file(self, path: str | os.PathLike[str]) -> None:
+    def put_file(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        if_match: str = "",
+        create_only: bool = False,
+        on_progress: ProgressCallback | None = None,
+        parallel: int = PARALLEL_DEFAULT,
+        resume: bool = True,
+    ) -> FileStat:
         """
         Write the file from a local one.
+
+        A large file goes in parts, side by side. If that is cut off, for whatever reason, the same
+        call goes on where it was: the server keeps the parts for some days. The file on the server
+        appears, or changes, only when all have arrived and their digest is that of the local file.
+
+        Args:
+            path: The local file.
+            if_match: Write only if the file has this `etag` still.
+            create_only: Write only if there is no file here.
+            on_progress: Called with a `Progress` each time some bytes were sent, from the thread
+                that sends them, never twice at once.
+            parallel: Parts to send at once.
+            resume: Look for an upload that was cut off, and go on with it.
 
         Raises:
             OSError: The local file cannot be read.
             PathNotFound: The directory on the server does not exist.
+            ConditionFailed: The file is not as *if_match* or *create_only* demand.
+            ContentMismatch: The local file has changed while it was sent.
         """
-        with Path(path).open("rb") as file:
-            self.put(file)
+        wish = UploadWish(
+            condition=Condition(if_match=if_match, create_only=create_only),
+            resume=resume,
+            meter=Meter(on_progress),
+        )
+        return self._driver(parallel).run(upload(Path(path), self.uri, wish))
 
-    def get(self) -> FileReader:
+    def get(
+        self, *, start: int = 0, end: int | None = None, if_match: str = "", verify: bool = True
+    ) -> FileReader:
         """
         Open the file for reading; its bytes arrive as you take them.
 
+        Args:
+            start: First byte to read.
+            end: Behind the last byte to read; None for the end of the file.
+            if_match: Read only the version with this `etag`.
+            verify: At its end, compare what was read with the server's digest, if it told one.
+
         Raises:
             PathNotFound: There is no such file.
+            RangeNotSatisfiable: The file ends before *start*.
+            ConditionFailed: It is another version.
         """
-        return FileReader(self._transport.run(_flow.get(self.uri, is_streamed=True)))
+        part = part_of(start, end)
+        response = self._transport.run(
+            _data_flow.get(self.uri, is_streamed=True, part=part, if_match=if_match)
+        )
+        return FileReader(response, part=part, verify=verify)
 
-    def get_file(self, path: str | os.PathLike[str]) -> Path:
+    def get_file(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        on_progress: ProgressCallback | None = None,
+        parallel: int = PARALLEL_DEFAULT,
+        verify: bool = True,
+    ) -> Path:
         """
         Download the file to a local one and return its path.
 
-        The local file appears, or changes, only when everything has arrived.
+        The local file appears, or changes, only when everything has arrived and has the server's
+        digest. A large file comes in parts, side by side, all of one version. If that is cut off,
+        the same call goes on where it was: the parts wait in hidden files beside the new one.
 
         Args:
             path: The new file, or an existing directory to put it into under its own name.
+            on_progress: Called with a `Progress` each time some bytes came, from the thread that
+                takes them, never twice at once.
+            parallel: Parts to fetch at once.
+            verify: Compare with the server's digest, if it tells one.
 
         Raises:
             PathNotFound: There is no such file on the server.
+            ContentMismatch: What arrived is not what the server has.
             OSError: The local file cannot be written.
         """
-        with self.get() as reader, Download(path, name=self.name) as download:
-            for piece in reader.chunks():
-                download.write(piece)
-        return download.path
+        wish = download_wish(self._transport, on_progress, verify=verify)
+        return self._driver(parallel).run(download(self.uri, Path(path), wish))[0]
 
-    def read(self) -> bytes:
-        """Return the whole file."""
-        return self._transport.run(_flow.get(self.uri, is_streamed=False)).body
+    def read(self, *, start: int = 0, end: int | None = None, verify: bool = True) -> bytes:
+        """
+        Return the whole file, or the part from *start* to *end*.
+
+        Raises:
+            PathNotFound: There is no such file.
+            RangeNotSatisfiable: The file ends before *start*.
+            ContentMismatch: What arrived is not what the server has.
+        """
+        return self._transport.run(
+            _data_flow.read(self.uri, verify=verify, part=part_of(start, end))
+        )
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """
@@ -136,127 +264,62 @@ class DataFile:
         """
         return json.loads(self.read())
 
-    def delete(self) -> None:
+    def copy(
+        self,
+        to: "DataFile | DataUri | str",
+        *,
+        if_match: str = "",
+        create_only: bool = False,
+    ) -> "DataFile":
+        """
+        Copy the file to another place on the server, also to another data source; return the copy.
+
+        The bytes do not pass through here, unless the server is too old for that.
+
+        Args:
+            to: The new file, or a URI of it.
+            if_match: Only if the file there has this `etag`.
+            create_only: Only if there is no file there.
+
+        Raises:
+            PathNotFound: There is no such file, or no directory for the copy.
+            ConditionFailed: The file there is not as *if_match* or *create_only* demand.
+        """
+        return self._copy(to, Condition(if_match=if_match, create_only=create_only), is_move=False)
+
+    def move(
+        self,
+        to: "DataFile | DataUri | str",
+        *,
+        if_match: str = "",
+        create_only: bool = False,
+    ) -> "DataFile":
+        """
+        Move the file to another place on the server, as `copy`, and return it.
+
+        Within hosted data that is one step: the file is here or there, never at both or neither.
+        """
+        return self._copy(to, Condition(if_match=if_match, create_only=create_only), is_move=True)
+
+    def _copy(
+        self, to: "DataFile | DataUri | str", condition: Condition, *, is_move: bool
+    ) -> "DataFile":
+        target = as_uri(to)
+        self._driver(1).run(copy(self.uri, target, condition=condition, is_move=is_move))
+        return DataFile(self._transport, target)
+
+    def delete(self, *, if_match: str = "") -> None:
         """
         Delete the file.
 
+        Args:
+            if_match: Only if it has this `etag` still.
+
         Raises:
             PathNotFound: There is no such file.
+            ConditionFailed: It is another version.
         """
-        self._transport.run(_flow.delete(self.uri))
+        self._transport.run(_data_flow.delete(self.uri, if_match=if_match))
 
-
-class DataDirectory:
-    """
-    A directory by its data URI; it need not exist. See `Algorium.dir`.
-
-    Attributes:
-        uri: Where it is.
-    """
-
-    __slots__ = ("_transport", "uri")
-
-    def __init__(self, transport: SyncTransport, uri: DataUri) -> None:
-        self._transport = transport
-        self.uri = uri
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.uri}>"
-
-    def __str__(self) -> str:
-        return str(self.uri)
-
-    @property
-    def name(self) -> str:
-        """The last part of the URI, empty at the root."""
-        return self.uri.name
-
-    def file(self, name: str) -> DataFile:
-        """Return the file called *name* in here."""
-        return DataFile(self._transport, self.uri.child(name))
-
-    def dir(self, name: str) -> "DataDirectory":
-        """Return the directory called *name* in here."""
-        return DataDirectory(self._transport, self.uri.child(name))
-
-    def exists(self) -> bool:
-        """Tell whether there is a directory here that you may read."""
-        return self._transport.run(_flow.exists(self.uri, "directory"))
-
-    def create(self, acl: DataAcl | ReadAcl | None = None, *, exist_ok: bool = False) -> None:
-        """
-        Create the directory.
-
-        Args:
-            acl: Who may read it; None means the owner's own algorithms.
-            exist_ok: Be content with one that exists already; its access list stays as it is.
-
-        Raises:
-            AlreadyExists: It exists, and *exist_ok* is false.
-            InvalidInput: The name is not allowed.
-        """
-        wanted = None if acl is None else as_acl(acl)
-        self._transport.run(_flow.create(self.uri, wanted, exist_ok=exist_ok))
-
-    def list(self) -> Iterator["DataFile | DataDirectory"]:
-        """
-        Go through directories and files in here, directories first, each sorted by name.
-
-        Pages are fetched as you go on, a thousand entries each.
-
-        Raises:
-            PathNotFound: There is no such directory.
-        """
-        for page in self._pages():
-            for folder in page.folders:
-                yield self.dir(folder)
-            for entry in page.files:
-                yield DataFile(
-                    self._transport,
-                    self.uri.child(entry.filename),
-                    size_bytes=entry.size,
-                    modified_at=entry.last_modified,
-                )
-
-    def files(self) -> Iterator[DataFile]:
-        """Go through the files in here, as `list`."""
-        return (entry for entry in self.list() if isinstance(entry, DataFile))
-
-    def dirs(self) -> Iterator["DataDirectory"]:
-        """Go through the directories in here, as `list`."""
-        return (entry for entry in self.list() if isinstance(entry, DataDirectory))
-
-    def _pages(self) -> Iterator[Listing]:
-        page = self._transport.run(_flow.page(self.uri, ""))
-        yield page
-        while page.marker:
-            page = self._transport.run(_flow.page(self.uri, page.marker))
-            yield page
-
-    def acl(self) -> DataAcl | None:
-        """Return who may read; None for places without access lists."""
-        return self._transport.run(_flow.acl(self.uri))
-
-    def set_acl(self, acl: DataAcl | ReadAcl) -> None:
-        """
-        Change who may read.
-
-        Raises:
-            NotAuthorized: It belongs to somebody else.
-            InvalidInput, InvalidRequest: Places of this kind have no access lists.
-        """
-        self._transport.run(_flow.set_acl(self.uri, as_acl(acl)))
-
-    def delete(self, *, force: bool = False) -> int:
-        """
-        Delete the directory and return how many entries went, itself included.
-
-        Args:
-            force: Delete the files in it as well.
-
-        Raises:
-            InvalidInput, InvalidRequest: It is not empty, and *force* is false.
-            PathNotFound: There is no such directory.
-            PartlyDeleted: Some entries could not be deleted.
-        """
-        return self._transport.run(_flow.delete(self.uri, force=force))
+    def _driver(self, parallel: int) -> SyncDriver:
+        return SyncDriver(self._transport, width=parallel)

@@ -9,13 +9,15 @@ The tree of exceptions, over the table of codes (`algorium.wire.codes`).
     │   ├── ConnectionLost            broken off: the request may have been carried out
     │   ├── ResponseTimeout           too slow: the request may have been carried out
     │   └── UnexpectedResponse        an answer, but not of this protocol
+    │       └── ContentMismatch       the bytes that came are not those that were announced
     ├── ApiError                      the platform refused or failed; `code` says why
     │   ├── InvalidInput        6001  a field, name, path or value is wrong
     │   │   └── TooLarge         413  a body exceeds its limit
     │   ├── MalformedJson       2013  a body is not JSON
     │   ├── InvalidRequest      2015  anything else wrong with the request; other 4xx
     │   │   ├── MethodNotAllowed 405
-    │   │   └── UnsupportedContentType 415
+    │   │   ├── UnsupportedContentType 415
+    │   │   └── RangeNotSatisfiable 416
     │   ├── NotAuthenticated    2002  no, unknown or expired credentials; 401
     │   ├── NotAuthorized       2001  known, but not allowed; 403
     │   ├── NotFound             404  not there, or not for this caller
@@ -23,10 +25,14 @@ The tree of exceptions, over the table of codes (`algorium.wire.codes`).
     │   │   ├── PathNotFound          no such file or directory
     │   │   └── AccountNotFound  3000
     │   ├── AlreadyExists        409
+    │   ├── ConditionFailed      412  the file is not in the state that was demanded
     │   ├── TooManyRequests      429  a concurrency limit is reached
     │   └── InternalError       5001  the platform failed; other 5xx
     │       ├── PartlyDeleted         some entries could not be deleted
     │       ├── Unavailable      503  cannot be served now; 502 and 504 too
+    │       │   └── SourceFailed 502  a connected source refused, or does not answer
+    │       ├── OutOfSpace       507  nothing more can be stored
+    │       │   └── QuotaExceeded     by this account
     │       └── FeatureNotImplemented 5005
     └── AlgorithmError                the algorithm failed: a result of the call
         ├── InputError, UnsupportedError, InitializationError, OutOfMemoryError,
@@ -130,6 +136,12 @@ class UnexpectedResponse(TransportError):
     hint_default = "Does the address lead to an Algorium server, without a proxy in between?"
 
 
+class ContentMismatch(UnexpectedResponse):
+    """The bytes that came do not have the checksum that the server told; none of them count."""
+
+    hint_default = "Try again; if it stays so, the operator's `algorium fsck` finds damaged files."
+
+
 class ApiError(AlgoriumError):
     """The platform refused the request or failed to carry it out."""
 
@@ -178,6 +190,12 @@ class UnsupportedContentType(InvalidRequest):
     """The body is none of the types that algorithms take."""
 
     status = 415
+
+
+class RangeNotSatisfiable(InvalidRequest):
+    """The file has no such part: it is shorter."""
+
+    status = 416
 
 
 class NotAuthenticated(ApiError):
@@ -232,6 +250,13 @@ class AlreadyExists(ApiError):
     hint_default = "Choose another name, or go on with what is there."
 
 
+class ConditionFailed(ApiError):
+    """The file is not in the state that the request demanded, so nothing was done."""
+
+    status = 412
+    hint_default = "Somebody else has written it: read it again, then decide."
+
+
 class TooManyRequests(ApiError):
     """A concurrency limit is reached; the same request may succeed later."""
 
@@ -258,6 +283,29 @@ class Unavailable(InternalError):
 
     status = 503
     hint_default = "Try again later; the server's /readyz says what it lacks."
+
+
+class SourceFailed(Unavailable):
+    """A connected source refused, or does not answer; the message has its words."""
+
+    status = 502
+    hint_default = "client.connectors.test(...) tells what the connector can do."
+
+
+class OutOfSpace(InternalError):
+    """Nothing more can be stored; nothing was changed."""
+
+    status = 507
+    hint_default = "Tell the operator that the server's storage is full."
+
+
+class QuotaExceeded(OutOfSpace):
+    """The account may store no more: *used* of *limit*, of a *unit*, `bytes` or `files`."""
+
+    limit: int = 0
+    used: int = 0
+    unit: str = ""
+    hint_default = "Delete what is not needed, or ask the operator for more."
 
 
 class FeatureNotImplemented(InternalError):
@@ -388,13 +436,16 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     404: NotFound,
     405: MethodNotAllowed,
     409: AlreadyExists,
+    412: ConditionFailed,
     413: TooLarge,
     415: UnsupportedContentType,
+    416: RangeNotSatisfiable,
     429: TooManyRequests,
     501: FeatureNotImplemented,
     502: Unavailable,
     503: Unavailable,
     504: Unavailable,
+    507: OutOfSpace,
 }
 
 _BY_ERROR_TYPE: dict[str, type[AlgorithmError]] = {
@@ -434,7 +485,12 @@ def algorithm_error(body: ErrorBody, *, status: int, request_id: str = "") -> Al
 
 
 def api_error(
-    body: ErrorBody, *, status: int, request_id: str = "", missing: type[NotFound] = NotFound
+    body: ErrorBody,
+    *,
+    status: int,
+    request_id: str = "",
+    missing: type[NotFound] = NotFound,
+    is_told: bool = True,
 ) -> ApiError:
     """
     Return the exception for a refused request.
@@ -444,8 +500,11 @@ def api_error(
         status: The HTTP status, any but 2xx.
         request_id: From the answer's header.
         missing: What a 404 without a code of its own means here.
+        is_told: Whether *body* is the server's, and not made up for an answer without one.
     """
     cls = _api_error_class(body, status, missing)
+    if status == 502 and is_told:  # from a proxy in between it means something else
+        cls = SourceFailed
     error = cls(
         body.message,
         hint=body.hint,
@@ -458,6 +517,8 @@ def api_error(
     )
     if isinstance(error, PartlyDeleted):
         error.deleted = body.deleted or 0
+    if isinstance(error, QuotaExceeded):
+        error.limit, error.used, error.unit = body.limit or 0, body.used or 0, body.unit
     return error
 
 
@@ -465,6 +526,8 @@ def _api_error_class(body: ErrorBody, status: int, missing: type[NotFound]) -> t
     by_status = _BY_STATUS.get(status, InternalError if status >= 500 else InvalidRequest)
     if body.deleted is not None and status >= 500:
         return PartlyDeleted
+    if status == OutOfSpace.status:
+        return OutOfSpace if body.limit is None else QuotaExceeded
     by_code = _BY_CODE.get(body.code) if body.code is not None else None
     # Codes are coarser than some statuses (6001 is also "too large", 5001 also "not now"): the
     # more special of the two wins, and the code where they differ.

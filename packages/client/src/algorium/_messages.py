@@ -1,13 +1,31 @@
 """What flows and drivers hand each other: requests, responses, pauses. Plain values, no I/O."""
 
 import json
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from algorium._errors import UnexpectedResponse
 
-Body: TypeAlias = bytes | Iterable[bytes] | AsyncIterable[bytes]
+_CONDITIONS: Final = frozenset({"if-match", "if-none-match"})
+_MOVE: Final = "x-move-from"
+
+
+@runtime_checkable
+class Replayable(Protocol):
+    """Bytes of known length that can be read again from the start, in pieces, without `asyncio`."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes all pieces have together."""
+        ...
+
+    def pieces(self) -> Iterator[bytes]:
+        """Read from the start."""
+        ...
+
+
+Body: TypeAlias = bytes | Replayable | Iterable[bytes] | AsyncIterable[bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +36,12 @@ class Request:
     Attributes:
         path: Starts with `/v1/`, percent-encoded.
         query: Names and values, not encoded.
-        body: Bytes, or pieces of bytes; pieces can be sent once only.
+        body: Bytes, or pieces of bytes; pieces that are not `Replayable` can be sent once only.
         body_bytes: Length of *body* where pieces hide it, else None.
         work_s: How long the server may work before it answers, beside the client's own timeout.
         is_streamed: A successful answer's body is left to be read piece by piece.
+        is_repeatable: The protocol has it that carrying this out twice is the same as once,
+            although its method does not say so.
     """
 
     method: str
@@ -32,16 +52,24 @@ class Request:
     body_bytes: int | None = None
     work_s: float = 0.0
     is_streamed: bool = False
+    is_repeatable: bool = False
 
     @property
     def is_replayable(self) -> bool:
         """Whether the body is still whole after an attempt to send it."""
-        return isinstance(self.body, bytes)
+        return isinstance(self.body, bytes | Replayable)
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether carrying it out twice is the same as once."""
-        return self.method in {"GET", "HEAD", "PUT"}
+        """
+        Whether carrying it out twice is the same as once.
+
+        A write with a condition is not: the second time, the first may have made it false. Neither
+        is a move: the second time, the source is gone.
+        """
+        if self.method != "PUT":
+            return self.is_repeatable or self.method in {"GET", "HEAD"}
+        return not any(name.lower() in {*_CONDITIONS, _MOVE} for name in self.headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,13 @@
 """Files that are being read: the bytes arrive while you take them."""
 
+import hashlib
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
+from algorium._answers import unexpected
+from algorium._data_flow import Part, check_md5, extent_of, stat_of
 from algorium._messages import Response
 from algorium._transport import AsyncStream, SyncStream
 
@@ -21,14 +24,17 @@ class FileReader(io.BufferedIOBase):
     to its end, or close it: until then it holds a connection.
 
     Attributes:
-        size_bytes: Size of the file, or None if the server does not say.
+        size_bytes: Size of the file or of the part of it; None if the server does not say.
     """
 
-    def __init__(self, response: Response) -> None:
+    def __init__(
+        self, response: Response, *, part: Part | None = None, verify: bool = True
+    ) -> None:
         self._stream: SyncStream = response.stream
         self._chunks = iter(self._stream)
         self._left = memoryview(b"")
-        self.size_bytes = _size_bytes(response)
+        self._window = _Window(response, part, verify=verify)
+        self.size_bytes = self._window.size_bytes
 
     def readable(self) -> bool:
         """Return True."""
@@ -40,6 +46,7 @@ class FileReader(io.BufferedIOBase):
 
         Raises:
             ConnectionLost: The connection broke off before the end.
+            ContentMismatch: At the end: it was not what the server announced.
         """
         left = -1 if size is None else size
         pieces = []
@@ -64,8 +71,8 @@ class FileReader(io.BufferedIOBase):
     def _fill(self) -> None:
         if self.closed:
             raise ValueError("the file is closed")
-        if not self._left:
-            self._left = memoryview(next((chunk for chunk in self._chunks if chunk), b""))
+        while not self._left and not self._window.is_over:
+            self._left = self._window.seen(next(self._chunks, None))
 
     def chunks(self) -> Iterator[bytes]:
         """Yield what is left in pieces, as they arrive."""
@@ -86,14 +93,17 @@ class AsyncFileReader:
     Iterating gives lines, as with `FileReader`. Read it to its end or close it; `async with` does.
 
     Attributes:
-        size_bytes: Size of the file, or None if the server does not say.
+        size_bytes: Size of the file or of the part of it; None if the server does not say.
     """
 
-    def __init__(self, response: Response) -> None:
+    def __init__(
+        self, response: Response, *, part: Part | None = None, verify: bool = True
+    ) -> None:
         self._stream: AsyncStream = response.stream
         self._chunks = aiter(self._stream)
         self._left = memoryview(b"")
-        self.size_bytes = _size_bytes(response)
+        self._window = _Window(response, part, verify=verify)
+        self.size_bytes = self._window.size_bytes
 
     async def read(self, size: int = -1) -> bytes:
         """
@@ -101,6 +111,7 @@ class AsyncFileReader:
 
         Raises:
             ConnectionLost: The connection broke off before the end.
+            ContentMismatch: At the end: it was not what the server announced.
         """
         pieces = []
         while size != 0 and (piece := await self._read1(size)):
@@ -110,10 +121,9 @@ class AsyncFileReader:
 
     async def _read1(self, size: int) -> bytes:
         while not self._left:
-            try:
-                self._left = memoryview(await anext(self._chunks))
-            except StopAsyncIteration:
+            if self._window.is_over:
                 return b""
+            self._left = self._window.seen(await anext(self._chunks, None))
         if size < 0:
             size = len(self._left)
         piece, self._left = bytes(self._left[:size]), self._left[size:]
@@ -170,6 +180,52 @@ class AsyncOpening:
             await self._reader.aclose()
 
 
-def _size_bytes(response: Response) -> int | None:
-    length = response.headers.get("content-length", "")
-    return int(length) if length.isascii() and length.isdigit() else None
+class _Window:
+    """
+    What of an answer's bytes is the part that was asked for, and whether they are the right ones.
+
+    A server that knows no parts sends the whole file; then the rest is left out here.
+
+    Attributes:
+        size_bytes: How many bytes there will be, None if that was not told.
+        is_over: Nothing more will come.
+    """
+
+    def __init__(self, response: Response, part: Part | None, *, verify: bool) -> None:
+        told = stat_of(response.headers)
+        extent = extent_of(response)
+        self._skip = 0
+        self._limit: int | None = None
+        self.size_bytes, self.is_over = told.size_bytes, False
+        if extent is not None and (part is None or extent.start != part.start):
+            raise unexpected(response, "another part than was asked for")
+        if extent is None and part is not None:
+            self._skip = part.start
+            self._limit = None if part.end is None else part.end - part.start
+            if told.size_bytes is not None:
+                end = min(told.size_bytes, part.end or told.size_bytes)
+                self.size_bytes = max(end - part.start, 0)
+        self._md5 = told.md5 if verify and part is None else ""
+        self._digest = hashlib.md5(usedforsecurity=False)
+
+    def seen(self, chunk: bytes | None) -> memoryview:
+        """
+        Take note of the next bytes, None at the end, and return what is to be read of them.
+
+        Raises:
+            ContentMismatch: All of them have another digest than was announced.
+        """
+        if chunk is None:
+            self.is_over = True
+            if self._md5:
+                check_md5("the file", self._md5, self._digest.hexdigest())
+            return memoryview(b"")
+        if self._md5:
+            self._digest.update(chunk)
+        view = memoryview(chunk)[self._skip :]
+        self._skip = max(self._skip - len(chunk), 0)
+        if self._limit is not None:
+            view = view[: self._limit]
+            self._limit -= len(view)
+            self.is_over = self._limit == 0
+        return view

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the command line loads the client only when it calls
-    from algorium import AlgoResponse, DataDirectory, DataFile, UsageRecord, UsageTotal
+    from algorium import (
+        AlgoResponse,
+        DataDirectory,
+        DataFile,
+        UnfinishedUpload,
+        UsageRecord,
+        UsageTotal,
+    )
 
 
 def result_bytes(
@@ -60,14 +67,29 @@ def entry_json(entry: "DataFile | DataDirectory") -> dict[str, Any]:
     return {"type": "file", **known, "size": size_bytes, "modified_at": modified_at.isoformat()}
 
 
-def entry_line(entry: "DataFile | DataDirectory", *, is_long: bool) -> str:
-    """Describe what is in a directory, for people."""
+def entry_line(entry: "DataFile | DataDirectory", *, path: str, is_long: bool) -> str:
+    """Describe what is in a directory, for people; *path* is how it is called there."""
     modified_at = getattr(entry, "modified_at", None)
     if modified_at is None:
-        return f"{'-':>19}  {'-':>12}  {entry.name}/" if is_long else f"{entry.name}/"
+        return f"{'-':>19}  {'-':>12}  {path}/" if is_long else f"{path}/"
     if not is_long:
-        return entry.name
-    return f"{modified_at:%Y-%m-%d %H:%M:%S}  {getattr(entry, 'size_bytes', 0):>12}  {entry.name}"
+        return path
+    return f"{modified_at:%Y-%m-%d %H:%M:%S}  {getattr(entry, 'size_bytes', 0):>12}  {path}"
+
+
+def upload_json(upload: "UnfinishedUpload") -> dict[str, Any]:
+    """Describe an upload that was cut off, for programs."""
+    known = dataclasses.asdict(upload)
+    del known["parts"], known["parts_max"]
+    expires_at = upload.expires_at
+    return {**known, "expires_at": expires_at.isoformat() if expires_at else None}
+
+
+def upload_line(upload: "UnfinishedUpload") -> str:
+    """Describe an upload that was cut off, for people."""
+    until = f"{upload.expires_at:%Y-%m-%d %H:%M:%S}" if upload.expires_at else "-"
+    size = "-" if upload.size_bytes is None else upload.size_bytes
+    return f"{upload.upload_id}  {until:>19}  {size:>12}  {upload.uri}"
 
 
 def usage_json(row: "UsageRecord | UsageTotal") -> dict[str, Any]:

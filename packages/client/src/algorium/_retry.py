@@ -67,6 +67,12 @@ class RetryPolicy:
         return Pause(shortest_s=longest_s / 2, longest_s=longest_s)
 
 
+def pause_after(failures: int) -> Pause:
+    """Return how long to wait after this many failures in a row, before going on."""
+    longest_s = min(0.2 * 2.0**failures, RetryPolicy().pause_s_max)
+    return Pause(shortest_s=longest_s / 2, longest_s=longest_s)
+
+
 def _is_worth_repeating(request: Request, outcome: Response | TransportError) -> bool:
     if isinstance(outcome, ConnectionFailed):
         return True

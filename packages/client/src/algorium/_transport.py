@@ -13,12 +13,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from dataclasses import dataclass
 from importlib.metadata import version
 from ipaddress import ip_address
-from typing import Final, TypedDict, TypeVar
+from typing import Final, TypeAlias, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
 
 from algorium._config import Connection
+from algorium._content import in_thread
 from algorium._errors import (
     ConfigurationError,
     ConnectionFailed,
@@ -27,7 +28,7 @@ from algorium._errors import (
     TransportError,
     UnexpectedResponse,
 )
-from algorium._messages import Pause, Request, Response
+from algorium._messages import Pause, Replayable, Request, Response
 from algorium._retry import Flow, RetryPolicy, with_retries
 
 T = TypeVar("T")
@@ -56,6 +57,9 @@ class TransportOptions:
     connections_max: int
     proxy: str | None
     retry: RetryPolicy
+
+
+_Content: TypeAlias = bytes | Iterable[bytes] | AsyncIterable[bytes] | None
 
 
 class _ClientArguments(TypedDict):
@@ -104,6 +108,8 @@ class SyncTransport:
         self._wire = _Wire(connection, options)
         self._client = httpx2.Client(**self._wire.client_arguments())
         self._retry = options.retry
+        self.connections_max = options.connections_max
+        self.retries_max = options.retry.retries_max
 
     def run(self, flow: Flow[T]) -> T:
         """Drive *flow* to its end and return its result."""
@@ -122,7 +128,7 @@ class SyncTransport:
                 raise
             answer = failure = None
             if isinstance(step, Pause):
-                time.sleep(_draw(step))
+                self.pause(step)
                 continue
             try:
                 answer = self._exchange(step)
@@ -130,7 +136,7 @@ class SyncTransport:
                 failure = error
 
     def _exchange(self, request: Request) -> Response:
-        outgoing = self._wire.outgoing(request)
+        outgoing = self._wire.outgoing(request, _sync_content(request))
         with _translated(outgoing):
             incoming = self._client.send(outgoing, stream=True)
             if request.is_streamed and incoming.is_success:
@@ -140,6 +146,11 @@ class SyncTransport:
             finally:
                 incoming.close()
             return _response(incoming, body=incoming.content)
+
+    @staticmethod
+    def pause(pause: Pause) -> None:
+        """Wait as long as *pause* says."""
+        time.sleep(_draw(pause))
 
     def close(self) -> None:
         """Close all connections."""
@@ -153,6 +164,8 @@ class AsyncTransport:
         self._wire = _Wire(connection, options)
         self._client = httpx2.AsyncClient(**self._wire.client_arguments())
         self._retry = options.retry
+        self.connections_max = options.connections_max
+        self.retries_max = options.retry.retries_max
 
     async def run(self, flow: Flow[T]) -> T:
         """Drive *flow* to its end and return its result."""
@@ -171,7 +184,7 @@ class AsyncTransport:
                 raise
             answer = failure = None
             if isinstance(step, Pause):
-                await asyncio.sleep(_draw(step))
+                await self.pause(step)
                 continue
             try:
                 answer = await self._exchange(step)
@@ -179,7 +192,7 @@ class AsyncTransport:
                 failure = error
 
     async def _exchange(self, request: Request) -> Response:
-        outgoing = self._wire.outgoing(request)
+        outgoing = self._wire.outgoing(request, _async_content(request))
         with _translated(outgoing):
             incoming = await self._client.send(outgoing, stream=True)
             if request.is_streamed and incoming.is_success:
@@ -189,6 +202,11 @@ class AsyncTransport:
             finally:
                 await incoming.aclose()
             return _response(incoming, body=incoming.content)
+
+    @staticmethod
+    async def pause(pause: Pause) -> None:
+        """Wait as long as *pause* says."""
+        await asyncio.sleep(_draw(pause))
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -223,11 +241,14 @@ class _Wire:
             "follow_redirects": False,
         }
 
-    def outgoing(self, request: Request) -> httpx2.Request:
+    def outgoing(self, request: Request, content: _Content) -> httpx2.Request:
         """Write a request down for the library."""
         headers = {**self._headers, **request.headers}
-        if request.body_bytes is not None:
-            headers["Content-Length"] = str(request.body_bytes)
+        body_bytes = request.body_bytes
+        if isinstance(request.body, Replayable):
+            body_bytes = request.body.size_bytes
+        if body_bytes is not None:
+            headers["Content-Length"] = str(body_bytes)
         seconds = self._options.timeout_s
         timeout = httpx2.Timeout(
             seconds, connect=min(seconds, CONNECT_TIMEOUT_S_MAX), read=seconds + request.work_s
@@ -237,7 +258,7 @@ class _Wire:
             f"{self._connection.api_address}{request.path}",
             params=list(request.query) or None,
             headers=headers,
-            content=_content(request),
+            content=content,
             extensions={"timeout": timeout.as_dict()},
         )
 
@@ -272,10 +293,22 @@ class _Wire:
             return host == "localhost"
 
 
-def _content(request: Request) -> bytes | Iterable[bytes] | AsyncIterable[bytes] | None:
-    if request.body == b"" and request.method in {"GET", "HEAD", "DELETE"}:
+def _sync_content(request: Request) -> _Content:
+    if isinstance(request.body, Replayable):
+        return request.body.pieces()
+    return _content(request, request.body)
+
+
+def _async_content(request: Request) -> _Content:
+    if isinstance(request.body, Replayable):
+        return in_thread(request.body.pieces())
+    return _content(request, request.body)
+
+
+def _content(request: Request, body: bytes | Iterable[bytes] | AsyncIterable[bytes]) -> _Content:
+    if body == b"" and request.method in {"GET", "HEAD", "DELETE"}:
         return None
-    return request.body
+    return body
 
 
 def _response(

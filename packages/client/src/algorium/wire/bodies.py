@@ -91,6 +91,9 @@ class ErrorBody:
         error_type: Standard error type, if the algorithm failed.
         error_id: Finds the line in the server's log.
         deleted: How many entries a failed deletion did delete.
+        limit: What a quota allows.
+        used: What counts towards it so far.
+        unit: Of what: `bytes` or `files`.
     """
 
     message: str
@@ -100,6 +103,9 @@ class ErrorBody:
     hint: str = ""
     error_id: str = ""
     deleted: int | None = None
+    limit: int | None = None
+    used: int | None = None
+    unit: str = ""
 
     @classmethod
     def from_json(cls, value: object) -> "ErrorBody | None":
@@ -117,6 +123,9 @@ class ErrorBody:
             hint=_text(error, "hint"),
             error_id=_text(error, "id"),
             deleted=_whole_number(error, "deleted"),
+            limit=_whole_number(error, "limit"),
+            used=_whole_number(error, "used"),
+            unit=_text(error, "unit"),
         )
 
 

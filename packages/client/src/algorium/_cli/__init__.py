@@ -1,0 +1,1 @@
+"""The commands of `algo`, by subject; `algorium.cli` puts them together."""
