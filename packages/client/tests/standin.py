@@ -142,7 +142,10 @@ class _Handler(Data, BaseHTTPRequestHandler):
                 raise ConnectionError("the client gave up")
             self.rfile.readline()
             return b"".join(pieces)
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        told = int(self.headers.get("Content-Length", 0))
+        if len(body := self.rfile.read(told)) < told:
+            raise ConnectionError("the client gave up")
+        return body
 
     def _misbehave(self, fault: Fault) -> None:
         if fault.stalls:

@@ -13,7 +13,11 @@ from standin_data import Upload
 
 from algorium.cli import main
 
-RUN_ALGO = "import sys; from algorium.cli import main; sys.exit(main())"
+RUN_ALGO = (
+    "import signal, sys; from algorium.cli import main; "
+    # Ignored is inherited, and what runs these tests in the background ignores it.
+    "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())"
+)
 
 
 class Cli:
@@ -223,6 +227,31 @@ def test_ls_lists(algo: Cli, stand_in: StandIn) -> None:
     ]
 
 
+def test_names_do_not_command_the_terminal(algo: Cli, stand_in: StandIn) -> None:
+    stand_in.directories["photos"] = Directory(read=[], files={"a\x1b[31m\nb\x9b": b"x"})
+
+    assert algo("ls", "data://.my/photos") == (0, b"a\\x1b[31m\\nb\\x9b\n", "")
+    assert json.loads(algo("ls", "--json", "data://.my/photos")[1])[0]["name"] == (
+        "a\x1b[31m\nb\x9b"
+    )
+    stand_in.faults.append(Fault(status=400, headers={"X-Error-Message": "no\x1b[2J"}))
+    assert "no\\x1b[2J" in algo("ls", "data://.my/photos")[2]
+
+
+def test_names_need_not_fit_the_terminal(
+    algo: Cli, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stand_in.directories["photos"] = Directory(read=[], files={"ü": b"x"})
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    into = tmp_path / os.fsdecode(b"\xff")
+    into.mkdir()
+
+    assert b'"name": "\\u00fc"' in algo.piped(b"", "ls", "--json", "data://.my/photos")[1]
+    assert algo.piped(b"", "cp", "--json", "data://.my/photos/ü", str(into))[0] == 0
+    code, _, error = algo("ls", os.fsdecode(b"data://.my/\xff"))
+    assert (code, "UTF-8" in error) == (2, True)
+
+
 def test_rm_deletes(algo: Cli, stand_in: StandIn) -> None:
     stand_in.directories["photos"] = Directory(read=[], files={"a": b"", "b": b"", "c": b""})
 
@@ -322,6 +351,21 @@ def test_sync_keeps_directories_alike(algo: Cli, stand_in: StandIn, tmp_path: Pa
     assert (code, json.loads(out)["copied"]) == (0, ["a.txt"])
     assert algo("sync", "-q", "--checksum", place, str(tmp_path / "down")) == (0, b"", "")
     assert (tmp_path / "down" / "a.txt").read_text() == "a"
+
+
+def test_directories_that_would_delete_themselves_are_wrong_usage(
+    algo: Cli, stand_in: StandIn, home: Path
+) -> None:
+    stand_in.directories["photos"] = Directory(read=[], files={"a": b"a"})
+    (home / "precious").write_text("x")
+
+    for arguments in (
+        ("sync", "--delete", "data://.my/photos", str(home)),
+        ("sync", "data://.my/photos", "data://.my/photos"),
+        ("mv", "data://.my/photos", "data://.my/photos/"),
+    ):
+        assert algo(*arguments)[0] == 2
+    assert (home / "precious").exists()
 
 
 def test_uploads_that_were_cut_off_are_listed_and_given_up(algo: Cli, stand_in: StandIn) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from algorium._connectors import AsyncConnectors, Connectors
     from algorium._data import DataFile
     from algorium._data_async import AsyncDataDirectory, AsyncDataFile
-    from algorium._data_flow import FileStat
     from algorium._directories import DataDirectory
     from algorium._errors import (
         AccountNotFound,
@@ -78,6 +77,7 @@ if TYPE_CHECKING:
         UnsupportedContentType,
         UnsupportedError,
     )
+    from algorium._file_headers import FileStat
     from algorium._mirror import SyncReport
     from algorium._progress import Progress
     from algorium._readers import AsyncFileReader, FileReader
@@ -95,7 +95,7 @@ _MODULES = {
     "algorium._connectors": "AsyncConnectors Connectors",
     "algorium._data": "DataFile",
     "algorium._data_async": "AsyncDataDirectory AsyncDataFile",
-    "algorium._data_flow": "FileStat",
+    "algorium._file_headers": "FileStat",
     "algorium._directories": "DataDirectory",
     "algorium._mirror": "SyncReport",
     "algorium._progress": "Progress",

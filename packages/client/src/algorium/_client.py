@@ -106,7 +106,8 @@ class Algorium(_Client[SyncTransport]):
     """
     A client of an Algorium server. Make one and keep it: it reuses its connections.
 
-    May be shared between threads. Close it, or use it in a `with` block.
+    May be shared between threads, and used in forked processes. Close it, or use it in a `with`
+    block.
 
     Example:
         with Algorium() as client:

@@ -51,7 +51,7 @@ class FileSpan:
 class Held:
     """Bytes in memory, sent in pieces so that progress can be seen."""
 
-    content: bytes
+    content: bytes | memoryview
 
     @property
     def size_bytes(self) -> int:
@@ -61,7 +61,7 @@ class Held:
     def pieces(self) -> Iterator[bytes]:
         """Cut them up."""
         for start in range(0, len(self.content), CHUNK_BYTES):
-            yield self.content[start : start + CHUNK_BYTES]
+            yield bytes(self.content[start : start + CHUNK_BYTES])
 
 
 def sync_body(content: Content) -> tuple[bytes | Iterable[bytes], int | None]:
@@ -76,7 +76,8 @@ def sync_body(content: Content) -> tuple[bytes | Iterable[bytes], int | None]:
     if isinstance(content, bytes | bytearray | memoryview):
         return bytes(content), None
     if _is_file(content):
-        return _file_chunks(content), _remaining_bytes(content)
+        left_bytes = _remaining_bytes(content)
+        return _file_chunks(content, left_bytes), left_bytes
     if isinstance(content, Iterable) and not isinstance(content, dict):
         return _checked(content), None
     raise TypeError(f"cannot write a {type(content).__name__} into a file; pass bytes or text")
@@ -101,8 +102,16 @@ def _is_file(content: Any) -> bool:
     return hasattr(content, "read")
 
 
-def _file_chunks(file: Any) -> Iterator[bytes]:
-    return _checked(iter(lambda: file.read(CHUNK_BYTES), b""))
+def _file_chunks(file: Any, left_bytes: int | None) -> Iterator[bytes]:
+    if left_bytes is None:
+        yield from _checked(iter(lambda: file.read(CHUNK_BYTES), b""))
+        return
+    while left_bytes > 0:  # what is added meanwhile was not announced
+        for chunk in _checked([file.read(min(left_bytes, CHUNK_BYTES))]):
+            if not chunk:
+                raise OSError("the file has become shorter while it was read")
+            left_bytes -= len(chunk)
+            yield chunk
 
 
 def _checked(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from algorium import _data_flow
-from algorium._data_flow import ALWAYS, Condition, FileStat
 from algorium._downloads import DownloadWish, download
+from algorium._file_headers import ALWAYS, Condition, FileStat
 from algorium._steps import Local, Transfer
 from algorium._uploads import UploadWish, upload
 from algorium.wire.uris import DataUri

@@ -9,8 +9,8 @@ from typing import Any, cast
 from algorium import _data_flow
 from algorium._content import Content, sync_body
 from algorium._copies import copy
-from algorium._data_flow import Condition, FileStat, Part
 from algorium._downloads import DownloadWish, download
+from algorium._file_headers import Condition, FileStat, Part
 from algorium._progress import Meter, ProgressCallback, counted
 from algorium._readers import FileReader
 from algorium._steps import PARALLEL_DEFAULT, SyncDriver
@@ -120,7 +120,8 @@ class DataFile:
 
         Args:
             content: Bytes, text (written as UTF-8), a file open in binary mode or pieces of bytes;
-                the last two are sent as they are read, so they may be larger than memory.
+                the last two are sent as they are read, so they may be larger than memory. Of an
+                open file goes what it has at this moment. Many bytes go in parts, side by side.
             if_match: Write only if the file has this `etag` still: nobody has written it meanwhile.
             create_only: Write only if there is no file here.
             on_progress: Called with a `Progress` each time some bytes were sent.
@@ -135,7 +136,8 @@ class DataFile:
         body, body_bytes = sync_body(content)
         meter = Meter(on_progress)
         if isinstance(body, bytes):
-            return self._transport.run(put_bytes(self.uri, body, condition, meter))
+            wish = UploadWish(condition=condition, meter=meter)
+            return self._driver(PARALLEL_DEFAULT).run(put_bytes(body, self.uri, wish))
         if body_bytes is not None:
             meter.expect(body_bytes)
         pieces = counted(body, meter)

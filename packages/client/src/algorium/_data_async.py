@@ -11,8 +11,8 @@ from algorium import _data_flow
 from algorium._content import AsyncContent, async_body
 from algorium._copies import copy
 from algorium._data import as_acl, as_place, as_uri, download_wish, part_of
-from algorium._data_flow import Condition, FileStat
 from algorium._downloads import download
+from algorium._file_headers import Condition, FileStat
 from algorium._mirror import MirrorWish, SyncReport, mirror
 from algorium._progress import Meter, ProgressCallback, counted_async
 from algorium._readers import AsyncFileReader, AsyncOpening
@@ -74,7 +74,8 @@ class AsyncDataFile:
         body, body_bytes = async_body(content)
         meter = Meter(on_progress)
         if isinstance(body, bytes):
-            return await self._transport.run(put_bytes(self.uri, body, condition, meter))
+            wish = UploadWish(condition=condition, meter=meter)
+            return await self._driver(PARALLEL_DEFAULT).run(put_bytes(body, self.uri, wish))
         if body_bytes is not None:
             meter.expect(body_bytes)
         pieces = counted_async(body, meter)
@@ -242,10 +243,11 @@ class AsyncDataDirectory:
                 yield entry
 
     async def _pages(self) -> AsyncIterator[Listing]:
+        markers = _data_flow.Markers(self.uri)
         page = await self._transport.run(_data_flow.page(self.uri, ""))
         yield page
-        while page.marker:
-            page = await self._transport.run(_data_flow.page(self.uri, page.marker))
+        while marker := markers.after(page):
+            page = await self._transport.run(_data_flow.page(self.uri, marker))
             yield page
 
     async def acl(self) -> DataAcl | None:

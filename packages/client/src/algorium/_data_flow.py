@@ -1,22 +1,30 @@
 """
 Files and directories: every operation once, as in `_flow.py`.
 
-Source: wire specification, "Data API"; HTTP semantics, "Conditional Requests", "Range Requests".
+Source: wire specification, "Data API".
 """
 
-import binascii
 import hashlib
-import re
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from algorium._answers import check_path, unexpected
-from algorium._errors import AlreadyExists, ContentMismatch, PathNotFound, UnexpectedResponse
+from algorium._errors import AlreadyExists, PathNotFound, UnexpectedResponse
+from algorium._file_headers import (
+    ALWAYS,
+    Condition,
+    FileStat,
+    Part,
+    check_length,
+    check_md5,
+    content_md5,
+    moment,
+    part_extent,
+    quoted,
+    stat_of,
+)
 from algorium._messages import Body, Request, Response
 from algorium._retry import Flow
 from algorium._values import to_json
@@ -29,144 +37,10 @@ _SLOWEST_BYTES_S: Final = 1_000_000
 """A server that moves bytes between its sources is given this much time for them; a large file may
 take many minutes without a word."""
 
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
-_ETAG: Final = re.compile(r'(W/"[!#-~]*"|[!#-~]+)')
-_MD5: Final = re.compile(r"[0-9a-f]{32}")
-_DIGEST: Final = re.compile(r"(?:^|[ ,])md5=:?([A-Za-z0-9+/]{22}==)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileStat:
-    """
-    What the server knows about a file; older servers and some sources know less.
-
-    Attributes:
-        size_bytes: Its size, None if it was not told.
-        modified_at: When it was last written, to the second; None if it was not told.
-        etag: Names this version of the file, for `if_match`; empty if there is none.
-        md5: Digest of its bytes, 32 hexadecimal digits; empty if it was not told.
-    """
-
-    size_bytes: int | None = None
-    modified_at: datetime | None = None
-    etag: str = ""
-    md5: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """
-    What must hold for a file to be changed; the server checks it at the moment of the change.
-
-    Attributes:
-        if_match: The version that must be there; empty if it does not matter.
-        create_only: Nothing may be there.
-    """
-
-    if_match: str = ""
-    create_only: bool = False
-
-    def __post_init__(self) -> None:
-        if self.if_match and self.create_only:
-            raise ValueError("if_match and create_only exclude each other")
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The condition as HTTP spells it."""
-        if self.create_only:
-            return {"If-None-Match": "*"}
-        return {"If-Match": quoted(self.if_match)} if self.if_match else {}
-
-
-ALWAYS: Final = Condition()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """
-    Bytes of a file to be read.
-
-    Attributes:
-        start: First byte.
-        end: Behind the last byte; None for the end of the file.
-        etag: Only out of this version. Another one comes whole, with status 200.
-    """
-
-    start: int
-    end: int | None = None
-    etag: str = ""
-
-    def __post_init__(self) -> None:
-        if self.start < 0 or (self.end is not None and self.end <= self.start):
-            raise ValueError(f"no part of a file goes from {self.start} to {self.end}")
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The part as HTTP spells it."""
-        last = "" if self.end is None else self.end - 1
-        version = {"If-Range": quoted(self.etag)} if self.etag else {}
-        return {"Range": f"bytes={self.start}-{last}", **version}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extent:
-    """Which bytes an answer holds, out of how many."""
-
-    start: int
-    end: int
-    total_bytes: int
-
-
-def quoted(etag: str) -> str:
-    """
-    Return an entity tag as HTTP spells it; weak ones are kept as they came.
-
-    Raises:
-        ValueError: It is none.
-    """
-    if not _ETAG.fullmatch(etag):
-        raise ValueError(f"{etag!r} is no entity tag; file.stat().etag has the right one")
-    return etag if etag.startswith('W/"') else f'"{etag}"'
-
-
-def stat_of(headers: Mapping[str, str]) -> FileStat:
-    """Read what an answer about a file says of it; what makes no sense counts as not told."""
-    etag = headers.get("etag", "")
-    length = headers.get("content-length", "")
-    return FileStat(
-        size_bytes=int(length) if length.isascii() and length.isdigit() else None,
-        modified_at=_time(headers.get("last-modified", "")),
-        etag=etag[1:-1] if len(etag) > 2 and etag[0] == etag[-1] == '"' else etag,
-        md5=_md5(headers),
-    )
-
-
-def extent_of(response: Response) -> Extent | None:
-    """
-    Return which part of the file an answer holds; None if it is the whole one.
-
-    Raises:
-        UnexpectedResponse: It does not say.
-    """
-    if response.status != 206:
-        return None
-    match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
-    if match is None:
-        raise unexpected(response, "a part that does not say which")
-    first, last, total = (int(number) for number in match.groups())
-    if not first <= last < total:
-        raise unexpected(response, "a part outside of its file")
-    return Extent(start=first, end=last + 1, total_bytes=total)
-
 
 def moving_s(size_bytes: int | None) -> float:
     """Return how long a server may take to move so many bytes about."""
     return (size_bytes or 0) / _SLOWEST_BYTES_S
-
-
-def content_md5(digest: bytes) -> dict[str, str]:
-    """Return the header by which the server checks what it receives (RFC 1864)."""
-    return {"Content-MD5": b64encode(digest).decode()}
 
 
 def exists(uri: DataUri, kind: Literal["file", "directory"]) -> Flow[bool]:
@@ -211,7 +85,7 @@ def look(uri: DataUri) -> Flow[tuple[str, FileStat]]:
 def clock() -> Flow[datetime | None]:
     """Read what time it is for the server, to the second; None if it does not tell."""
     response = yield Request(method="HEAD", path=path_of(DataUri()))
-    return _time(response.headers.get("date", ""))
+    return moment(response.headers.get("date", ""))
 
 
 def create(uri: DataUri, acl: DataAcl | None, *, exist_ok: bool) -> Flow[None]:
@@ -348,28 +222,16 @@ def read(uri: DataUri, *, verify: bool, part: Part | None = None) -> Flow[bytes]
         ContentMismatch: The bytes do not have the digest that the server told.
     """
     response = yield from get(uri, is_streamed=False, part=part)
-    extent = extent_of(response)
-    if part is not None and extent is None:
+    extent = part_extent(response, part)
+    if extent is not None:
+        check_length(uri, extent.end - extent.start, len(response.body))
+        return response.body
+    if part is not None:
         return response.body[part.start : part.end]
-    if part is not None and extent is not None and extent.start != part.start:
-        raise unexpected(response, "another part than was asked for")
     told = stat_of(response.headers).md5
-    if verify and told and extent is None:
+    if verify and told:
         check_md5(uri, told, hashlib.md5(response.body, usedforsecurity=False).hexdigest())
     return response.body
-
-
-def check_md5(place: object, told: str, found: str) -> None:
-    """
-    Compare digests.
-
-    Raises:
-        ContentMismatch: They differ.
-    """
-    if told != found:
-        raise ContentMismatch(
-            f"{place}: the MD5 of what arrived is {found}, the server's is {told}."
-        )
 
 
 def delete(uri: DataUri, *, force: bool | None = None, if_match: str = "") -> Flow[int]:
@@ -394,7 +256,8 @@ def delete(uri: DataUri, *, force: bool | None = None, if_match: str = "") -> Fl
         headers={"If-Match": quoted(if_match)} if if_match else {},
     )
     check_path(response)
-    result = response.json().get("result")
+    told = response.json()
+    result = told.get("result") if isinstance(told, dict) else None
     deleted = result.get("deleted") if isinstance(result, dict) else None
     return deleted if isinstance(deleted, int) else 0
 
@@ -406,10 +269,29 @@ def page(uri: DataUri, marker: str) -> Flow[Listing]:
     Raises:
         PathNotFound: There is no such directory.
     """
-    listing = yield from _listing(uri, (("marker", marker),) if marker else ())
-    if marker and listing.marker == marker:
-        raise UnexpectedResponse(f"The listing of {uri} does not advance past {marker!r}.")
-    return listing
+    return (yield from _listing(uri, (("marker", marker),) if marker else ()))
+
+
+class Markers:
+    """Sees to it that a listing ends: a server may send the same markers again and again."""
+
+    def __init__(self, uri: DataUri) -> None:
+        self._uri = uri
+        self._seen: set[str] = set()
+
+    def after(self, listing: Listing) -> str:
+        """
+        Return what asks for the next page, empty after the last one.
+
+        Raises:
+            UnexpectedResponse: That page has been there already.
+        """
+        if listing.marker in self._seen:
+            raise UnexpectedResponse(
+                f"The listing of {self._uri} does not advance past {listing.marker!r}."
+            )
+        self._seen.add(listing.marker)
+        return listing.marker
 
 
 def acl(uri: DataUri) -> Flow[DataAcl | None]:
@@ -463,21 +345,3 @@ def _stored(response: Response) -> FileStat:
     told = stat_of(response.headers)
     # The length is that of the answer, not of the file.
     return FileStat(modified_at=told.modified_at, etag=told.etag, md5=told.md5)
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        return parsedate_to_datetime(text) if text else None
-    except ValueError:
-        return None
-
-
-def _md5(headers: Mapping[str, str]) -> str:
-    told = headers.get("x-content-md5", "").lower()
-    if _MD5.fullmatch(told):
-        return told
-    match = _DIGEST.search(headers.get("repr-digest", ""))
-    try:
-        return b64decode(match[1], validate=True).hex() if match else ""
-    except binascii.Error:
-        return ""

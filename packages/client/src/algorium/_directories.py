@@ -96,10 +96,11 @@ class DataDirectory:
         return (entry for entry in self.list() if isinstance(entry, DataDirectory))
 
     def _pages(self) -> Iterator[Listing]:
+        markers = _data_flow.Markers(self.uri)
         page = self._transport.run(_data_flow.page(self.uri, ""))
         yield page
-        while page.marker:
-            page = self._transport.run(_data_flow.page(self.uri, page.marker))
+        while marker := markers.after(page):
+            page = self._transport.run(_data_flow.page(self.uri, marker))
             yield page
 
     def acl(self) -> DataAcl | None:
@@ -189,7 +190,7 @@ class DataDirectory:
 
         Args:
             path: A local directory, or one on the server by its URI or handle.
-            delete: Delete what the other directory does not have.
+            delete: Delete what the other directory does not have; an empty one deletes nothing.
             checksum: Compare digests of all files of the same size, whatever the times say.
             dry_run: Change nothing, and report what would be.
             on_progress: Called with a `Progress` of all files together.
@@ -198,6 +199,8 @@ class DataDirectory:
         Raises:
             OSError, PathNotFound: There is no such directory.
             AlreadyExists: What is a file in one is a directory in the other.
+            InvalidInput: With *delete*: the other directory is empty, and this one is not.
+            ValueError: With *delete*: one of the two is in the other.
         """
         wish = MirrorWish(
             delete=delete,
@@ -222,7 +225,7 @@ class DataDirectory:
 
         Args:
             path: The local directory, which is created if need be.
-            delete: Delete what is not in here.
+            delete: Delete what is not in here; an empty directory deletes nothing.
             checksum: Compare digests of all files of the same size, whatever the times say.
             dry_run: Change nothing, and report what would be.
             on_progress: Called with a `Progress` of all files together.
@@ -230,7 +233,9 @@ class DataDirectory:
 
         Raises:
             PathNotFound: There is no such directory on the server.
-            AlreadyExists: What is a file in one is a directory in the other.
+            AlreadyExists: What is a file in one is a directory in the other, or a link to one.
+            InvalidInput: With *delete*: this directory is empty, and the local one is not.
+            ValueError: With *delete*: the local directory has your home directory in it.
             OSError: A local file cannot be written.
         """
         wish = MirrorWish(
@@ -275,6 +280,11 @@ class DataDirectory:
         Move everything in here to another directory on the server, as `copy`, file by file.
 
         Then this directory goes, unless somebody has put something into it meanwhile.
+
+        Raises:
+            PathNotFound: There is no such directory.
+            AlreadyExists: What is a file here is a directory there.
+            ValueError: One of the two is in the other.
         """
         wish = MirrorWish(
             skip_same=False, moves=True, download=download_wish(self._transport, on_progress)

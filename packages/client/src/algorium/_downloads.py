@@ -9,11 +9,11 @@ arrived before it was cut off waits beside the new file (`_landing.py`).
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from algorium import _data_flow
-from algorium._data_flow import FileStat, Part
 from algorium._errors import (
     ConditionFailed,
     ConnectionLost,
@@ -21,6 +21,7 @@ from algorium._errors import (
     RangeNotSatisfiable,
     ResponseTimeout,
 )
+from algorium._file_headers import FileStat, Part, check_md5, extent_of, stat_of
 from algorium._landing import Landing
 from algorium._messages import Response
 from algorium._progress import Meter
@@ -145,12 +146,12 @@ class _Download:
         return self._wish.verify and bool(self._stat.md5)
 
     def _begin(self, response: Response) -> Sink:
-        extent = _data_flow.extent_of(response)
+        extent = extent_of(response)
         if extent is None:
             return self._begin_whole(response)
         if extent.start != 0:
             raise ContentMismatch(f"{self._uri}: the server sent another part than was asked for.")
-        self._stat = _data_flow.stat_of(response.headers)
+        self._stat = stat_of(response.headers)
         is_all = extent.end == extent.total_bytes
         if not is_all and not self._is_one_version:
             return _discard
@@ -176,7 +177,7 @@ class _Download:
 
     def _begin_whole(self, response: Response) -> Sink:
         self._is_whole = True
-        self._stat = _data_flow.stat_of(response.headers)
+        self._stat = stat_of(response.headers)
         self._landing.open(is_hashed=self._is_verified)
         if self._stat.size_bytes is not None:
             self._wish.meter.expect(self._stat.size_bytes)
@@ -194,11 +195,12 @@ class _Download:
 
     def _others(self) -> Transfer[None]:
         """Fetch all parts but the first."""
-        missing = [piece for piece in self._landing.missing() if piece[0] != 0]
-        left_bytes = sum(end - start for _, start, end in missing)
-        self._count(self._landing.total_bytes - self._first_end - left_bytes)
-        if missing:
-            yield Together(self._piece(*piece) for piece in missing)
+        self._count(self._landing.done_bytes - self._first_end)
+        # One by one: a server may claim any size, and a list of all pieces would take memory for it
+        # before a byte has come.
+        missing = self._landing.missing()
+        if (one := next(missing, None)) is not None:
+            yield Together(self._piece(*piece) for piece in chain([one], missing))
 
     def _piece(self, number: int, position: int, end: int) -> Transfer[None]:
         failures = 0
@@ -224,8 +226,8 @@ class _Download:
 
     def _beginner(self, cursor: "_Cursor") -> Callable[[Response], Sink]:
         def begin(response: Response) -> Sink:
-            extent = _data_flow.extent_of(response)
-            told = _data_flow.stat_of(response.headers)
+            extent = extent_of(response)
+            told = stat_of(response.headers)
             if extent is None or (told.etag or self._stat.etag) != self._stat.etag:
                 raise _Changed
             if extent.start != cursor.position or extent.total_bytes != self._landing.total_bytes:
@@ -244,7 +246,7 @@ class _Download:
             return
         if self._landing.is_continued:  # what an earlier attempt left is damaged: do without it
             raise _Changed
-        _data_flow.check_md5(self._uri, self._stat.md5, md5)
+        check_md5(self._uri, self._stat.md5, md5)
 
 
 class _Cursor:

@@ -12,29 +12,21 @@ fsspec's own meaning of `data:`, a file within the address (RFC 2397), has no sl
 colon and goes on working: `data:text/plain,hello`.
 """
 
-import contextlib
-import io
 import os
-import tempfile
 import weakref
-from collections.abc import Iterator
 from typing import Any, Final
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.implementations.data import DataFileSystem
-from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+from fsspec.spec import AbstractFileSystem
 from fsspec.utils import stringify_path
 
 from algorium import _data_flow
 from algorium._client import Algorium
-from algorium._data_flow import FileStat
-from algorium._errors import AlreadyExists, ConditionFailed, NotAuthorized, PathNotFound
+from algorium._file_headers import FileStat
+from algorium._fsspec_files import PREFIX, Reader, Writer, translated, uri_of
 from algorium._progress import Progress, ProgressCallback
 from algorium.wire.uris import DataUri
-
-_PREFIX: Final = "algorium://"
-_BUFFER_BYTES: Final = 4 * 1024 * 1024
-"""What is written is gathered before it goes to the temporary file."""
 
 
 class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -71,25 +63,25 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
         text = stringify_path(path)
-        return text if _is_inline(text) else _path(_uri(text))
+        return text if _is_inline(text) else _path(uri_of(text))
 
     def unstrip_protocol(self, name: str) -> str:
         """Return the URI by which fsspec finds this path again."""
         if _is_inline(name):
             return name
-        uri = _uri(name)
-        return str(uri) if uri.protocol == "data" else f"{_PREFIX}{uri}"
+        uri = uri_of(name)
+        return str(uri) if uri.protocol == "data" else f"{PREFIX}{uri}"
 
     @classmethod
     def _parent(cls, path: str) -> str:
-        return _path(_uri(path).parent)
+        return _path(uri_of(path).parent)
 
     def info(self, path: str, **_options: Any) -> dict[str, Any]:
         """Return name, type and size of a file or directory, and what else is known."""
         if _is_inline(path):
             return dict(DataFileSystem().info(path))
-        uri = _uri(path)
-        with _translated(path):
+        uri = uri_of(path)
+        with translated(path):
             kind, stat = self.client._transport.run(_data_flow.look(uri))
         return _info(uri, stat if kind == "file" else None)
 
@@ -103,9 +95,9 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 
     def ls(self, path: str, detail: bool = True, **_options: Any) -> list[Any]:
         """List a directory; a file is a list of itself."""
-        uri = _uri(path)
+        uri = uri_of(path)
         try:
-            with _translated(path):
+            with translated(path):
                 entries = [
                     _info(entry.uri, _listed(entry)) for entry in self.client.dir(uri).list()
                 ]
@@ -130,8 +122,8 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 
     def mkdir(self, path: str, create_parents: bool = True, **_options: Any) -> None:
         """Create a directory."""
-        uri = _uri(path)
-        with _translated(path):
+        uri = uri_of(path)
+        with translated(path):
             if create_parents:
                 self._make_parents(uri)
             self.client.dir(uri).create()
@@ -143,10 +135,10 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         fsspec asks for this before each file that is written. Connected sources need no directory
         for that, so there *exist_ok* leaves it at what is there.
         """
-        uri = _uri(path)
+        uri = uri_of(path)
         if _always_exists(uri) or (exist_ok and uri.protocol != "data"):
             return
-        with _translated(path):
+        with translated(path):
             self._make_parents(uri)
             self.client.dir(uri).create(exist_ok=exist_ok)
 
@@ -158,12 +150,12 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 
     def rmdir(self, path: str) -> None:
         """Delete an empty directory."""
-        with _translated(path):
-            self.client.dir(_uri(path)).delete(force=False)
+        with translated(path):
+            self.client.dir(uri_of(path)).delete(force=False)
 
     def _rm(self, path: str) -> None:
-        with _translated(path):
-            self.client.file(_uri(path)).delete()
+        with translated(path):
+            self.client.file(uri_of(path)).delete()
 
     def rm_file(self, path: str) -> None:
         """Delete a file."""
@@ -175,8 +167,8 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             super().rm(path, recursive=recursive, maxdepth=maxdepth)
             return
         for each in self.expand_path(path):
-            with _translated(each):
-                uri = _uri(each)
+            with translated(each):
+                uri = uri_of(each)
                 if recursive and self.client.dir(uri).exists():
                     self.client.dir(uri).delete(force=True)
                 else:
@@ -184,20 +176,20 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 
     def cp_file(self, path1: str, path2: str, **_options: Any) -> None:
         """Copy a file within the server, or make the directory that is to be copied."""
-        with _translated(path1):
-            kind, _ = self.client._transport.run(_data_flow.look(_uri(path1)))
+        with translated(path1):
+            kind, _ = self.client._transport.run(_data_flow.look(uri_of(path1)))
             if kind == "directory":
-                self.client.dir(_uri(path2)).create(exist_ok=True)
+                self.client.dir(uri_of(path2)).create(exist_ok=True)
             else:
-                self.client.file(_uri(path1)).copy(_uri(path2))
+                self.client.file(uri_of(path1)).copy(uri_of(path2))
 
     def mv(self, path1: str, path2: str, recursive: bool = False, **options: Any) -> None:
         """Move a file within the server, in one step where that is possible."""
         if recursive or not isinstance(path1, str) or _has_magic(path1):
             super().mv(path1, path2, recursive=recursive, **options)
             return
-        with _translated(path1):
-            self.client.file(_uri(path1)).move(_uri(path2))
+        with translated(path1):
+            self.client.file(uri_of(path1)).move(uri_of(path2))
 
     def cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **_options: Any
@@ -212,13 +204,13 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         first = start or 0
         if end is not None and end <= first:
             return b""
-        with _translated(path):
-            return self.client.file(_uri(path)).read(start=first, end=end)
+        with translated(path):
+            return self.client.file(uri_of(path)).read(start=first, end=end)
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_options: Any) -> None:
         """Write bytes into a file."""
-        with _translated(path):
-            self.client.file(_uri(path)).put(value, create_only=mode == "create")
+        with translated(path):
+            self.client.file(uri_of(path)).put(value, create_only=mode == "create")
 
     def touch(self, path: str, truncate: bool = True, **_options: Any) -> None:
         """Make an empty file, or empty one."""
@@ -236,8 +228,8 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             os.makedirs(lpath, exist_ok=True)
         else:
             os.makedirs(os.path.dirname(os.path.abspath(lpath)), exist_ok=True)
-            with _translated(rpath):
-                self.client.file(_uri(rpath)).get_file(lpath, on_progress=_told(callback))
+            with translated(rpath):
+                self.client.file(uri_of(rpath)).get_file(lpath, on_progress=_told(callback))
 
     def put_file(
         self,
@@ -251,8 +243,8 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         if os.path.isdir(lpath):
             self.makedirs(rpath, exist_ok=True)
             return
-        with _translated(rpath):
-            self.client.file(_uri(rpath)).put_file(
+        with translated(rpath):
+            self.client.file(uri_of(rpath)).put_file(
                 lpath, create_only=mode == "create", on_progress=_told(callback)
             )
 
@@ -268,7 +260,7 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         if _is_inline(path):
             return DataFileSystem()._open(path, mode=mode)
         if mode == "rb":
-            return _Reader(
+            return Reader(
                 self,
                 path,
                 mode,
@@ -278,111 +270,8 @@ class AlgoriumFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             )
         if mode not in {"wb", "xb", "ab"}:
             raise ValueError(f"files cannot be opened in mode {mode!r}")
-        with _translated(path):
-            return _Writer(self, path, mode, is_committed=autocommit)
-
-
-class _Reader(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
-    """A file open for reading anywhere: always the version that it was when it was opened."""
-
-    DEFAULT_BLOCK_SIZE = 5 * 1024 * 1024
-
-    def _fetch_range(self, start: int, end: int) -> bytes:
-        if end <= start:
-            return b""
-        etag = str(self.details.get("etag") or "")
-        with _translated(self.path):
-            file = self.fs.client.file(_uri(self.path))
-            try:
-                with file.get(
-                    start=start, end=end, if_match="" if etag.startswith("W/") else etag
-                ) as reader:
-                    return bytes(reader.read())
-            except ConditionFailed as error:
-                raise OSError(f"{self.path} has changed since it was opened") from error
-
-
-class _Writer(io.BufferedIOBase):
-    """
-    A file being written; it appears on the server, or changes, when it is closed.
-
-    Left with an exception, nothing is written.
-    """
-
-    def __init__(self, fs: AlgoriumFileSystem, path: str, mode: str, *, is_committed: bool) -> None:
-        self.fs = fs
-        self.path = path
-        self.mode = mode
-        self._file = fs.client.file(_uri(path))
-        self._is_committed = is_committed
-        self._if_match = ""
-        self._spool = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed with this file
-            prefix="algorium-", buffering=_BUFFER_BYTES
-        )
-        if mode == "ab":
-            with contextlib.suppress(PathNotFound):
-                self._begin_with_what_is_there()
-
-    def _begin_with_what_is_there(self) -> None:
-        stat = self._file.stat()
-        self._if_match = "" if stat.etag.startswith("W/") else stat.etag
-        with self._file.get(if_match=self._if_match) as reader:
-            for piece in reader.chunks():
-                self._spool.write(piece)
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def write(self, content: Any, /) -> int:
-        return self._spool.write(content)
-
-    def tell(self) -> int:
-        return self._spool.tell()
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        return self._spool.seek(offset, whence)
-
-    def flush(self) -> None:
-        if not self._spool.closed:
-            self._spool.flush()
-
-    def close(self) -> None:
-        if self.closed:
-            return
-        try:
-            if self._is_committed:
-                self.commit()
-        finally:
-            super().close()
-            if self._is_committed:
-                self._spool.close()
-
-    def commit(self) -> None:
-        """Write the file to the server; called by close, or at the end of a transaction."""
-        self._spool.flush()
-        with _translated(self.path):
-            self._file.put_file(
-                self._spool.name, create_only=self.mode == "xb", if_match=self._if_match
-            )
-        self._spool.close()
-
-    def discard(self) -> None:
-        """Forget what was written."""
-        self._spool.close()
-
-    def __exit__(self, kind: Any, *rest: Any) -> None:
-        if kind is not None and self._is_committed:
-            self._is_committed = False
-            self.discard()
-        self.close()
-
-    def __del__(self) -> None:
-        """Forget what was written: a file that was never closed is not finished."""
-        self._is_committed = False
-        super().__del__()
+        with translated(path):
+            return Writer(self, path, mode, is_committed=autocommit)
 
 
 _CLIENT_OPTIONS: Final = frozenset(
@@ -402,10 +291,6 @@ _CLIENT_OPTIONS: Final = frozenset(
 def _is_inline(text: str) -> bool:
     """Tell whether it is an address that holds its file, of RFC 2397, and no place of ours."""
     return text.startswith("data:") and not text.startswith("data:/")
-
-
-def _uri(path: str) -> DataUri:
-    return DataUri.parse(path.removeprefix(_PREFIX))
 
 
 def _path(uri: DataUri) -> str:
@@ -446,18 +331,3 @@ def _told(callback: Any) -> ProgressCallback:
         callback.absolute_update(progress.bytes_done)
 
     return tell
-
-
-@contextlib.contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Raise what callers of file systems expect; ours stays its cause."""
-    try:
-        yield
-    except PathNotFound as error:
-        raise FileNotFoundError(f"{path}: {error.message}") from error
-    except NotAuthorized as error:
-        raise PermissionError(f"{path}: {error.message}") from error
-    except AlreadyExists as error:
-        raise FileExistsError(f"{path}: {error.message}") from error
-    except ConditionFailed as error:
-        raise FileExistsError(f"{path}: {error.message}") from error

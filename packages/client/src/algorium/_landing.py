@@ -85,6 +85,8 @@ class Landing:
         if self._log is None:
             self._name_part(secrets.token_hex(6))
             self._file = self._part.open("x+b", buffering=0)
+        with contextlib.suppress(OSError):  # who may not read the old file may not read the new one
+            self._part.chmod(self.path.stat().st_mode & 0o777)
         self.is_open = True
 
     def _continue(self, version: str) -> bool:
@@ -115,7 +117,8 @@ class Landing:
         return True
 
     def _name_part(self, tag: str) -> None:
-        stem = self.path.name.encode()[:_NAME_BYTES_MAX].decode(errors="ignore")
+        # Cut between characters, and without what is no text: it need not be read again.
+        stem = os.fsencode(self.path.name)[:_NAME_BYTES_MAX].decode(errors="ignore")
         # In the same directory, hence on the same disk: only there a rename is one step.
         self._part = self.path.with_name(f".{stem}.{tag}.part")
         self._ledger = self.path.with_name(f".{stem}.{tag}.pieces")
@@ -140,6 +143,11 @@ class Landing:
         for number in range(self.pieces_count):
             if number not in self._done:
                 yield number, *self._extent(number)
+
+    @property
+    def done_bytes(self) -> int:
+        """Size of the pieces that are there."""
+        return sum(end - start for start, end in map(self._extent, self._done))
 
     def _extent(self, number: int) -> tuple[int, int]:
         start = number * self._piece_bytes

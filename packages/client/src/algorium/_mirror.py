@@ -13,9 +13,9 @@ from typing import Final
 from algorium import _data_flow
 from algorium._content import FileSpan
 from algorium._copies import copy
-from algorium._data_flow import FileStat
 from algorium._downloads import DownloadWish, download
 from algorium._errors import InvalidInput, InvalidRequest, PathNotFound
+from algorium._file_headers import FileStat
 from algorium._steps import Local, Together, Transfer
 from algorium._trees import (
     Names,
@@ -85,13 +85,17 @@ def mirror(source: Place, target: Place, wish: MirrorWish) -> Transfer[SyncRepor
         PathNotFound, FileNotFoundError: There is no directory *source*.
         AlreadyExists: What is a file in one place is a directory in the other.
     """
-    if source == target:
-        raise ValueError(f"{source} cannot be brought to itself")
+    _check_apart(source, target, wish)
     theirs = yield from scan(source)
     if not theirs.exists:
         raise _no_directory(source)
     ours = yield from scan(target)
     theirs.check_against(ours)
+    if wish.delete and ours.files and not theirs.files:
+        raise InvalidInput(
+            f"{source} is empty, so everything in {target} would be deleted.",
+            hint="Is it the right one? If that is what you want, delete the directory itself.",
+        )
     ahead_s = 0.0
     if isinstance(source, Path) and ours.files and wish.skip_same:
         ahead_s = yield from _server_ahead_s()
@@ -267,6 +271,25 @@ def _md5(span: FileSpan) -> str:
     for piece in span.pieces():
         digest.update(piece)
     return digest.hexdigest()
+
+
+def _check_apart(source: Place, target: Place, wish: MirrorWish) -> None:
+    """
+    Refuse what would delete what is to be kept.
+
+    Raises:
+        ValueError: One is in the other, or the target holds a home directory.
+    """
+    if source == target:
+        raise ValueError(f"{source} cannot be brought to itself")
+    if not (wish.delete or wish.moves):
+        return
+    if isinstance(source, DataUri) and isinstance(target, DataUri):
+        shorter, longer = sorted((source, target), key=lambda uri: len(uri.segments))
+        if shorter == longer.at(longer.segments[: len(shorter.segments)]):
+            raise ValueError(f"{longer} is within {shorter}: it would be moved or deleted, too")
+    if isinstance(target, Path) and Path.home().resolve().is_relative_to(target.resolve()):
+        raise ValueError(f"{target.resolve()} holds your home directory: nothing is deleted there")
 
 
 def _no_directory(place: Place) -> Exception:

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from types import TracebackType
 from typing import Any, Final, Self
 
-from algorium._answers import unexpected
-from algorium._data_flow import Part, check_md5, extent_of, stat_of
+from algorium._file_headers import Part, check_length, check_md5, part_extent, stat_of
 from algorium._messages import Response
 from algorium._transport import AsyncStream, SyncStream
 
@@ -193,12 +192,13 @@ class _Window:
 
     def __init__(self, response: Response, part: Part | None, *, verify: bool) -> None:
         told = stat_of(response.headers)
-        extent = extent_of(response)
+        extent = part_extent(response, part)
         self._skip = 0
         self._limit: int | None = None
-        self.size_bytes, self.is_over = told.size_bytes, False
-        if extent is not None and (part is None or extent.start != part.start):
-            raise unexpected(response, "another part than was asked for")
+        self._came_bytes = 0
+        self._told_bytes = None if extent is None else extent.end - extent.start
+        self.size_bytes = told.size_bytes if self._told_bytes is None else self._told_bytes
+        self.is_over = False
         if extent is None and part is not None:
             self._skip = part.start
             self._limit = None if part.end is None else part.end - part.start
@@ -213,8 +213,12 @@ class _Window:
         Take note of the next bytes, None at the end, and return what is to be read of them.
 
         Raises:
-            ContentMismatch: All of them have another digest than was announced.
+            ContentMismatch: All of them have another digest than was announced, or those of a
+                part are not as many.
         """
+        self._came_bytes += len(chunk or b"")
+        if self._told_bytes is not None and (chunk is None or self._came_bytes > self._told_bytes):
+            check_length("the part", self._told_bytes, self._came_bytes)
         if chunk is None:
             self.is_over = True
             if self._md5:

@@ -6,6 +6,7 @@ Credentials are added here and nowhere else, so requests and flows can be shown 
 
 import asyncio
 import contextlib
+import os
 import random
 import ssl
 import time
@@ -102,11 +103,11 @@ class AsyncStream:
 
 
 class SyncTransport:
-    """Runs flows in the calling thread. Safe to share between threads."""
+    """Runs flows in the calling thread. Threads may share it, and forks go on with it."""
 
     def __init__(self, connection: Connection, options: TransportOptions) -> None:
         self._wire = _Wire(connection, options)
-        self._client = httpx2.Client(**self._wire.client_arguments())
+        self._clients = {os.getpid(): httpx2.Client(**self._wire.client_arguments())}
         self._retry = options.retry
         self.connections_max = options.connections_max
         self.retries_max = options.retry.retries_max
@@ -138,7 +139,10 @@ class SyncTransport:
     def _exchange(self, request: Request) -> Response:
         outgoing = self._wire.outgoing(request, _sync_content(request))
         with _translated(outgoing):
-            incoming = self._client.send(outgoing, stream=True)
+            incoming = self._client().send(outgoing, stream=True)
+            if _is_packed(incoming):
+                incoming.close()
+                raise _packed(outgoing)
             if request.is_streamed and incoming.is_success:
                 return _response(incoming, stream=SyncStream(incoming))
             try:
@@ -152,9 +156,22 @@ class SyncTransport:
         """Wait as long as *pause* says."""
         time.sleep(_draw(pause))
 
+    def _client(self) -> httpx2.Client:
+        """
+        Return the library's client of this process.
+
+        A fork has the connections of its parent: two who use them get each other's answers. The
+        parent's client is kept, or its sockets would be closed with a warning.
+        """
+        client = self._clients.get(os.getpid())
+        if client is None:
+            client = httpx2.Client(**self._wire.client_arguments())
+            client = self._clients.setdefault(os.getpid(), client)
+        return client
+
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        self._client().close()
 
 
 class AsyncTransport:
@@ -195,6 +212,9 @@ class AsyncTransport:
         outgoing = self._wire.outgoing(request, _async_content(request))
         with _translated(outgoing):
             incoming = await self._client.send(outgoing, stream=True)
+            if _is_packed(incoming):
+                await incoming.aclose()
+                raise _packed(outgoing)
             if request.is_streamed and incoming.is_success:
                 return _response(incoming, stream=AsyncStream(incoming))
             try:
@@ -219,8 +239,12 @@ class _Wire:
     def __init__(self, connection: Connection, options: TransportOptions) -> None:
         self._connection = connection
         self._options = options
-        # No Accept-Encoding: packed bytes would hide a file's size.
-        self._headers = {"User-Agent": f"algorium-python/{version('algorium')}", "Accept": "*/*"}
+        # Packed bytes would hide a file's size, and a few of them can fill any memory.
+        self._headers = {
+            "User-Agent": f"algorium-python/{version('algorium')}",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+        }
         if connection.authorization:
             self._headers["Authorization"] = connection.authorization
 
@@ -321,6 +345,17 @@ def _response(
     return Response(status=incoming.status_code, headers=headers, body=body, stream=stream)
 
 
+def _is_packed(incoming: httpx2.Response) -> bool:
+    return incoming.headers.get("content-encoding", "identity").lower() != "identity"
+
+
+def _packed(request: httpx2.Request) -> UnexpectedResponse:
+    return UnexpectedResponse(
+        f"{request.method} {request.url.path}: the answer is compressed, which was not asked for.",
+        hint="Does a proxy do that? It must not, where no Accept-Encoding allows it.",
+    )
+
+
 def _draw(pause: Pause) -> float:
     return random.uniform(pause.shortest_s, pause.longest_s)  # noqa: S311 - not a secret
 
@@ -352,8 +387,6 @@ def _translation(error: httpx2.RequestError, request: httpx2.Request) -> Excepti
         return ConnectionFailed(f"Cannot connect to {origin}: {reason}")
     if isinstance(error, httpx2.TimeoutException):
         return ResponseTimeout(f"{what}: no answer from {origin} in time.")
-    if isinstance(error, httpx2.DecodingError):
-        return UnexpectedResponse(f"{what}: the answer cannot be unpacked: {reason}")
     return ConnectionLost(f"{what}: the connection to {origin} broke off: {reason}")
 
 

@@ -1,5 +1,6 @@
 """Directories with everything in them, here and on the server, and how two of them differ."""
 
+import errno
 import os
 import re
 import stat
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from algorium import _data_flow
-from algorium._errors import AlreadyExists, InvalidInput, PathNotFound
+from algorium._errors import AlreadyExists, InvalidInput, PathNotFound, UnexpectedResponse
 from algorium._steps import Local, Transfer
 from algorium.wire.bodies import Listing
 from algorium.wire.uris import DataUri
@@ -21,6 +22,10 @@ Place: TypeAlias = Path | DataUri
 
 _OWN_FILE: Final = re.compile(r"\..*\.[0-9a-f]{12,16}\.(part|pieces)")
 """What downloads leave beside the files that they are going to be."""
+
+_DEPTH_MAX: Final = 512
+"""Directories within directories: a key in an object store has 1024 bytes, half of them slashes.
+A server that always tells of one more would keep us going for ever."""
 
 _FORBIDDEN: Final = {"/", "\0", *(() if os.sep == "/" else (os.sep, ":"))}
 
@@ -35,10 +40,16 @@ class TreeFile:
 
 @dataclass(slots=True, kw_only=True)
 class Tree:
-    """What is below a directory."""
+    """
+    What is below a directory.
+
+    Attributes:
+        links: Symbolic links to directories, what is behind them left out.
+    """
 
     files: dict[Names, TreeFile] = field(default_factory=dict)
     directories: set[Names] = field(default_factory=set)
+    links: set[Names] = field(default_factory=set)
     exists: bool = True
 
     @property
@@ -58,6 +69,11 @@ class Tree:
             raise AlreadyExists(
                 f"{'/'.join(names)} is a file in one place and a directory in the other.",
                 hint="Rename or delete one of the two.",
+            )
+        for names in sorted(other.links & (self.files.keys() | self.directories)):
+            raise AlreadyExists(
+                f"{'/'.join(names)} is a symbolic link to a directory in the target.",
+                hint="Nothing is written through links: bring that directory over on its own.",
             )
 
 
@@ -117,8 +133,9 @@ def _scan_local(root: Path) -> Tree:
     for where, directories, files in os.walk(root, onerror=_raise):
         here = Path(where).relative_to(root).parts
         # Links to directories may lead anywhere, in circles too: they count as not there.
-        real = [name for name in directories if not (Path(where) / name).is_symlink()]
-        tree.directories |= {(*here, name) for name in real}
+        for name in directories:
+            is_link = (Path(where) / name).is_symlink()
+            (tree.links if is_link else tree.directories).add((*here, name))
         for name in files:
             if not _OWN_FILE.fullmatch(name):
                 _add_local(tree, Path(where) / name, (*here, name))
@@ -132,8 +149,11 @@ def _add_local(tree: Tree, path: Path, names: Names) -> None:
         raise InvalidInput(f"{str(path)!r}: the name is not UTF-8.") from None
     try:
         found = path.stat()
-    except FileNotFoundError:  # a link to nowhere, or gone since
-        return
+    except OSError as error:
+        # A link to nowhere or to itself, or gone since.
+        if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}:
+            return
+        raise
     if stat.S_ISREG(found.st_mode):  # reading a pipe would never end
         tree.files[names] = TreeFile(size_bytes=found.st_size, modified_s=found.st_mtime)
 
@@ -147,6 +167,8 @@ def _scan_remote(root: DataUri) -> Transfer[Tree]:
     waiting: list[Names] = [()]
     while waiting:
         here = waiting.pop()
+        if len(here) > _DEPTH_MAX:
+            raise UnexpectedResponse(f"{root} has directories more than {_DEPTH_MAX} deep.")
         try:
             for_here = yield from _pages(root.at((*root.segments, *here)))
         except PathNotFound:
@@ -165,11 +187,12 @@ def _scan_remote(root: DataUri) -> Transfer[Tree]:
 
 def _pages(uri: DataUri) -> Transfer[list[Listing]]:
     pages: list[Listing] = []
+    markers = _data_flow.Markers(uri)
     marker = ""
     while True:
         listing: Listing = yield _data_flow.page(uri, marker)
         pages.append(listing)
-        if not (marker := listing.marker):
+        if not (marker := markers.after(listing)):
             return pages
 
 

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from algorium._answers import check, check_path, unexpected
-from algorium._data_flow import ALWAYS, OCTETS, Condition, FileStat, moving_s
+from algorium._data_flow import OCTETS, moving_s
 from algorium._errors import ApiError
+from algorium._file_headers import ALWAYS, Condition, FileStat
 from algorium._messages import Body, Request, Response
 from algorium._retry import Flow
 from algorium._values import to_json

@@ -7,15 +7,17 @@ of a file that changed while it was read.
 """
 
 import contextlib
+import errno
 import hashlib
-from collections.abc import Iterable, Iterator
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from algorium import _data_flow, _upload_flow
 from algorium._content import FileSpan, Held
-from algorium._data_flow import ALWAYS, Condition, FileStat
 from algorium._errors import (
     AlgoriumError,
     AlreadyExists,
@@ -29,6 +31,7 @@ from algorium._errors import (
     ResponseTimeout,
     Unavailable,
 )
+from algorium._file_headers import ALWAYS, Condition, FileStat
 from algorium._messages import Body
 from algorium._progress import Counted, Meter
 from algorium._retry import Flow, pause_after
@@ -38,6 +41,9 @@ from algorium.wire.uris import DataUri
 
 UPLOAD_PART_BYTES: Final = 16 * 1024 * 1024
 """Held in memory while it is sent, times the requests at once. Smaller files go in one piece."""
+
+_HELD_BYTES_MAX: Final = 4 * UPLOAD_PART_BYTES
+"""Larger parts, which servers and other programs may choose, are sent from the disk."""
 
 _PARTS_MAX: Final = 10_000
 """Of one upload, unless the server says otherwise; larger files get larger parts."""
@@ -55,17 +61,52 @@ class UploadWish:
     meter: Meter = field(default_factory=Meter)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """
+    What is to be uploaded.
+
+    Attributes:
+        span: Takes first byte and length, and returns these bytes.
+    """
+
+    size_bytes: int
+    span: Callable[[int, int], FileSpan | Held]
+
+    @classmethod
+    def of_file(cls, path: Path, size_bytes: int) -> "_Source":
+        def span(start: int, length: int) -> FileSpan:
+            return FileSpan(path=path, start=start, size_bytes=length)
+
+        return cls(size_bytes=size_bytes, span=span)
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> "_Source":
+        view = memoryview(content)  # parts are not copied
+        return cls(
+            size_bytes=len(content), span=lambda start, length: Held(view[start : start + length])
+        )
+
+    @property
+    def whole(self) -> FileSpan | Held:
+        """All of it."""
+        return self.span(0, self.size_bytes)
+
+
 class _Stale(Exception):
     """This upload cannot be completed; a new one can."""
 
 
-def put_bytes(uri: DataUri, content: bytes, condition: Condition, meter: Meter) -> Flow[FileStat]:
+def put_bytes(content: bytes, uri: DataUri, wish: UploadWish) -> Transfer[FileStat]:
     """Write a file from memory."""
+    meter = wish.meter
     meter.expect(len(content))
-    md5 = _md5([content])
+    if len(content) > UPLOAD_PART_BYTES:
+        return (yield from _upload_large(_Source.of_bytes(content), uri, wish))
+    md5: bytes = _md5([content])
     # In one piece unless somebody watches: small files should be one system call.
     body = Counted(Held(content), meter) if meter.is_watched else content
-    stored = yield from _data_flow.put(uri, body, None, condition=condition, md5=md5)
+    stored: FileStat = yield _data_flow.put(uri, body, None, condition=wish.condition, md5=md5)
     meter.finish_file()
     return replace(stored, size_bytes=len(content), md5=md5.hex())
 
@@ -90,37 +131,47 @@ def upload(path: Path, uri: DataUri, wish: UploadWish) -> Transfer[FileStat]:
     """
     size_bytes: int = yield Local(lambda: _regular_size(path))
     wish.meter.expect(size_bytes)
+    source = _Source.of_file(path, size_bytes)
     if size_bytes > UPLOAD_PART_BYTES:
-        for resumes in (wish.resume, False):
-            try:
-                return (yield from _upload_parts(path, uri, size_bytes, wish, resumes=resumes))
-            except NoUploads:
-                break
-            except _Stale:
-                continue
-    return (yield from _upload_whole(path, uri, size_bytes, wish))
+        return (yield from _upload_large(source, uri, wish))
+    return (yield from _upload_whole(source, uri, wish))
 
 
-def _upload_whole(
-    path: Path, uri: DataUri, size_bytes: int, wish: UploadWish
-) -> Transfer[FileStat]:
-    span = FileSpan(path=path, start=0, size_bytes=size_bytes)
-    body: FileSpan | Held = span
-    if size_bytes <= UPLOAD_PART_BYTES:
-        body = Held((yield Local(lambda: b"".join(span.pieces()))))
+def _upload_large(source: _Source, uri: DataUri, wish: UploadWish) -> Transfer[FileStat]:
+    for resumes in (wish.resume, False):
+        try:
+            return (yield from _upload_parts(source, uri, wish, resumes=resumes))
+        except NoUploads:
+            break
+        except _Stale:
+            continue
+    return (yield from _upload_whole(source, uri, wish))
+
+
+def _upload_whole(source: _Source, uri: DataUri, wish: UploadWish) -> Transfer[FileStat]:
+    body = yield from _held(source.whole)
     md5: bytes = yield Local(lambda: _md5(body.pieces()))
     flow = _data_flow.put(uri, Counted(body, wish.meter), None, condition=wish.condition, md5=md5)
     stored: FileStat = yield flow
     wish.meter.finish_file()
-    return FileStat(size_bytes=size_bytes, etag=stored.etag, md5=md5.hex())
+    return FileStat(size_bytes=source.size_bytes, etag=stored.etag, md5=md5.hex())
+
+
+def _held(span: FileSpan | Held) -> Transfer[FileSpan | Held]:
+    """Read what fits into memory, so that it is the same bytes that are hashed and sent."""
+    if isinstance(span, Held) or span.size_bytes > _HELD_BYTES_MAX:
+        return span
+    content: bytes = yield Local(lambda: b"".join(span.pieces()))
+    return Held(content)
 
 
 def _upload_parts(
-    path: Path, uri: DataUri, size_bytes: int, wish: UploadWish, *, resumes: bool
+    source: _Source, uri: DataUri, wish: UploadWish, *, resumes: bool
 ) -> Transfer[FileStat]:
+    size_bytes = source.size_bytes
     state: UnfinishedUpload | None = None
     if resumes and wish.condition == ALWAYS:  # the condition of a begun one cannot be known
-        state = yield from _begun(uri, size_bytes)
+        state = yield from _begun(uri, source)
     if state is None:
         part_bytes = max(UPLOAD_PART_BYTES, -(-size_bytes // _PARTS_MAX))
         state = yield _upload_flow.begin(
@@ -133,7 +184,7 @@ def _upload_parts(
         raise NoUploads
     whole: list[bytes] = []
     try:
-        yield Together(_part_uploads(path, size_bytes, state, whole, wish.meter))
+        yield Together(_part_uploads(source, state, whole, wish.meter))
         stored = yield from _complete(
             uri, state, count, whole[0], condition=wish.condition, resumes=resumes
         )
@@ -147,17 +198,37 @@ def _upload_parts(
     return FileStat(size_bytes=size_bytes, etag=stored.etag, md5=whole[0].hex())
 
 
-def _begun(uri: DataUri, size_bytes: int) -> Transfer[UnfinishedUpload | None]:
-    """Find an upload of a file of this size to this place that was cut off."""
-    try:
-        uploads: list[UnfinishedUpload] = yield _upload_flow.begun()
-        for found in uploads:
-            if found.size_bytes == size_bytes and _is_same_place(found.uri, uri):
-                state: UnfinishedUpload = yield _upload_flow.state(found.upload_id)
-                return state
-    except NotFound:  # completed or given up between the two answers
-        pass
+def _begun(uri: DataUri, source: _Source) -> Transfer[UnfinishedUpload | None]:
+    """Find an upload of this file to this place that was cut off."""
+    uploads: list[UnfinishedUpload] = yield _upload_flow.begun()
+    for found in uploads:
+        if found.size_bytes != source.size_bytes or not _is_same_place(found.uri, uri):
+            continue
+        try:
+            state: UnfinishedUpload = yield _upload_flow.state(found.upload_id)
+        except NotFound:  # completed or given up between the two answers
+            continue
+        if (yield from _has_our_part(state, source)):
+            return state
     return None
+
+
+def _has_our_part(state: UnfinishedUpload, source: _Source) -> Transfer[bool]:
+    """
+    Tell whether an upload has a part of this very file.
+
+    Otherwise somebody may be writing another file to the same place just now, and the parts of the
+    two would go over each other.
+    """
+    there = min(state.parts, key=lambda part: part.number, default=None)
+    if there is None or there.number < 1:
+        return False
+    start = (there.number - 1) * state.part_bytes
+    if start + there.size_bytes > source.size_bytes:
+        return False
+    span = source.span(start, there.size_bytes)
+    md5: bytes = yield Local(lambda: _md5(span.pieces()))
+    return md5.hex() == there.md5
 
 
 def _is_same_place(told: str, uri: DataUri) -> bool:
@@ -168,34 +239,37 @@ def _is_same_place(told: str, uri: DataUri) -> bool:
 
 
 def _part_uploads(
-    path: Path, size_bytes: int, state: UnfinishedUpload, whole: list[bytes], meter: Meter
+    source: _Source, state: UnfinishedUpload, whole: list[bytes], meter: Meter
 ) -> Iterator[Transfer[None]]:
     # The digest of the whole file first: it takes as long as sending, so it must begin with it.
-    yield _hash_whole(path, size_bytes, whole)
+    yield _hash_whole(source.whole, whole)
     there = {part.number: part for part in state.parts}
-    for start in range(0, size_bytes, state.part_bytes):
+    for start in range(0, source.size_bytes, state.part_bytes):
         number = start // state.part_bytes + 1
-        length = min(state.part_bytes, size_bytes - start)
-        span = FileSpan(path=path, start=start, size_bytes=length)
+        length = min(state.part_bytes, source.size_bytes - start)
+        span = source.span(start, length)
         yield _upload_part(span, state, number, there.get(number), meter)
 
 
-def _hash_whole(path: Path, size_bytes: int, whole: list[bytes]) -> Transfer[None]:
-    span = FileSpan(path=path, start=0, size_bytes=size_bytes)
+def _hash_whole(span: FileSpan | Held, whole: list[bytes]) -> Transfer[None]:
     whole.append((yield Local(lambda: _md5(span.pieces()))))
 
 
 def _upload_part(
-    span: FileSpan, state: UnfinishedUpload, number: int, there: UploadPart | None, meter: Meter
+    span: FileSpan | Held,
+    state: UnfinishedUpload,
+    number: int,
+    there: UploadPart | None,
+    meter: Meter,
 ) -> Transfer[None]:
-    content: bytes = yield Local(lambda: b"".join(span.pieces()))
-    if there is not None and there.size_bytes == span.size_bytes:
-        md5: bytes = yield Local(lambda: _md5([content]))
+    part = yield from _held(span)
+    if there is not None and there.size_bytes == part.size_bytes:
+        md5: bytes = yield Local(lambda: _md5(part.pieces()))
         if md5.hex() == there.md5:
-            meter.add(span.size_bytes)
+            meter.add(part.size_bytes)
             return
     for failures in range(_BUSY_MAX + 1):
-        body = Counted(Held(content), meter)
+        body = Counted(part, meter)
         try:
             yield _upload_flow.put_part(state, number, body)
             return
@@ -257,10 +331,12 @@ def _stat_or_none(uri: DataUri) -> Transfer[FileStat | None]:
 
 
 def _regular_size(path: Path) -> int:
-    if not path.is_file():
-        path.open("rb").close()  # says what is wrong, for a directory or nothing at all
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):  # a pipe might never end, or never begin
         raise OSError(f"{path} is no regular file")
-    return path.stat().st_size
+    return found.st_size
 
 
 def _md5(pieces: Iterable[bytes]) -> bytes:

@@ -1,6 +1,7 @@
 """The program `algo`, before it has commands: what they all share."""
 
 import json
+import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 CommandError = CycloptsError
 """For `cli`, which has it from here, behind the check above."""
+
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 Switch: Final = Parameter(negative="")
 Operand: Final = Parameter(allow_leading_hyphen=True)  # "-" is standard input or output
@@ -64,16 +67,27 @@ def connect(server: Server | None) -> "Algorium":
 
 
 def write_line(line: str) -> None:
-    """Write a line to standard output."""
-    sys.stdout.write(f"{line}\n")
+    """Write a line to standard output; see `printable`."""
+    sys.stdout.write(f"{printable(line)}\n")
+
+
+def printable(text: str) -> str:
+    """
+    Return a line as it is, but for control characters, which are spelt out.
+
+    Names come from other people: they could break a line in two, or command the terminal.
+    """
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def write_json(value: Any) -> None:
-    """Write a line of JSON to standard output."""
-    write_line(json.dumps(value, ensure_ascii=False))
+    """Write a line of JSON to standard output, in whatever character set that has."""
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(value, ensure_ascii=not is_unicode)
+    sys.stdout.write(_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 
 
 def note(text: str) -> None:
-    """Write a line to standard error."""
+    """Write lines to standard error; see `printable`."""
     sys.stdout.flush()
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write("".join(f"{printable(line)}\n" for line in text.split("\n")))

@@ -1,5 +1,6 @@
 """`algo cp`, `mv`, `sync` and `uploads`: files to, from and within the server."""
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterator
@@ -172,7 +173,11 @@ def sync(
     _check(parallel, (source, target))
     wish: dict[str, Any] = {"delete": delete, "checksum": checksum, "dry_run": dry_run}
     wish["parallel"] = parallel
-    with connect(server) as client, watched(source, is_quiet=quiet or as_json) as show:
+    with (
+        connect(server) as client,
+        _told_as_usage(),
+        watched(source, is_quiet=quiet or as_json) as show,
+    ):
         wish["on_progress"] = show
         if not is_remote(target):
             report = client.dir(source).sync_to(target, **wish)
@@ -217,6 +222,15 @@ def uploads(
         else:
             for upload in unfinished:
                 write_line(upload_line(upload))
+
+
+@contextlib.contextmanager
+def _told_as_usage() -> Iterator[None]:
+    """Blame the command line for directories that cannot be brought to one another."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _told(report: "SyncReport", *, is_plan: bool) -> Iterator[str]:
@@ -352,7 +366,7 @@ class _Job:
     def _copy_directory(self, directory: "DataDirectory") -> None:
         self._check_directory(directory, can_move=is_remote(self._target))
         options: dict[str, Any] = {"parallel": self._parallel}
-        with self._watched(directory) as options["on_progress"]:
+        with _told_as_usage(), self._watched(directory) as options["on_progress"]:
             if is_remote(self._target):
                 target = self._directory_target(directory.name)
                 run = directory.move if self.is_move else directory.copy

@@ -1,12 +1,11 @@
 """`algo usage`."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from algorium._cli.program import AsJson, Server, UsageError, app, connect, write_line
+from algorium._cli.program import AsJson, Server, UsageError, app, connect, write_json, write_line
 from algorium._rendering import usage_json, usage_lines, usage_table
 
 if TYPE_CHECKING:
@@ -66,7 +65,8 @@ def usage(
             rows = records = list(islice(client.usage(page=min(limit, 1000), **wish), limit))
             lines = usage_lines(records)
     if as_json:
-        lines = [json.dumps([usage_json(row) for row in rows], ensure_ascii=False)]
+        write_json([usage_json(row) for row in rows])
+        return
     for line in lines:
         write_line(line)
 

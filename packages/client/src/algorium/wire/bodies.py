@@ -13,6 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from algorium.wire.uris import can_be_name
+
 
 class BodyError(ValueError):
     """The body is not what the protocol says; the text names the field."""
@@ -235,8 +237,8 @@ class FileEntry:
         """
         entry = _object(value, "files[]")
         size = _whole_number(entry, "size")
-        if size is None:
-            raise BodyError("files[].size: not a whole number")
+        if size is None or size < 0:
+            raise BodyError("files[].size: not a whole number of bytes")
         try:
             last_modified = datetime.fromisoformat(_text(entry, "last_modified"))
         except ValueError as error:
@@ -300,7 +302,7 @@ def _text(parent: Mapping[str, Any], key: str) -> str:
 
 def _name(parent: Mapping[str, Any], key: str) -> str:
     name = _text(parent, key)
-    if name in {"", ".", ".."} or "/" in name:
+    if not can_be_name(name):
         raise BodyError(f"{key}: {name!r} cannot be a name")
     return name
 

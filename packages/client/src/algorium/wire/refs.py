@@ -34,6 +34,10 @@ class RefSyntaxError(ValueError):
         self.column = column
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["RefSyntaxError"], tuple[str, int, str]]:
+        """Go from process to process: by default only the message would."""
+        return type(self), (self.text, self.column, self.reason)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlgorithmRef:

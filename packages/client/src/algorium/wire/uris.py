@@ -32,6 +32,10 @@ class UriSyntaxError(ValueError):
         self.column = column
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["UriSyntaxError"], tuple[str, int, str]]:
+        """Go from process to process: by default only the message would."""
+        return type(self), (self.text, self.column, self.reason)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataUri:
@@ -54,8 +58,8 @@ class DataUri:
         if self.label and (self.protocol == "data" or not _LABEL.fullmatch(self.label)):
             raise UriSyntaxError(str(self), len(self.protocol) + 1, _why_no_label(self.protocol))
         for segment in self.segments:
-            if not _can_be_name(segment):
-                raise UriSyntaxError(str(self), 0, f"{segment!r} cannot be a name")
+            if not can_be_name(segment):
+                raise UriSyntaxError(str(self), 0, _why_no_name(segment))
 
     def __str__(self) -> str:
         return f"{self.connector}://{'/'.join(self.segments)}"
@@ -127,13 +131,32 @@ def _root(connector: str, text: str) -> DataUri:
 def _split(text: str, start: int) -> tuple[str, ...]:
     found = list(_SEGMENT.finditer(text, start))
     for match in found:
-        if not _can_be_name(match[0]):
-            raise UriSyntaxError(text, match.start(), f"{match[0]!r} cannot be a name")
+        if not can_be_name(match[0]):
+            raise UriSyntaxError(text, match.start(), _why_no_name(match[0]))
     return tuple(match[0] for match in found)
 
 
-def _can_be_name(segment: str) -> bool:
-    return segment not in {"", ".", ".."} and "/" not in segment and "\0" not in segment
+def can_be_name(segment: str) -> bool:
+    """Tell whether a file or directory can be called so: no path, and text that UTF-8 has."""
+    return (
+        segment not in {"", ".", ".."}
+        and "/" not in segment
+        and "\0" not in segment
+        and _is_utf8(segment)
+    )
+
+
+def _is_utf8(segment: str) -> bool:
+    # Local names that are no text, and JSON of hostile servers, have halves of characters.
+    try:
+        segment.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _why_no_name(segment: str) -> str:
+    return f"{segment!r} cannot be a name" + ("" if _is_utf8(segment) else ": it is not UTF-8")
 
 
 def _why_no_label(protocol: str) -> str:
