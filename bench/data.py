@@ -333,7 +333,7 @@ def _file(collection_id: str, number: int) -> File:
         size_bytes=0,
         blob=f"row-{uuid4().hex}",
         md5="d41d8cd98f00b204e9800998ecf8427e",
-        blake2b="0e5751c026e543b2e8ab2eb06099daa1d1e5df47778f7787faab45cdf12fe3a8",
+        checksum="blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
         modified_at=datetime.now(UTC),
     )
 

@@ -319,9 +319,33 @@ def test_a_connector_is_tried_out(world, client):
     assert (found["list"]["ok"], found["read"]["ok"]) == (True, True)
     assert (found["write"], found["delete"]) == (None, None)
     found = trial(broken)
-    assert not any(each["ok"] for name, each in found.items() if name != "read")
+    assert not any(each["ok"] for each in found.values())
     assert "signature" in found["list"]["message"]
     assert list((world.s3.directory / "bucket").glob("algorium-test-*")) == []
+
+
+@pytest.mark.parametrize("path", ["bucket*", "bucket/tried*", "bucket/tried/*", "bucket/fi*", "*"])
+def test_a_trial_keeps_to_what_a_connector_opens(world, client, path):
+    top = world.s3.directory / "bucket"
+    (top / "tried").mkdir(exist_ok=True)
+    (top / "tried" / "file").touch()
+    connector_id = world.create(writeable=True, path=path)
+
+    found = client.post(f"/v1/users/admin/connectors/{connector_id}/test").json()
+
+    assert all(each["ok"] for each in found.values()), found
+    assert not list(world.s3.directory.rglob("*algorium-test-*"))
+
+
+def test_a_trial_only_reads_the_one_file_that_a_connector_opens(world, client):
+    (world.s3.directory / "bucket" / "one").write_text("one")
+    for name, is_ok in (("one", True), ("none", False)):
+        connector_id = world.create(writeable=True, path=f"bucket/{name}")
+
+        found = client.post(f"/v1/users/admin/connectors/{connector_id}/test").json()
+
+        assert (found["list"]["ok"], found["read"]["ok"]) == (True, is_ok)
+        assert (found["write"], found["delete"]) == (None, None)
 
 
 def test_a_default_is_pinned_and_moves(world, client):

@@ -86,15 +86,17 @@ class Drive:
         path = commit["path"].lower()
         mode = commit.get("mode", "add")
         tag = mode if isinstance(mode, str) else mode[".tag"]
+        is_strict = commit.get("strict_conflict", False)
         old = self.nodes.get(path)
         if old is not None:
-            is_same = old.content == content and not commit.get("strict_conflict")
             fits = tag == "overwrite" or (tag == "update" and mode["update"] == old.rev)
             if old.content is None:
                 raise _refused_write("folder")
-            if not fits and not (tag == "add" and is_same):
+            if old.content == content and (tag == "overwrite" or not is_strict):
+                return self.shown(path)  # the same bytes again are no new revision
+            if not fits:
                 raise _refused_write("file")
-        elif tag == "update":
+        elif tag == "update" and is_strict:
             raise _refused_write("file")
         self.make_folders(commit["path"])
         rev = self.fresh()

@@ -80,7 +80,7 @@ def file(collection_id: str, name: str = "a.txt", **fields) -> File:
         "size_bytes": 12,
         "blob": f"blob-{next(_numbers)}",
         "md5": "0" * 32,
-        "blake2b": "0" * 64,
+        "checksum": f"blake3:{'0' * 64}",
         "modified_at": NOW,
     }
     return File(file_id=new_id(), collection_id=collection_id, name=name, **(defaults | fields))

@@ -88,6 +88,14 @@ def test_lines_of_libraries_name_their_module():
     assert json.loads(line)["module"] == "uvicorn.error"
 
 
+def test_addresses_with_signatures_in_them_are_not_written():
+    def work(_log):
+        for name in ("httpx2", "urllib3.connectionpool"):
+            logging.getLogger(name).info("HTTP Request: GET http://h/c/b?sv=1&sig=a%%2Bb%s", "")
+
+    assert "sig=a" not in "".join(lines("debug", "json", work))
+
+
 def test_standard_output_stays_untouched(capsys):
     telemetry.configure("info", "logfmt", file=None)
     telemetry.logger("x").info("hello")

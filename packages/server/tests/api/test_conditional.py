@@ -333,6 +333,14 @@ def data(request):
     return request.param
 
 
+def test_the_source_of_a_copy_may_be_plain_utf8(jane):
+    jane.put("/v1/data/.my/c/n%C3%BC%20%25", content=b"x")
+
+    for name in ("nü %25".encode(), b"n%C3%BC%20%25"):
+        headers = {"x-copy-from": b"data://.my/c/" + name}
+        assert jane.put("/v1/data/.my/c/g", headers=headers).status_code == 200
+
+
 def test_a_copy_is_a_file_of_its_own(jane, data):
     jane.post("/v1/data/.my", json={"name": "d"})
     jane.put("/v1/data/.my/c/a%20b", content=data)

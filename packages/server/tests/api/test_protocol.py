@@ -183,3 +183,46 @@ def test_an_offer_with_a_body_in_chunks(serve):
         answers = b"".join(iter(lambda: connection.recv(65536), b""))
 
     assert b"\r\n\r\nHAL 9000HTTP/1.1" in answers
+
+
+def kept(target=b"/", *fields):
+    return b"\r\n".join([b"GET " + target + b" HTTP/1.1", b"host: x", *fields, b"", b""])
+
+
+@pytest.mark.parametrize(
+    ("behind", "shown"),
+    [
+        (b"\0 no HTTP\r\n\r\n", b"the whole"),
+        (kept(b"/", b"transfer-encoding: chunked") + b"zz\r\n", b"the "),
+    ],
+)
+def test_a_refusal_never_gets_into_the_answer_before_it(serve, behind, shown):
+    may_end = threading.Event()
+
+    async def slow(scope, receive, send):
+        head = [(b"content-length", b"9")]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": b"the ", "more_body": True})
+        await asyncio.to_thread(may_end.wait, 20)
+        await send({"type": "http.response.body", "body": b"whole"})
+
+    with serve(slow).connect() as connection:
+        connection.sendall(kept())
+        answer = b""
+        while b"the " not in answer:
+            answer += connection.recv(65536)
+        connection.sendall(behind)
+        serve(tell).exchange(request(b"/"))  # what was sent before has arrived then
+        may_end.set()
+        answer += b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.partition(b"\r\n\r\n")[2] == shown
+
+
+def test_a_body_that_was_not_asked_for_is_no_request_and_the_next_request_no_body(serve):
+    with serve(tell).connect() as connection:
+        connection.sendall(kept(b"/a", b"expect: 100-continue", b"content-length: 999"))
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answer.endswith(b'{"raw_path":"/a"}')

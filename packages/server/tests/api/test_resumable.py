@@ -10,7 +10,9 @@ import pytest
 from data_site import Web, running_site
 
 from algorium_server.data.parts import PartFiles
+from algorium_server.domain.errors import QuotaExceeded
 from algorium_server.domain.limits import (
+    BLOB_WRITE_BYTES,
     UPLOAD_AGE_S,
     UPLOAD_PART_BYTES,
     UPLOAD_PART_BYTES_MIN,
@@ -307,6 +309,58 @@ def test_parts_that_wait_count_towards_the_quota(site, jane, runner):
     upload = begin(jane, size_bytes=PART)
     jane.put("/v1/data/.my/c/other", content=bytes(2 * PART + 1))
     refused(put_part(jane, upload, 1), 507)
+
+
+@ON_SQLITE
+def test_a_part_that_is_refused_takes_no_space(site, jane):
+    upload = begin(jane)
+    file = site.blobs_dir.with_name("uploads") / upload
+
+    async def chunks(count):
+        for _ in range(count):
+            yield bytes(range(256)) * 16
+
+    def disk_bytes():
+        return file.stat().st_blocks * 512
+
+    assert put_part(jane, upload, 1).status_code == 200
+    kept_bytes = disk_bytes()
+    assert put_part(jane, upload, 2).status_code == 200
+    assert put_part(jane, upload, 2, b"").status_code == 200  # instead of itself
+    long = begin(jane, "data://.my/c/h", part_bytes=2 * BLOB_WRITE_BYTES)
+    wrong = {"content-md5": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    refused(put_part(jane, long, 2, bytes(2 * BLOB_WRITE_BYTES), headers=wrong), 400)
+    begun = begin(jane, "data://.my/c/g", size_bytes=len(DATA))
+    refused(put_part(jane, begun, 1, chunks(5)), 400)
+    site.uploads._quota = site.data._commits.quota = Quota(bytes_max=PART + 4095)
+    refused(put_part(jane, upload, 4, chunks(5)), 507)
+
+    assert disk_bytes() == kept_bytes
+    assert file.with_name(long).stat().st_size > BLOB_WRITE_BYTES
+    assert file.with_name(long).stat().st_blocks == 0
+    assert file.with_name(begun).stat().st_blocks == 0
+
+
+@ON_SQLITE
+def test_a_part_of_unknown_length_is_not_read_beyond_the_quota(site, jane, runner):
+    site.uploads._quota = site.data._commits.quota = Quota(bytes_max=10_000)
+    upload = begin(jane)
+    sent_bytes = 0
+
+    async def chunks():
+        nonlocal sent_bytes
+        for _ in range(PART // 4096):
+            yield bytes(4096)
+            sent_bytes += 4096
+
+    async def put():
+        hers = site.principal("jane")
+        with pytest.raises(QuotaExceeded):
+            await site.uploads.put_part(hers, upload, 1, chunks())
+
+    runner.run(put())
+
+    assert sent_bytes == 8192
 
 
 def test_it_goes_on_after_a_restart(site, jane, runner):

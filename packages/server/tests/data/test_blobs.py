@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from blake3 import blake3
 
 from algorium_server.data.blobs import BlobMissing
 from algorium_server.data.local import LocalBlobs
@@ -52,7 +53,7 @@ def test_what_is_written_is_read_back(store, runner, chunks):
 
     assert blob.size_bytes == len(data)
     assert blob.md5 == hashlib.md5(data).hexdigest()
-    assert blob.blake2b == hashlib.blake2b(data, digest_size=32).hexdigest()
+    assert blob.checksum == f"blake3:{blake3(data).hexdigest()}"
     assert runner.run(read(store, blob)) == data
 
 

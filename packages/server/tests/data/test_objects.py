@@ -1,8 +1,10 @@
 """What sources of their own kind do: long listings, refusals without secrets, and odd keys."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import peers
@@ -14,10 +16,11 @@ from fake_dropbox import TOKEN, Drive, Node, running_dropbox
 from sources import ROOTS, opened
 
 from algorium_server.data.connector import Condition
-from algorium_server.data.levels import name_below
+from algorium_server.data.levels import moment_of, name_below, size_of
 from algorium_server.data.objects import Objects
 from algorium_server.data.opening import forget_providers
 from algorium_server.data.refusals import Scrubber
+from algorium_server.data.requests import trusting
 from algorium_server.data.s3 import S3Service
 from algorium_server.domain.connectors import ConnectorOptions
 from algorium_server.domain.errors import (
@@ -372,6 +375,7 @@ def test_nothing_of_the_servers_environment_is_used(s3, monkeypatch):
     monkeypatch.setenv("AWS_SESSION_TOKEN", "the operator's")
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "the operator's")
+    monkeypatch.setenv("SERVICE_ACCOUNT", "/the/operator's")
     forget_providers()
 
     async def check():
@@ -381,6 +385,16 @@ def test_nothing_of_the_servers_environment_is_used(s3, monkeypatch):
 
     asyncio.run(check())
     assert (s3.directory / "bucket" / "file").read_bytes() == b"x"
+    assert "SERVICE_ACCOUNT" not in os.environ  # Google's store would read that file
+
+
+@pytest.mark.parametrize(
+    "pem",
+    ["no certificate", "\0", "-----BEGIN CERTIFICATE-----\nü\n-----END CERTIFICATE-----\n"],
+)
+def test_what_is_no_certificate_is_refused(pem):
+    with pytest.raises(InvalidInput, match="certificate"):
+        trusting(pem)
 
 
 @pytest.mark.parametrize(
@@ -393,10 +407,35 @@ def test_nothing_of_the_servers_environment_is_used(s3, monkeypatch):
         ("p/a/b", None),
         ("p/..", None),
         ("p/./", None),
+        ("q/file", None),
+        ("file", None),
     ],
 )
 def test_keys_that_are_no_path_have_no_name(key, name):
     assert name_below("p/", key) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-02T03:04:05.000Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("Fri, 02 Jan 2026 03:04:05 GMT", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02T03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None),
+        ("9999-99-99", None),
+        ("", None),
+    ],
+)
+def test_times_are_read_and_nonsense_is_none(text, moment):
+    assert moment_of(text) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("12", 12), ("0", 0), ("-1", 0), ("9" * 5000, 0), ("²", 0), (None, 0)]
+)
+def test_sizes_are_read_and_nonsense_is_nothing(text, size):
+    assert size_of(text) == size
 
 
 def test_a_scrubber_knows_a_secret_in_every_spelling():

@@ -223,3 +223,50 @@ def test_who_may_manage_connectors(fields, is_allowed):
 
     assert (verdict == ALLOWED) is is_allowed
     assert isinstance(verdict, Refused) is not is_allowed
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [
+        (CredentialKind.IAM, {"secret_access_key": "abc\ndef"}),
+        (CredentialKind.IAM, {"access_key_id": "AKIA\r\nx-amz-acl: public-read"}),
+        (CredentialKind.IAM, {"session_token": "token\t"}),
+        (CredentialKind.OAUTH, {"access_token": "sl.token\n"}),
+        (CredentialKind.OAUTH, {"access_token": "sl.tökén"}),
+        (CredentialKind.SAS, {"sas_token": "sig=a\nb"}),
+        (CredentialKind.SAS, {"container_name": "../other"}),
+        (CredentialKind.SAS, {"container_name": "c?restype=container"}),
+        (CredentialKind.SERVICE_ACCOUNT, {"email": "a@b\n"}),
+    ],
+)
+def test_credentials_cannot_add_headers_or_parts_of_an_address(kind, changed):
+    values = {
+        "access_key_id": "AKIA",
+        "secret_access_key": "secret/+0123",
+        "storage_uri": "https://account.blob.core.windows.net",
+        "sas_token": "sv=1&sig=x%2B",
+        "container_name": "container",
+        "email": "a@b.iam.gserviceaccount.com",
+        "private_key_id": "0123",
+        "private_key": "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n",
+        "access_token": "sl.token",
+    }
+    assert check_credentials(kind, values)
+
+    with pytest.raises(InvalidInput) as refused:
+        check_credentials(kind, values | changed)
+    assert not any(value in refused.value.message for value in changed.values())
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://10.1.2.3", "https://[::1]:9000", "http://minio.example.com"]
+)
+def test_buckets_become_names_of_hosts_only_below_a_name(endpoint):
+    options = ConnectorOptions(endpoint=endpoint, allow_http=True)
+    assert check_options(options) == options
+
+    with pytest.raises(InvalidInput, match="path_style"):
+        check_options(replace(options, path_style=False))
+
+    named = ConnectorOptions(endpoint="https://minio.example.com:9000", path_style=False)
+    assert check_options(named) == named

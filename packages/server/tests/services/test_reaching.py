@@ -137,8 +137,19 @@ def test_a_name_is_refused_if_one_of_its_addresses_is(monkeypatch):
 
 
 def test_a_name_without_an_address_is_refused():
-    with pytest.raises(InvalidInput, match="no address"):
-        checked("https://no-such-host.invalid")
+    for allowed in ("public", "*.invalid"):
+        with pytest.raises(InvalidInput, match="no address"):
+            checked("http://no-such-host.invalid", allowed)
+
+
+def test_nobody_learns_which_names_there_are_inside():
+    refusals = []
+    for host in ("localhost", "no-such-host.invalid"):
+        with pytest.raises(InvalidInput) as refused:
+            checked(f"https://{host}", "10.0.0.0/8")
+        refusals.append(refused.value.message.replace(host, "HOST"))
+
+    assert len(set(refusals)) == 1
 
 
 def test_places_are_read():

@@ -1,5 +1,6 @@
 """The scrubber and the check: both look at everything, and find what has been damaged."""
 
+import hashlib
 import os
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -55,6 +56,13 @@ async def change_in_row(site, name, content):
         )
 
 
+async def change_checksum(site, name, checksum):
+    async with site.database.transaction() as connection:
+        await connection.execute(
+            update(schema.files).where(schema.files.c.name == name).values(checksum=checksum)
+        )
+
+
 async def check(site, *, reads=True, repairs=False, now=None):
     now = now or datetime.now(UTC)
     return await Check(site.database, site.blobs, reads=reads).run(now, repairs=repairs)
@@ -83,6 +91,35 @@ def test_a_check_names_every_damaged_file(site, runner):
     assert (report.files, report.damaged, report.is_clean) == (7, 5, False)
     fast = runner.run(check(site, reads=False))
     assert {found.file for found in fast.shown} == damaged - {"account:c/flipped"}
+
+
+def test_checksums_of_another_kind_still_find_damage(site, runner):
+    async def scenario():
+        for name, data in (("long", LONG), ("short", b"tiny")):
+            await put(site, name, data)
+            old = hashlib.blake2b(data, digest_size=32).hexdigest()
+            await change_checksum(site, name, f"blake2b:{old}")
+        yield await check(site)
+        with (await path_of(site, "long")).open("r+b") as blob:
+            blob.write(b"y")
+        await change_in_row(site, "short", b"tinY")
+        yield await check(site)
+        for name in ("long", "short"):
+            await change_checksum(site, name, f"crc99:{'0' * 64}")
+        yield await check(site)
+
+    async def collected():
+        return [report async for report in scenario()]
+
+    whole, damaged, unknown = runner.run(collected())
+
+    assert whole.is_clean
+    assert [found.problem for found in damaged.shown] == [
+        "its bytes have changed: the checksum is another"
+    ] * 2
+    assert [found.problem for found in unknown.shown] == [
+        "its bytes cannot be checked: no checksum of the kind 'crc99' is known"
+    ] * 2
 
 
 def test_a_check_counts_garbage_and_repairs_what_it_can(site, runner):

@@ -148,6 +148,15 @@ def test_what_may_be_the_same_file_is_not_moved(jane, protocol):
     assert jane.read(f"{protocol}://f") == DATA
 
 
+def test_a_file_that_only_changes_its_case_is_not_lost(jane, protocol):
+    old, new = f"{protocol}://d/file", f"{protocol}://D/File"
+    jane.put(old)
+
+    with suppress(InvalidInput):
+        jane.transfer(old, new, is_move=True)
+    assert DATA in [jane.read(uri) for uri in (old, new) if jane.is_there(uri)]
+
+
 def test_a_source_that_changes_meanwhile_stays(jane, site, protocol, place, runner):
     there = f"{protocol}://f"
     jane.put(there)

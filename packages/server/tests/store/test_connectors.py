@@ -1,5 +1,6 @@
 """Connectors in the database."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -87,6 +88,12 @@ def test_what_is_not_there_is_not_found(run, work):
         run(work)
 
 
+@pytest.mark.parametrize("connector_id", ["", "\0", "a\0b", "x" * 5000, "é"])
+def test_an_id_that_cannot_be_is_not_found(run, connector_id):
+    with pytest.raises(NotFound):
+        run(lambda c: store.connector(c, owner_id=JANE.account_id, connector_id=connector_id))
+
+
 def test_nobody_finds_the_connector_of_another_by_its_id(run):
     stored = connector("x")
     run(lambda c: store.add_connector(c, stored))
@@ -129,6 +136,24 @@ def test_a_default_that_could_not_be_created_changes_nothing(run):
     assert run(named("")).label == "a"
 
 
+def test_two_that_want_to_be_the_default_at_once_both_get_in(run, database, runner):
+    async def add(made):
+        async with database.transaction() as connection:
+            await store.add_connector(connection, made)
+            await asyncio.sleep(0)
+
+    async def add_all():
+        await asyncio.gather(
+            *(add(connector(f"label{number}", is_default=True)) for number in range(8))
+        )
+
+    runner.run(add_all())
+
+    found = run(lambda c: store.connectors_of(c, JANE.account_id, limit=10))
+    assert len(found) == 8
+    assert sum(each.is_default for each in found) == 1
+
+
 def test_a_change_counts_only_on_what_it_was_made_of(run):
     old = connector("a")
     run(lambda c: store.add_connector(c, old))
@@ -138,6 +163,28 @@ def test_a_change_counts_only_on_what_it_was_made_of(run):
     assert run(named("b")) == new
     assert not run(lambda c: store.change_connector(c, old, revision=old.revision))
     assert run(named("b")) == new
+
+
+def test_a_change_made_of_a_former_default_does_not_make_it_the_default_again(run):
+    old, new = connector("old", is_default=True), connector("new", is_default=True)
+    run(lambda c: store.add_connector(c, old))
+    run(lambda c: store.add_connector(c, new))
+
+    changed = replace(old, path="other/*", revision=str(uuid4()))
+    assert not run(lambda c: store.change_connector(c, changed, revision=old.revision))
+    found = run(lambda c: store.connectors_of(c, JANE.account_id, limit=10))
+    assert [each.label for each in found if each.is_default] == ["new"]
+
+
+def test_a_change_that_comes_too_late_leaves_the_default(run):
+    late = connector("late")
+    run(lambda c: store.add_connector(c, late))
+    run(lambda c: store.add_connector(c, connector("default", is_default=True)))
+    run(lambda c: store.remove_connector(c, late.connector_id))
+
+    changed = replace(late, is_default=True, revision=str(uuid4()))
+    assert not run(lambda c: store.change_connector(c, changed, revision=late.revision))
+    assert run(named("")).label == "default"
 
 
 def test_a_change_to_a_label_that_is_taken_is_refused(run):

@@ -12,14 +12,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text
 
 from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.storage import StorageUse
 from algorium_server.store import migrations, storage
 from algorium_server.store.database import Database, sqlite_url
 from algorium_server.store.engines import postgresql_engine, sqlite_engines, sqlite_path
-from algorium_server.store.schema import metadata
+from algorium_server.store.schema import files, metadata
 
 
 async def on_writer(url: str, function):
@@ -112,7 +112,7 @@ def test_servers_that_start_together_agree(empty_database_url: str):
     assert asyncio.run(together()) == migrations.HEAD
 
 
-def test_files_from_before_quotas_are_counted(empty_database_url: str):
+def test_files_from_before_are_counted_and_keep_their_checksums(empty_database_url: str):
     def fill(connection: Connection) -> None:
         config = Config()
         config.set_main_option("script_location", str(Path(migrations.__file__).parent))
@@ -132,8 +132,8 @@ def test_files_from_before_quotas_are_counted(empty_database_url: str):
         for number, size_bytes in enumerate((2**33, 5)):
             connection.exec_driver_sql(
                 "INSERT INTO files (file_id, collection_id, name, size_bytes, blob, md5, blake2b,"
-                f" modified_at) VALUES ('f{number}', 'c', 'f{number}', {size_bytes}, 'b', '', '',"
-                f" '{now}')"
+                f" modified_at) VALUES ('f{number}', 'c', 'f{number}', {size_bytes}, 'b', '',"
+                f" '{number:064x}', '{now}')"
             )
 
     async def scenario():
@@ -143,12 +143,14 @@ def test_files_from_before_quotas_are_counted(empty_database_url: str):
             database.reading() as connection,
         ):
             counted = await storage.counted_use(connection)
-            return await storage.use_of(connection, "jane"), counted
+            kept = (await connection.execute(select(files.c.name, files.c.checksum))).all()
+            return await storage.use_of(connection, "jane"), counted, dict(map(tuple, kept))
 
-    use, counted = asyncio.run(scenario())
+    use, counted, kept = asyncio.run(scenario())
 
     assert use == StorageUse(bytes=2**33 + 5, files=2)
     assert counted == {"jane": use}
+    assert kept == {f"f{number}": f"blake2b:{number:064x}" for number in range(2)}
 
 
 def test_a_newer_database_is_refused_and_left_alone(database_url: str):

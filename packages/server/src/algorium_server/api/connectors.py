@@ -42,8 +42,8 @@ from algorium_server.services.connectors import (
     ConnectorService,
     Description,
     OwnedConnector,
-    Trial,
 )
+from algorium_server.services.trying import Trial
 
 
 class _Body(msgspec.Struct):

@@ -15,7 +15,8 @@ import msgspec
 from algorium.wire.bodies import BodyError, ReadAcl
 from algorium_server.domain.errors import InvalidInput, MalformedJson
 from algorium_server.domain.identity import AccountKind
-from algorium_server.services.data import Listing, OwnedCollection
+from algorium_server.services.data import Listing
+from algorium_server.services.directories import OwnedCollection
 
 T = TypeVar("T")
 

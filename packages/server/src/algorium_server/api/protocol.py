@@ -1,5 +1,5 @@
 """
-The HTTP/1.1 connection: uvicorn's, with five corrections and an addition.
+The HTTP/1.1 connection: uvicorn's, with six corrections and an addition.
 
 - A request that is no HTTP gets a 400 as text before any application is asked; here it is the
   JSON that every other error is.
@@ -8,6 +8,10 @@ The HTTP/1.1 connection: uvicorn's, with five corrections and an addition.
 - The head of a request has no limits: it may come as slowly as it likes, and a long one costs time
   that grows with the square of its length, before anybody is asked for a key; here it has a size
   and a time. A body that stalls ends the connection as well.
+- A request behind the one that is being answered can be refused while that answer is under way;
+  here the refusal does not get into it. And a client that asks before it sends its body may get an
+  answer instead of the word to go on; then nobody can tell what its next bytes are, and the
+  connection ends.
 - Head and body of an answer are two writes and so two segments, on uvloop as on the standard loop;
   here they leave together. It saves the server a system call and the client a wake-up, and where
   something on the way delays acknowledgements, 40 ms per call.
@@ -195,6 +199,18 @@ class JsonProtocol(HttpToolsProtocol):
         self._unwatch()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Take in a piece of a body."""
+        self.expect_100_continue = False  # whether the body comes is no question any more
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        """Close if nobody can tell whether the next bytes are the body or the next request."""
+        cycle = self.cycle
+        if self.expect_100_continue and cycle.response_complete and cycle.more_body:
+            self.transport.close()
+        super().on_response_complete()
+
     def on_message_complete(self) -> None:
         """Note that a request, body included, has ended."""
         if self._offers_upgrade:
@@ -208,6 +224,14 @@ class JsonProtocol(HttpToolsProtocol):
         self._refuse(400, msg)
 
     def _refuse(self, status: int, message: str) -> None:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if self._is_in_head:  # of a request behind one whose answer is still due
+                cycle.keep_alive = False
+                return
+            if cycle.response_started or self.pipeline:  # it would get into the middle of an answer
+                self.transport.close()
+                return
         error = InvalidRequest(message)
         body = error_body(error)
         head = [

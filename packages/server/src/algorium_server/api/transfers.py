@@ -52,7 +52,8 @@ def parse_transfer(scope: Scope, *, has_body: bool) -> Transfer | None:
 
 def _uri(text: str) -> DataUri:
     try:
-        return DataUri.parse(unquote_to_bytes(text.strip()).decode())
+        # Names beyond ASCII may come plain as well; a header's text is its bytes in Latin-1.
+        return DataUri.parse(unquote_to_bytes(text.strip().encode("latin-1")).decode())
     except UnicodeDecodeError as error:
         raise InvalidInput("a data URI must be UTF-8 once it is percent-decoded") from error
     except UriSyntaxError as error:

@@ -92,7 +92,7 @@ class AzureService:
         if token:
             parameters["marker"] = token
         answer = await self._send("GET", "", parameters)
-        root = xml_of(self._requests.checked(answer).body, "azureblob")
+        root = xml_of(self._requests.checked(answer).body, "azureblob", kind="EnumerationResults")
         entries = []
         is_marked = False
         for found in root.iterfind("Blobs/Blob"):

@@ -11,7 +11,6 @@ durable with it. Their keys look different (`is_in_row`), for they still tell ve
 Source: design, "Bytes and rows"; decisions 0003 and 0015.
 """
 
-import hashlib
 import uuid
 from collections.abc import AsyncIterator, Set
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from algorium_server.data.checksums import Digests
 from algorium_server.domain.collections import IN_ROW_PREFIX
 from algorium_server.domain.limits import FILE_IN_ROW_BYTES_MAX
 
@@ -30,9 +30,11 @@ class BlobMissing(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBlob:
     """
-    Bytes that wait for their row; digests are hexadecimal, BLAKE2b has 256 bits.
+    Bytes that wait for their row.
 
     Attributes:
+        md5: Hexadecimal.
+        checksum: See `File`.
         content: The bytes themselves if they are to be part of the row; None if they are durable
             already.
     """
@@ -40,7 +42,7 @@ class StoredBlob:
     key: str
     size_bytes: int
     md5: str
-    blake2b: str
+    checksum: str
     content: bytes | None = None
 
 
@@ -187,11 +189,13 @@ async def keep(store: BlobStore, chunks: AsyncIterator[bytes]) -> StoredBlob:
 
 def in_row(content: bytes) -> StoredBlob:
     """Make a few bytes ready to be part of a row."""
+    digests = Digests()
+    digests.update(content)
     return StoredBlob(
         key=f"{IN_ROW_PREFIX}{uuid.uuid4().hex}",
         size_bytes=len(content),
-        md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
-        blake2b=hashlib.blake2b(content, digest_size=32).hexdigest(),
+        md5=digests.md5,
+        checksum=digests.checksum,
         content=content,
     )
 

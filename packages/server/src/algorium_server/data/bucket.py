@@ -15,7 +15,6 @@ multipart uploads removes it.
 """
 
 import asyncio
-import hashlib
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Set
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from algorium_server.data.blobs import BlobMissing, FoundBlob, StoredBlob
+from algorium_server.data.checksums import Digests
 from algorium_server.data.opening import retry_config
 from algorium_server.domain.collections import is_in_row
 from algorium_server.domain.errors import AlgoriumError, InternalError, InvalidInput, Unavailable
@@ -156,8 +156,7 @@ class BucketBlobs:
         import obstore  # noqa: PLC0415 - for start-up time: storage is local by default
 
         key = uuid.uuid4().hex
-        digests = _Digests()
-        counted = _Counted(chunks, digests)
+        counted = _Counted(chunks)
         head = await counted.up_to(BUCKET_PART_BYTES)
         if counted.is_at_end:
             await _answer(obstore.put_async(self._store, _path(key), head, use_multipart=False))
@@ -175,8 +174,9 @@ class BucketBlobs:
                 if counted.error is not None:  # which the store only hands on
                     raise counted.error from None
                 raise
+        digests = await counted.digests()
         return StoredBlob(
-            key=key, size_bytes=counted.size_bytes, md5=digests.md5, blake2b=digests.blake2b
+            key=key, size_bytes=counted.size_bytes, md5=digests.md5, checksum=digests.checksum
         )
 
     async def open(
@@ -315,26 +315,6 @@ class BucketReader:
         self._stream = None
 
 
-class _Digests:
-    """What is told of bytes while they pass."""
-
-    def __init__(self) -> None:
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._blake2b = hashlib.blake2b(digest_size=32)
-
-    def update(self, data: bytes) -> None:
-        self._md5.update(data)
-        self._blake2b.update(data)
-
-    @property
-    def md5(self) -> str:
-        return self._md5.hexdigest()
-
-    @property
-    def blake2b(self) -> str:
-        return self._blake2b.hexdigest()
-
-
 class _Counted:
     """
     Chunks on their way, in large pieces, counted and digested.
@@ -345,12 +325,14 @@ class _Counted:
         error: What their source raised.
     """
 
-    def __init__(self, chunks: AsyncIterator[bytes], digests: _Digests) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self.size_bytes = 0
         self.is_at_end = False
         self.error: BaseException | None = None
         self._chunks = chunks
-        self._digests = digests
+        self._digests = Digests()
+        # While a thread is at work on one piece, it is sent and the next one arrives.
+        self._under_way: asyncio.Future[None] | None = None
 
     async def up_to(self, size_bytes: int) -> bytes:
         """Return at least so many bytes, fewer only at the end."""
@@ -366,8 +348,17 @@ class _Counted:
                 raise
         data = bytes(piece)
         self.size_bytes += len(data)
-        await asyncio.to_thread(self._digests.update, data)
+        if self._under_way is not None:
+            await self._under_way
+        loop = asyncio.get_running_loop()
+        self._under_way = loop.run_in_executor(None, self._digests.update, data)
         return data
+
+    async def digests(self) -> Digests:
+        """Return the digests of what has passed."""
+        if self._under_way is not None:
+            await self._under_way
+        return self._digests
 
     async def starting_with(self, head: bytes) -> AsyncIterator[bytes]:
         """Yield *head*, then all that follows."""

@@ -260,7 +260,7 @@ class _Batch:
             size_bytes=put.blob.size_bytes,
             blob=put.blob.key,
             md5=put.blob.md5,
-            blake2b=put.blob.blake2b,
+            checksum=put.blob.checksum,
             modified_at=self._now,
         )
         return Placed(file=change.file, replaced=(current.blob,) if current else ())

@@ -23,6 +23,7 @@ import requests
 from dropbox import Dropbox as Client
 from dropbox import files
 from dropbox.exceptions import ApiError, AuthError, DropboxException
+from dropbox.stone_validators import ValidationError
 from requests.adapters import HTTPAdapter
 
 from algorium_server.data.connector import ALWAYS, Condition, Entry, Page, Path, Span
@@ -51,6 +52,16 @@ from algorium_server.domain.limits import (
 from algorium_server.domain.markers import cursor_of, marker_of
 
 T = TypeVar("T")
+
+# What the library raises when an answer is not what it should be: it reads them as they come.
+_NOT_UNDERSTOOD: Final = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValidationError,
+    ValueError,
+)
 
 _ENTRIES_AT_ONCE: Final = 2000
 """The most that one answer may have."""
@@ -141,8 +152,10 @@ class Dropbox:
         if not path:
             raise InvalidInput("a file needs a name")
         mode = await self._mode(path, condition)
+        # Else a condition would hold for the same bytes, and for a file that was just deleted.
+        is_strict = condition != ALWAYS
         commit = files.CommitInfo(
-            path=_spelled(path), mode=mode, mute=True, strict_conflict=condition.is_new
+            path=_spelled(path), mode=mode, mute=True, strict_conflict=is_strict
         )
         digest = hashlib.md5(usedforsecurity=False)
         part = bytearray()
@@ -202,8 +215,12 @@ class Dropbox:
             raise
         except RuntimeError as error:  # the threads are gone: the connector was just changed
             raise SourceFailed("dropbox: the connector was closed; try again") from error
-        except (DropboxException, requests.RequestException, AssertionError, ValueError) as error:
+        except (DropboxException, requests.RequestException) as error:
             raise self._reason(error) from None
+        except _NOT_UNDERSTOOD as error:
+            detail = f"{type(error).__name__}: {self._scrub(str(error))}"
+            said = "dropbox: the source's answer cannot be understood"
+            raise SourceFailed(said, detail=detail) from None
 
     def _reason(self, error: Exception) -> AlgoriumError:
         if isinstance(error, AuthError):

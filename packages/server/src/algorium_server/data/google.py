@@ -38,7 +38,11 @@ from algorium_server.data.signing import (
 )
 from algorium_server.domain.connectors import ConnectorOptions
 from algorium_server.domain.errors import InvalidInput, SourceFailed
-from algorium_server.domain.limits import LISTING_ENTRIES_MAX, SOURCE_LISTING_PAGES_MAX
+from algorium_server.domain.limits import (
+    LISTING_ENTRIES_MAX,
+    SOURCE_BUCKETS_MAX,
+    SOURCE_LISTING_PAGES_MAX,
+)
 
 _ENDPOINT: Final = "https://storage.googleapis.com"
 _RENEWED_S: Final = 300
@@ -157,6 +161,8 @@ class GoogleService:
         for _ in range(SOURCE_LISTING_PAGES_MAX):
             page = _read(await self._send("GET", "/storage/v1/b", parameters), _Buckets)
             found += [bucket.name for bucket in page.items]
+            if len(found) > SOURCE_BUCKETS_MAX:
+                raise SourceFailed(f"{self.protocol}: there are too many buckets to be listed")
             if not page.nextPageToken:
                 break
             parameters = {"project": project, "pageToken": page.nextPageToken}

@@ -9,7 +9,7 @@ Collections of call trees and of algorithms always exist for those who may use t
 rows appear with their first file.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -24,25 +24,23 @@ from algorium_server.data.blobs import (
     in_row,
     keep,
 )
+from algorium_server.data.clearing import delete_all, discard, expire
 from algorium_server.data.commits import Commits, Put, check_condition, etag_of
 from algorium_server.data.connector import ALWAYS, Condition, Entry, OnDisk, Page, Path, Span
+from algorium_server.data.owned import Owned
 from algorium_server.data.pages import marker_after, name_of_marker
 from algorium_server.data.room import check_move, room_for, within_room
-from algorium_server.domain.collections import Collection, CollectionKind, File
+from algorium_server.domain.collections import Collection, File
 from algorium_server.domain.errors import (
-    AlgoriumError,
     AlreadyExists,
     ConditionFailed,
     InternalError,
     InvalidInput,
     NotAuthorized,
     OutOfSpace,
-    PartlyDeleted,
     PathNotFound,
 )
 from algorium_server.domain.limits import (
-    DELETED_PER_STEP_FILES_MAX,
-    DELETED_WHOLE_FILES_MAX,
     LISTING_ENTRIES_MAX,
 )
 from algorium_server.domain.names import check_file_name
@@ -60,10 +58,6 @@ _MOVE_ATTEMPTS: Final = 10
 _WHOLE: Final = Span(start=0)
 _BEFORE_COMMIT: Final = (PathNotFound, NotAuthorized, ConditionFailed, OutOfSpace)
 """Raised within the transaction: surely nothing was committed."""
-
-
-class _Overtaken(Exception):
-    """Somebody replaced a file between reading its row and deleting it."""
 
 
 class HostedFile:
@@ -106,7 +100,7 @@ class HostedCollection:
         self._blobs = blobs
         self._commits = commits
         self._collection = collection
-        self._check = check
+        self._owned = Owned(collection, check=check, clock=clock)
         self._clock = clock
 
     async def stat(self, path: Path) -> Entry:
@@ -201,7 +195,7 @@ class HostedCollection:
             name=name,
             blob=blob,
             condition=condition,
-            check=self._check,
+            check=self._owned.check,
             within=None if within is None else lambda conn, row: within(conn, _entry(row)),
         )
         try:
@@ -209,9 +203,9 @@ class HostedCollection:
         except _BEFORE_COMMIT:
             # After any other failure the row may be there all the same: then the blob must stay,
             # and if it is not, the blob is swept.
-            await self._discard([blob.key])
+            await discard(self._blobs, [blob.key])
             raise
-        await self._discard(placed.replaced)
+        await discard(self._blobs, placed.replaced)
         return _entry(placed.file)
 
     async def create_directory(self, path: Path) -> None:
@@ -235,7 +229,9 @@ class HostedCollection:
                 key = await self._blobs.duplicate(row.blob)
             except BlobMissing:  # replaced or deleted since the row was read: look again
                 continue
-            return StoredBlob(key=key, size_bytes=row.size_bytes, md5=row.md5, blake2b=row.blake2b)
+            return StoredBlob(
+                key=key, size_bytes=row.size_bytes, md5=row.md5, checksum=row.checksum
+            )
         raise InternalError("storage failure: the file is damaged", detail=f"no blob {row.blob}")
 
     async def move_to(
@@ -261,8 +257,8 @@ class HostedCollection:
         self, old_name: str, target: "HostedCollection", name: str, condition: Condition
     ) -> Entry:
         async def work(connection: AsyncConnection) -> tuple[File, File | None]:
-            source = await self._current(connection)
-            goal = await target._current(connection, is_created=True)
+            source = await self._owned.current(connection)
+            goal = await target._owned.current(connection, is_created=True)
             here, there = (source.collection_id, old_name), (goal.collection_id, name)
             # Everybody locks in the same order, or two moves could wait for each other.
             await puts.hold_collections(connection, [here[0], there[0]])
@@ -286,18 +282,18 @@ class HostedCollection:
             return moved, overwritten
 
         moved, overwritten = await self._database.write(work)
-        await self._discard([overwritten.blob] if overwritten else [])
+        await discard(self._blobs, [overwritten.blob] if overwritten else [])
         return _entry(moved)
 
     async def delete(self, path: Path, *, is_forced: bool, condition: Condition = ALWAYS) -> int:
         """Delete a file, or the collection; see `Connector.delete`."""
         if not path:
-            return await self._delete_all(is_forced=is_forced)
+            return await delete_all(self._database, self._blobs, self._owned, is_forced=is_forced)
         if len(path) > 1:
             raise PathNotFound
 
         async def work(connection: AsyncConnection) -> str:
-            current = await self._current(connection)
+            current = await self._owned.current(connection)
             place = {"collection_id": current.collection_id, "name": path[0]}
             row = await files.lock_file(connection, **place)
             check_condition(condition, row)
@@ -309,36 +305,12 @@ class HostedCollection:
             await files.delete_file(connection, **place)
             return row.blob
 
-        await self._discard([await self._database.write(work)])
+        await discard(self._blobs, [await self._database.write(work)])
         return 1
 
     async def expire(self, *, before: datetime) -> int:
         """Delete the files stored before *before*, then the collection if nothing is left."""
-        expired, after = 0, ""
-        while True:
-            try:
-                names, blobs = await self._expire_step(after, before)
-            except _Overtaken:
-                continue
-            await self._discard(blobs)
-            expired += len(blobs)
-            if not names:
-                return expired
-            after = names[-1]
-
-    async def _expire_step(self, after: str, before: datetime) -> tuple[list[str], list[str]]:
-        # Returns the names that were looked at, and the blobs of those that are gone.
-        async with self._database.transaction() as connection:
-            current = await self._current(connection)
-            await files.lock_collection(connection, current.collection_id)
-            rows = await _some_files(connection, current, after=after)
-            old = [row for row in rows if row.modified_at < before]
-            blobs = await _delete_rows(connection, old)
-            if blobs != [row.blob for row in old]:
-                raise _Overtaken  # and roll back: it would have been a new version that is gone
-            if not rows and not await _some_files(connection, current):
-                await files.delete_collection(connection, current.collection_id)
-            return [row.name for row in rows], blobs
+        return await expire(self._database, self._blobs, self._owned, before=before)
 
     async def _row(self, path: Path) -> File:
         if len(path) != 1:
@@ -357,101 +329,6 @@ class HostedCollection:
         if found is None:
             raise PathNotFound
         return found
-
-    async def _current(
-        self, connection: AsyncConnection, *, is_created: bool = False
-    ) -> Collection:
-        found = await self._found(connection)
-        if found is None and is_created and self._collection.kind is not CollectionKind.ACCOUNT:
-            self._check(self._collection)
-            with suppress(AlreadyExists):  # by another first upload
-                await files.add_collection(
-                    connection, replace(self._collection, created_at=self._clock())
-                )
-            found = await self._found(connection)
-        if found is None:
-            raise PathNotFound
-        self._check(found)
-        return found
-
-    async def _found(self, connection: AsyncConnection) -> Collection | None:
-        known = self._collection
-        found = await files.special_collection(
-            connection,
-            kind=known.kind,
-            owner_id=known.owner_id,
-            algorithm_id=known.algorithm_id,
-            name=known.name,
-        )
-        is_other = found is not None and found.collection_id != known.collection_id
-        # Deleted and created anew, an account's collection may belong to new intentions. A special
-        # one is the same for ever, whatever row it has.
-        return None if is_other and known.kind is CollectionKind.ACCOUNT else found
-
-    async def _delete_all(self, *, is_forced: bool) -> int:
-        deleted, is_complete = 0, False
-        try:
-            while not is_complete:
-                count, is_complete = await self._delete_step(is_forced=is_forced)
-                deleted += count
-        except Exception as error:
-            if not deleted:
-                raise
-            raise PartlyDeleted(
-                "the directory could not be deleted completely",
-                fields={"deleted": deleted},
-                detail=repr(error),
-            ) from error
-        return deleted
-
-    async def _delete_step(self, *, is_forced: bool) -> tuple[int, bool]:
-        # Returns how much is gone, and whether that was all of it.
-        async with self._database.transaction() as connection:
-            current = await self._current(connection)
-            await files.lock_collection(connection, current.collection_id)
-            rows = await _some_files(connection, current)
-            if rows and not is_forced:
-                raise InvalidInput("directory not empty")
-            is_complete = (
-                len(rows) < DELETED_PER_STEP_FILES_MAX
-                or await files.count_files(connection, current.collection_id)
-                <= DELETED_WHOLE_FILES_MAX
-            )
-            if is_complete:
-                blobs = await files.delete_collection(connection, current.collection_id)
-            else:
-                blobs = await _delete_rows(connection, rows)
-        await self._discard(blobs)
-        return len(blobs) + is_complete, is_complete
-
-    async def _discard(self, keys: Sequence[str]) -> None:
-        # No row points to these any more. What cannot be deleted now is garbage, to be swept.
-        if not keys:
-            return
-        try:
-            await self._blobs.delete(*keys)
-        except AlgoriumError as error:
-            _log.warning("blobs stay until they are swept", blobs=len(keys), detail=error.detail)
-
-
-async def _some_files(
-    connection: AsyncConnection, collection: Collection, *, after: str = ""
-) -> list[File]:
-    return await files.files_of(
-        connection,
-        collection_id=collection.collection_id,
-        after=after,
-        limit=DELETED_PER_STEP_FILES_MAX,
-    )
-
-
-async def _delete_rows(connection: AsyncConnection, rows: list[File]) -> list[str]:
-    # Returns what was deleted. On PostgreSQL others may have replaced or deleted some meanwhile.
-    blobs = [
-        await files.delete_file(connection, collection_id=row.collection_id, name=row.name)
-        for row in rows
-    ]
-    return [blob for blob in blobs if blob is not None]
 
 
 def _new_name(path: Path) -> str:

@@ -2,15 +2,26 @@
 Pages of directories in object stores.
 
 Listings say folders before files and each sorted by name, also across pages, while stores give both
-mixed, and folders not even in the order of their names (`a-b/` comes before `a/`). So a page of
-folders reads the whole level and keeps the smallest names behind the last page; files come in
-order, and a page of them begins where the one before ended. Memory is that of a page.
+mixed, in the order of their keys. For folders that is not the order of their names: `a-b/` comes
+before `a/`.
+
+So the first page goes through the level until it has more folders than it can show. What may be
+missing among them then is few: a folder that comes later in the store and earlier by its name has a
+name that others begin with, as `a` does for `a-b`; for these it asks. The next page begins at the
+part of the level that has the first folder behind this page. If there are fewer folders than a page
+has room for, the level was read to its end, and files follow. Files come in order, and a page of
+them begins where the one before ended.
+
+All pages together read a level once for its folders, and once for its files, whatever their number.
+Memory is that of a page.
 
 Source: wire specification, "Directories".
 """
 
 import heapq
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -24,6 +35,9 @@ from algorium_server.domain.markers import cursor_of, marker_of, unknown
 _MARKER_CHARS_MAX: Final = 8192
 """A token of a store and a name, both encoded twice."""
 
+_QUESTIONS_MAX: Final = 16
+"""About folders that may be missing; if there are more of them the level is read on."""
+
 
 class _Cursor(msgspec.Struct):
     """
@@ -31,13 +45,65 @@ class _Cursor(msgspec.Struct):
 
     Attributes:
         is_in_files: All folders were shown.
-        token: The store's own, of the part that holds the next file.
+        token: The store's own, of the part that holds the next entry.
         after: The last name that was shown.
     """
 
     is_in_files: bool = False
     token: str = ""
     after: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """
+    What a page has seen of a level.
+
+    Attributes:
+        after: Folders up to this name were shown before.
+        entries_max: One more than this is kept of folders, and of files.
+        folders: The first ones, in order.
+        files: The first ones, in order.
+        tokens: Of the parts with these files.
+        parts: The parts with folders to show: the name of the last one, and the token.
+        is_there: There was something.
+    """
+
+    after: str
+    entries_max: int
+    folders: list[str] = field(default_factory=list)
+    files: list[Entry] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    parts: list[tuple[str, str]] = field(default_factory=list)
+    is_there: bool = False
+
+    def add(self, token: str, level: Level) -> None:
+        """Take a part of a level into account."""
+        self.is_there = self.is_there or not level.is_empty
+        names = [name for name in level.folders if name > self.after]
+        if names:
+            self.add_folders(names)
+            self.parts.append((max(names), token))
+        room = max(0, self.entries_max + 1 - len(self.files))
+        self.files += level.files[:room]
+        self.tokens += [token] * len(level.files[:room])
+
+    def add_folders(self, names: Iterable[str]) -> None:
+        """Take folders into account."""
+        self.folders = heapq.nsmallest(self.entries_max + 1, {*self.folders, *names})
+
+    def doubtful(self) -> Iterator[str]:
+        """Yield names that come before the last folder, whose keys may come behind it."""
+        last = self.folders[-1]
+        for length in range(1, len(last)):
+            name = last[:length]
+            if last[length] < "/" and name > self.after and name not in self.folders:
+                yield name
+
+    def cursor_after(self, name: str) -> _Cursor:
+        """Return where the next page goes on if *name* was the last folder of this one."""
+        token = next((token for last, token in self.parts if last > name), self.parts[-1][1])
+        return _Cursor(token=token, after=name)
 
 
 class Levels:
@@ -68,49 +134,59 @@ class Levels:
         """
         cursor = _cursor(marker)
         if cursor.is_in_files:
-            return await self._page_of_files(bucket, prefix, cursor)
-        return await self._page_of_all(bucket, prefix, after=cursor.after, is_resumed=bool(marker))
+            return await self._page_of_files(bucket, prefix, cursor, room=self._entries_max)
+        return await self._page_of_all(bucket, prefix, cursor, is_first=not marker)
 
-    async def _page_of_all(self, bucket: str, prefix: str, *, after: str, is_resumed: bool) -> Page:
-        # Reads the whole level for its folders; what it meets of files on the way fills the page.
-        entries_max = self._entries_max
-        folders: list[str] = []
-        files: list[Entry] = []
-        tokens: list[str] = []
-        is_there = not prefix
-        async for token, level in self._parts(bucket, prefix):
-            is_there = is_there or not level.is_empty
-            behind = (name for name in level.folders if name > after)
-            folders = heapq.nsmallest(entries_max + 1, {*folders, *behind})
-            for entry in level.files:
-                if len(files) > entries_max:
-                    break
-                files.append(entry)
-                tokens.append(token)
-        if not is_there and not is_resumed:
+    async def _page_of_all(
+        self, bucket: str, prefix: str, cursor: _Cursor, *, is_first: bool
+    ) -> Page:
+        seen = await self._seen(bucket, prefix, cursor)
+        if not seen.is_there and prefix and is_first:
             raise PathNotFound
-        if len(folders) > entries_max:
-            shown = folders[:entries_max]
-            return Page(folders=tuple(shown), marker=marker_of(_Cursor(after=shown[-1])))
+        entries_max = self._entries_max
+        if len(seen.folders) > entries_max:
+            shown = tuple(seen.folders[:entries_max])
+            return Page(folders=shown, marker=marker_of(seen.cursor_after(shown[-1])))
+        folders = tuple(seen.folders)
         room = entries_max - len(folders)
+        if cursor.token:  # the beginning of the level was not read
+            rest = await self._page_of_files(bucket, prefix, _Cursor(is_in_files=True), room=room)
+            return Page(folders=folders, files=rest.files, marker=rest.marker)
         marker = ""
-        if len(files) > room:
-            cursor = _Cursor(is_in_files=True)
+        if len(seen.files) > room:
+            behind = _Cursor(is_in_files=True)
             if room:
-                cursor = _Cursor(True, tokens[room - 1], files[room - 1].name)
-            marker = marker_of(cursor)
-        return Page(folders=tuple(folders), files=tuple(files[:room]), marker=marker)
+                behind = _Cursor(True, seen.tokens[room - 1], seen.files[room - 1].name)
+            marker = marker_of(behind)
+        return Page(folders=folders, files=tuple(seen.files[:room]), marker=marker)
 
-    async def _page_of_files(self, bucket: str, prefix: str, cursor: _Cursor) -> Page:
+    async def _seen(self, bucket: str, prefix: str, cursor: _Cursor) -> "_Seen":
+        # Goes through a level until there are more folders than a page has, or to its end.
+        seen = _Seen(after=cursor.after, entries_max=self._entries_max)
+        async for token, level in self._parts(bucket, prefix, token=cursor.token):
+            seen.add(token, level)
+            if len(seen.folders) <= self._entries_max or not level.token:
+                continue
+            doubtful = list(islice(seen.doubtful(), _QUESTIONS_MAX + 1))
+            if len(doubtful) > _QUESTIONS_MAX:
+                continue
+            for name in doubtful:
+                inside = await self._service.level(bucket, f"{prefix}{name}/", limit=1)
+                if not inside.is_empty:
+                    seen.add_folders([name])
+            break
+        return seen
+
+    async def _page_of_files(self, bucket: str, prefix: str, cursor: _Cursor, *, room: int) -> Page:
         found: list[Entry] = []
         last = ""
         async for token, level in self._parts(bucket, prefix, token=cursor.token):
             for entry in level.files:
                 if entry.name <= cursor.after:
                     continue
-                if len(found) == self._entries_max:
-                    marker = marker_of(_Cursor(True, last, found[-1].name))
-                    return Page(files=tuple(found), marker=marker)
+                if len(found) == room:
+                    behind = _Cursor(True, last, found[-1].name) if found else _Cursor(True)
+                    return Page(files=tuple(found), marker=marker_of(behind))
                 found.append(entry)
                 last = token
         return Page(files=tuple(found))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from xml.etree.ElementTree import Element
 
 import defusedxml.ElementTree
@@ -20,7 +20,10 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from algorium_server.data.connector import Entry
 from algorium_server.domain.errors import SourceFailed
-from algorium_server.domain.limits import LISTING_ENTRIES_MAX
+from algorium_server.domain.limits import LISTING_ENTRIES_MAX, SOURCE_LISTING_TAGS_MAX
+
+_SIZE_DIGITS_MAX: Final = 18
+"""Of 64 bits; longer numbers are nonsense, and Python refuses to read very long ones."""
 
 Store = S3Store | GCSStore | AzureStore
 
@@ -106,25 +109,38 @@ def name_below(prefix: str, key: str) -> str | None:
     """
     Return the name that *key* has on the level below *prefix*, None if it cannot be a name there.
 
-    Keys with doubled slashes and the like have no address as a path; listings leave them out.
+    Keys with doubled slashes and the like have no address as a path; listings leave them out, and
+    so they do with keys from elsewhere, whatever a service answers to a token that was made up.
     """
+    if not key.startswith(prefix):
+        return None
     name = key.removeprefix(prefix).removesuffix("/")
     return name if name not in {"", ".", ".."} and "/" not in name else None
 
 
-def xml_of(body: bytes, protocol: str) -> Element:
+def xml_of(body: bytes, protocol: str, *, kind: str) -> Element:
     """
     Read XML that somebody else wrote.
+
+    Args:
+        body: What came.
+        protocol: Which kind of source, for messages.
+        kind: Name of the outermost element. Errors come as a success, too, and an error that is
+            read as a listing is an empty directory.
 
     Raises:
         SourceFailed: It is none, or does what an answer has no reason to do.
     """
+    if body.count(b"<") > SOURCE_LISTING_TAGS_MAX:
+        raise SourceFailed(f"{protocol}: the source's answer is too long")
     try:
         root: Element = defusedxml.ElementTree.fromstring(body)
     except Exception:
         raise SourceFailed(f"{protocol}: the source's answer cannot be understood") from None
     for element in root.iter():  # the name space says nothing, and old services leave it out
         element.tag = element.tag.rpartition("}")[2]
+    if root.tag != kind:
+        raise SourceFailed(f"{protocol}: the source's answer cannot be understood")
     return root
 
 
@@ -138,9 +154,9 @@ def moment_of(text: str) -> datetime | None:
     """Read a time as stores write it; None if it is none."""
     try:
         moment = datetime.fromisoformat(text) if text[:1].isdigit() else parsedate_to_datetime(text)
-    except (ValueError, IndexError):
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, IndexError, OverflowError):
         return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def unquoted(etag: str | None) -> str:
@@ -150,7 +166,8 @@ def unquoted(etag: str | None) -> str:
 
 def size_of(text: str | None) -> int:
     """Read a size as stores write it; 0 if it is none."""
-    return int(text) if text and text.isascii() and text.isdigit() else 0
+    is_size = text and len(text) <= _SIZE_DIGITS_MAX and text.isascii() and text.isdigit()
+    return int(text) if text and is_size else 0
 
 
 def hexadecimal(digest: str) -> str:

@@ -15,7 +15,6 @@ cleaning up waits for the write or read that is still under way.
 import asyncio
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 import threading
@@ -28,26 +27,21 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from algorium_server.data.blobs import BlobMissing, FoundBlob, StoredBlob
+from algorium_server.data.checksums import Digests
 from algorium_server.data.connector import Region
-from algorium_server.data.failures import storage_failure
+from algorium_server.data.failures import check_disk, storage_failure
 from algorium_server.domain.collections import is_in_row
-from algorium_server.domain.errors import InternalError, OutOfSpace
+from algorium_server.domain.errors import InternalError
 from algorium_server.domain.limits import (
     BLOB_CHUNK_BYTES,
     BLOB_THREADS_MAX,
     BLOB_WRITE_BYTES,
-    DISK_RESERVE_BYTES,
 )
 from algorium_server.durable import flush_directory
 
 T = TypeVar("T")
 
 _NO_LINKS: Final = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP})
-
-
-_RESERVE_PART: Final = 16
-"""Of a small disk the reserve is this part."""
-_FULL_HINT: Final = "Delete files, or ask the operator for more space, then try again."
 
 
 class LocalBlobs:
@@ -190,10 +184,7 @@ class LocalBlobs:
 
     def check_room(self) -> None:
         """Refuse to store anything when the disk is nearly full; see `BlobStore.check_room`."""
-        disk = os.statvfs(self._root)
-        free_bytes = disk.f_bavail * disk.f_frsize
-        if free_bytes < min(DISK_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // _RESERVE_PART):
-            raise OutOfSpace(hint=_FULL_HINT, detail=f"{free_bytes} bytes are free")
+        check_disk(self._root)
 
     def close(self) -> None:
         """Wait for the file work under way and end the threads."""
@@ -304,8 +295,7 @@ class _Incoming:
         self._descriptor = -1
         self._is_aborted = False
         self._size_bytes = 0
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._blake2b = hashlib.blake2b(digest_size=32)
+        self._digests = Digests()
 
     def write(self, data: bytearray) -> None:
         with self._lock:
@@ -315,16 +305,16 @@ class _Incoming:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._descriptor = os.open(self._path, flags, 0o600)
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._blake2b.update(data)
+            self._digests.update_checksum(data)
             self._size_bytes += len(data)
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
 
     def digest(self, data: bytearray) -> None:
-        # Beside `write`, in another thread: together they take twice as long.
+        # Beside `write`, in another thread: MD5 takes longer than everything there.
         with self._digest_lock:
-            self._md5.update(data)
+            self._digests.update_md5(data)
 
     def finish(self, key: str) -> StoredBlob:
         with self._lock:
@@ -337,8 +327,8 @@ class _Incoming:
         return StoredBlob(
             key=key,
             size_bytes=self._size_bytes,
-            md5=self._md5.hexdigest(),
-            blake2b=self._blake2b.hexdigest(),
+            md5=self._digests.md5,
+            checksum=self._digests.checksum,
         )
 
     def abort(self) -> None:

@@ -16,7 +16,7 @@ from algorium_server.domain.limits import (
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
-_PROVIDERS: Final = ("AWS_", "AZURE_", "GOOGLE_")
+_PROVIDERS: Final = ("AWS_", "AZURE_", "GOOGLE_", "SERVICE_ACCOUNT")
 
 
 def forget_providers() -> None:

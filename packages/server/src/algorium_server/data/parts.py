@@ -16,6 +16,7 @@ What has arrived is flushed before anybody is told so.
 """
 
 import asyncio
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -28,7 +29,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from algorium_server.data.failures import storage_failure
+from algorium_server.data.checksums import Digests
+from algorium_server.data.failures import check_disk, storage_failure
 from algorium_server.domain.errors import AlreadyExists, InternalError, NotFound
 from algorium_server.domain.limits import (
     BLOB_THREADS_MAX,
@@ -36,6 +38,7 @@ from algorium_server.domain.limits import (
     UPLOAD_PART_WAIT_S,
 )
 from algorium_server.durable import flush_directory
+from algorium_server.telemetry import logger
 
 T = TypeVar("T")
 _Run = Callable[..., Awaitable[Any]]
@@ -43,6 +46,10 @@ _Run = Callable[..., Awaitable[Any]]
 _LOCK: Final = struct.Struct("hhqqi4x")
 """The kernel's `struct flock` on 64-bit Linux."""
 _LOOK_EVERY_S: Final = 0.02
+_FALLOC_FL_KEEP_SIZE: Final = 0x01
+_FALLOC_FL_PUNCH_HOLE: Final = 0x02
+_libc = ctypes.CDLL(None, use_errno=True)
+_log = logger(__name__)
 
 
 class PartFiles:
@@ -85,16 +92,20 @@ class PartFiles:
         Raises:
             NotFound: There is no such upload.
             AlreadyExists: The part is being recorded, or the file finished, by somebody else.
+            OutOfSpace: The disk is nearly full.
         """
+        check_disk(self._root)
         place = upload_id, start
         before = self._arriving.get(place)
         if before is not None:
             await self._run(before.held.give_way)
         held = await self._run(_Held, self._root / upload_id)
-        part = self._arriving[place] = ArrivingPart(held, start=start, run=self._run)
+        # An empty part locks a byte: of no bytes the kernel understands all there are.
+        length = max(size_bytes, 1)
+        part = ArrivingPart(held, start=start, size_bytes_max=length, run=self._run)
+        self._arriving[place] = part
         try:
-            # An empty part locks a byte: of no bytes the kernel understands all there are.
-            await self._lock(held, start=start, size_bytes=max(size_bytes, 1))
+            await self._lock(held, start=start, size_bytes=length)
             yield part
         finally:
             if self._arriving.get(place) is part:
@@ -158,9 +169,10 @@ class ArrivingPart:
         size_bytes: How much has arrived.
     """
 
-    def __init__(self, held: "_Held", *, start: int, run: _Run) -> None:
+    def __init__(self, held: "_Held", *, start: int, size_bytes_max: int, run: _Run) -> None:
         self.held = held
         self.size_bytes = 0
+        self._size_bytes_max = size_bytes_max
         self._start = start
         self._run = run
         self._md5 = hashlib.md5(usedforsecurity=False)
@@ -169,20 +181,35 @@ class ArrivingPart:
         """
         Write the part, flush it and return its MD5; from then on nobody takes its place.
 
+        What *chunks* raises is raised, and the part forgotten.
+
         Raises:
             AlreadyExists: Another attempt has taken its place.
             OutOfSpace: The disk is full.
             InternalError: The disk fails.
         """
-        buffer = bytearray()
-        async for chunk in chunks:
-            buffer += chunk
-            if len(buffer) >= BLOB_WRITE_BYTES:
-                await self._run(self._write, buffer)
-                buffer = bytearray()
-        await self._run(self._write, buffer)
-        await self._run(self.held.settle)
+        await self.forget()  # an attempt before may have been longer
+        try:
+            buffer = bytearray()
+            async for chunk in chunks:
+                buffer += chunk
+                if len(buffer) >= BLOB_WRITE_BYTES:
+                    await self._run(self._write, buffer)
+                    buffer = bytearray()
+            await self._run(self._write, buffer)
+            await self._run(self.held.settle)
+        except BaseException:
+            await asyncio.shield(self.forget())
+            raise
         return self._md5.hexdigest()
+
+    async def forget(self) -> None:
+        """
+        Give the space back of a part that is not recorded: nobody's quota counts it.
+
+        What a crash leaves goes with the upload.
+        """
+        await self._run(self.held.clear, self._start, self._size_bytes_max)
 
     def _write(self, data: bytearray) -> None:
         self._md5.update(data)
@@ -202,19 +229,17 @@ class WholeFile:
         """Where it lies."""
         return self._held.path
 
-    async def finish(self, size_bytes: int) -> tuple[str, str]:
+    async def finish(self, size_bytes: int) -> Digests:
         """
-        Cut the file at its end, flush it, and return MD5 and BLAKE2b of its bytes.
+        Cut the file at its end, flush it, and return the digests of its bytes.
 
         Raises:
             InternalError: The disk fails, or the file is shorter.
         """
         await self._run(self._held.cut, size_bytes)
-        md5, blake2b = await asyncio.gather(
-            self._run(self._held.digest, hashlib.md5(usedforsecurity=False), size_bytes),
-            self._run(self._held.digest, hashlib.blake2b(digest_size=32), size_bytes),
-        )
-        return md5, blake2b
+        digests = Digests()
+        await self._run(self._held.pass_to, digests.update, size_bytes)
+        return digests
 
     async def chunks(self, size_bytes: int) -> AsyncIterator[bytes]:
         """Read the bytes, in pieces of bounded size."""
@@ -268,6 +293,12 @@ class _Held:
                 written = os.pwrite(self._file.fileno(), rest, at)
                 rest, at = rest[written:], at + written
 
+    def clear(self, start: int, size_bytes: int) -> None:
+        """Make a hole of a part of the file, unless another attempt has it now."""
+        with self._guard:
+            if not self._file.closed:
+                _punch_hole(self._file.fileno(), start, size_bytes)
+
     def settle(self) -> None:
         with self._guard:
             self._check_open()
@@ -280,13 +311,13 @@ class _Held:
             os.ftruncate(self._file.fileno(), size_bytes)
             os.fsync(self._file.fileno())
 
-    def digest(self, digest: Any, size_bytes: int) -> str:
+    def pass_to(self, take: Callable[[bytes], None], size_bytes: int) -> None:
+        """Read the bytes, piece after piece, for *take*."""
         at = 0
         while at < size_bytes:
             chunk = self.read(at, size_bytes)
-            digest.update(chunk)
+            take(chunk)
             at += len(chunk)
-        return str(digest.hexdigest())
 
     def read(self, at: int, size_bytes: int) -> bytes:
         """Read some bytes from *at* on, none behind *size_bytes*."""
@@ -308,6 +339,14 @@ class _Held:
     def _check_open(self) -> None:
         if self._file.closed:
             raise AlreadyExists("another upload of this part has begun")
+
+
+def _punch_hole(descriptor: int, start: int, size_bytes: int) -> None:
+    # Python has no name for it. A file system that cannot do it keeps the bytes as they are.
+    mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
+    if _libc.fallocate(descriptor, mode, ctypes.c_int64(start), ctypes.c_int64(size_bytes)):
+        code = ctypes.get_errno()
+        _log.warning("a refused part keeps its space", detail=os.strerror(code))
 
 
 def _create(path: Path) -> None:

@@ -37,6 +37,8 @@ _CODE: Final = re.compile(r"<Code>([^<]{1,100})</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<]{1,2000})</Message>")
 _JSON_MESSAGE: Final = re.compile(r'"message"\s*:\s*"([^"\\]{1,2000})"')
 _QUERY: Final = re.compile(r"\?[^\s\"'<>)]*")
+# Made of a secret for a request, and as good as one for a while, to whom a source quotes it.
+_PROOF: Final = re.compile(r"((?:Bearer |Signature=|SharedAccessSignature ))[^\s\"',;<>]+", re.I)
 _CAUSE: Final = re.compile(r"(Connection refused|InvalidCertificate\(\w+\)|TimedOut|dns error)")
 _SECRET_CHARS_MIN: Final = 4
 """Shorter values are no secrets, and striking them out would only garble words."""
@@ -77,6 +79,7 @@ class Scrubber:
         """Return *text* on one line, without secrets and queries, cut if it is long."""
         for spelling in self._spellings:
             text = text.replace(spelling, "***")
+        text = _PROOF.sub(r"\1***", text)
         text = " ".join(_QUERY.sub("?***", text).split())
         if len(text) > SOURCE_WORDS_CHARS_MAX:
             text = f"{text[: SOURCE_WORDS_CHARS_MAX - 3]}..."

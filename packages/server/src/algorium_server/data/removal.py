@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from algorium_server.data.levels import Level, ObjectService
-from algorium_server.domain.errors import AlgoriumError, PartlyDeleted
+from algorium_server.domain.errors import AlgoriumError, PartlyDeleted, SourceFailed
+from algorium_server.domain.limits import SOURCE_KEY_BYTES_MAX
 
 _DELETIONS_AT_ONCE: Final = 8
 
@@ -72,12 +73,15 @@ class Removal:
             if directory.folders:
                 way.append(_Directory(prefix=f"{directory.prefix}{directory.folders.pop()}/"))
             elif directory.token is not None:
+                if len(directory.prefix) > SOURCE_KEY_BYTES_MAX:  # no store has such keys
+                    raise SourceFailed(f"{self._service.protocol}: directories without end")
                 level = await self._service.level(
                     self._bucket, directory.prefix, token=directory.token
                 )
                 await self._delete_files(directory.prefix, level)
                 directory.folders = list(level.folders)
-                directory.token = level.token or None
+                # The same one again would lead to the same part again, for ever.
+                directory.token = None if level.token == directory.token else level.token or None
             else:
                 await self._service.delete_mark(self._bucket, directory.prefix)
                 self._deleted += 1

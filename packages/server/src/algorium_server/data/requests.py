@@ -17,6 +17,7 @@ import httpx2
 from algorium_server.data.refusals import Scrubber, failure, refusal
 from algorium_server.domain.errors import InvalidInput, SourceFailed
 from algorium_server.domain.limits import (
+    SOURCE_ANSWER_S_MAX,
     SOURCE_CONNECT_S,
     SOURCE_LISTING_BYTES_MAX,
     SOURCE_STALL_S,
@@ -67,8 +68,9 @@ class Requests:
         """
         self._active += 1
         try:
-            return await self._send(method, url, headers=headers, body=body)
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            async with asyncio.timeout(SOURCE_ANSWER_S_MAX):
+                return await self._send(method, url, headers=headers, body=body)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
             raise failure(self._protocol, error, self._scrub) from None
         finally:
             self._active -= 1
@@ -125,6 +127,6 @@ def trusting(ca_certificate: str) -> ssl.SSLContext:
     if ca_certificate:
         try:
             context.load_verify_locations(cadata=ca_certificate)
-        except (ssl.SSLError, ValueError):
+        except (ssl.SSLError, TypeError, ValueError):  # TypeError: it is not ASCII
             raise InvalidInput("options.ca_certificate must be a certificate in PEM") from None
     return context

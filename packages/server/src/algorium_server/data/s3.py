@@ -29,8 +29,13 @@ from algorium_server.data.opening import client_options, retry_config
 from algorium_server.data.refusals import Scrubber, failure
 from algorium_server.data.requests import Answer, Requests
 from algorium_server.data.signing import encoded, query_of, s3_headers
-from algorium_server.domain.connectors import ConnectorOptions
-from algorium_server.domain.limits import LISTING_ENTRIES_MAX, SOURCE_LISTING_PAGES_MAX
+from algorium_server.domain.connectors import ConnectorOptions, is_region
+from algorium_server.domain.errors import SourceFailed
+from algorium_server.domain.limits import (
+    LISTING_ENTRIES_MAX,
+    SOURCE_BUCKETS_MAX,
+    SOURCE_LISTING_PAGES_MAX,
+)
 
 _REGION: Final = "us-east-1"
 """Where requests are signed for if nobody says where the bucket is."""
@@ -101,7 +106,7 @@ class S3Service:
         if token:
             parameters["continuation-token"] = token
         answer = await self._send("GET", bucket, parameters=parameters)
-        root = xml_of(self._requests.checked(answer).body, "s3")
+        root = xml_of(self._requests.checked(answer).body, "s3", kind="ListBucketResult")
         is_encoded = "url" in texts(root, "EncodingType")
 
         def key_of(text: str) -> str:
@@ -143,9 +148,11 @@ class S3Service:
         for _ in range(SOURCE_LISTING_PAGES_MAX):
             parameters = {"continuation-token": token} if token else {}
             answer = await self._send("GET", "", parameters=parameters)
-            root = xml_of(self._requests.checked(answer).body, "s3")
+            root = xml_of(self._requests.checked(answer).body, "s3", kind="ListAllMyBucketsResult")
             found += texts(root, "Buckets", "Bucket", "Name")
             token = next(texts(root, "ContinuationToken"), "")
+            if len(found) > SOURCE_BUCKETS_MAX:
+                raise SourceFailed(f"{self.protocol}: there are too many buckets to be listed")
             if not token:
                 break
         return found
@@ -216,7 +223,8 @@ class S3Service:
             return self._options.region or _REGION
         if bucket not in self._regions:
             answer = await self._requests.send("HEAD", self._address(bucket, _REGION), headers={})
-            self._regions[bucket] = answer.headers.get("x-amz-bucket-region") or _REGION
+            told = answer.headers.get("x-amz-bucket-region", "")
+            self._regions[bucket] = told if is_region(told) else _REGION
         return self._regions[bucket]
 
     def _address(self, bucket: str, region: str) -> str:

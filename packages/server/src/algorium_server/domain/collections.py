@@ -58,7 +58,8 @@ class File:
     Attributes:
         blob: Key of the bytes; fresh for every upload, never reused. See `is_in_row`.
         md5: Hexadecimal digest of the bytes, for clients.
-        blake2b: Hexadecimal 256-bit digest of the bytes, for ourselves.
+        checksum: 256-bit digest of the bytes, for ourselves: `blake3:<hexadecimal>`, or another
+            kind if it was stored before that was used.
     """
 
     file_id: str
@@ -67,5 +68,5 @@ class File:
     size_bytes: int
     blob: str
     md5: str
-    blake2b: str
+    checksum: str
     modified_at: datetime

@@ -26,6 +26,7 @@ from algorium_server.domain.limits import (
 
 _LABEL: Final = re.compile(r"[A-Za-z0-9_-]+")
 _REGION: Final = re.compile(r"[a-z0-9-]{1,64}")
+_CONTAINER: Final = re.compile(r"\$?[a-z0-9-]{2,63}")
 _KMS_KEY: Final = re.compile(r"[A-Za-z0-9:/_.-]{1,512}")
 
 
@@ -189,7 +190,11 @@ def check_options(options: ConnectorOptions) -> ConnectorOptions:
     """
     if options.endpoint:
         check_address(options.endpoint, "options.endpoint", allow_http=options.allow_http)
-    if options.region and not _REGION.fullmatch(options.region):
+        if not options.path_style and not _can_have_names_below(options.endpoint):
+            raise InvalidInput(
+                "options.path_style=false needs an endpoint with https:// and the name of a host"
+            )
+    if options.region and not is_region(options.region):
         raise InvalidInput("options.region must be a name such as eu-central-1")
     if options.kms_key_id and not _KMS_KEY.fullmatch(options.kms_key_id):
         raise InvalidInput("options.kms_key_id must be the id or the ARN of a key")
@@ -214,10 +219,17 @@ def check_credentials(kind: CredentialKind, values: Mapping[str, str]) -> dict[s
             raise InvalidInput(f"cred_data.{name} is missing")
         if len(value) > CONNECTOR_VALUE_CHARS_MAX or not _is_text(value):
             raise InvalidInput(f"cred_data.{name} is too long, or no text")
+        # They become headers and addresses, and libraries break down over line ends there.
+        if name != "private_key" and not value.isprintable():
+            raise InvalidInput(f"cred_data.{name} has line breaks or control characters in it")
         if value:
             known[name] = value
     if kind is CredentialKind.IAM and any(not v.isascii() or " " in v for v in known.values()):
         raise InvalidInput("cred_data must be the two parts of an access key")
+    if kind is CredentialKind.OAUTH and any(not v.isascii() for v in known.values()):
+        raise InvalidInput("cred_data must be tokens, which are ASCII")
+    if kind is CredentialKind.SAS and not _CONTAINER.fullmatch(known["container_name"]):
+        raise InvalidInput("cred_data.container_name must be the name of a container")
     return known
 
 
@@ -254,6 +266,11 @@ def host_of(address: str) -> tuple[str, int]:
     return match["host"].strip("[]"), port
 
 
+def is_region(name: str) -> bool:
+    """Whether a region may be called so: such a name can stand in an address as it is."""
+    return _REGION.fullmatch(name) is not None
+
+
 def is_bucket(name: str) -> bool:
     """Whether a bucket may be called so: such a name can stand in an address as it is."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]", name) is not None
@@ -280,6 +297,13 @@ def may_manage_connectors(principal: Principal, account_id: str) -> Verdict:
     if principal.roles.get(account_id) is Role.OWNER:
         return ALLOWED
     return Refused("only the account itself, and owners of an organization, manage connectors")
+
+
+def _can_have_names_below(endpoint: str) -> bool:
+    # Over plain HTTP requests go to an address, and there is nothing below an address.
+    host, _ = host_of(endpoint)
+    last = host.rstrip(".").rpartition(".")[2]
+    return endpoint.startswith("https://") and ":" not in host and not last[:1].isdigit()
 
 
 def _is_text(value: str) -> bool:

@@ -230,6 +230,8 @@ SOURCE_CONNECT_S: Final = 10.0
 """To reach a source at all: who is that far away will not be reached."""
 SOURCE_STALL_S: Final = 120.0
 """Without a byte from a source, also while it takes a part of a file on a slow line."""
+SOURCE_ANSWER_S_MAX: Final = 300.0
+"""For one small answer as a whole: whoever sends a byte a minute is not waited for."""
 SOURCE_RETRY_S: Final = 15.0
 """In which a source that refuses for now is asked again; then the caller hears of it."""
 SOURCE_TRIES_MAX: Final = 3
@@ -240,8 +242,13 @@ SOURCE_KEY_BYTES_MAX: Final = 1024
 """Of a path below its bucket: what all stores take."""
 SOURCE_LISTING_BYTES_MAX: Final = 8 * MIB
 """Of one answer about a directory: a thousand of the longest names, several times over."""
+SOURCE_LISTING_TAGS_MAX: Final = 200_000
+"""In the same: ten times what a thousand entries have. Reading a million takes seconds, in which
+nothing else runs."""
 SOURCE_LISTING_PAGES_MAX: Final = 10_000
 """Answers read for one page: ten million entries, and nobody waits longer for it."""
+SOURCE_BUCKETS_MAX: Final = 100_000
+"""In a list of buckets: no account has more, and the list is in memory."""
 SOURCE_WHOLE_BYTES_MAX: Final = 8 * MIB
 """Written in one request, from memory; what is longer goes in parts."""
 SOURCE_PART_BYTES: Final = 8 * MIB
@@ -251,7 +258,7 @@ SOURCE_PARTS_MAX: Final = 9000
 SOURCE_SMALL_BYTES_MAX: Final = MIB
 """Uploads up to this length do not wait for others: they take little memory."""
 SOURCE_UPLOADS_MAX: Final = 8
-"""Longer ones to one source at the same time: each holds a few parts in memory."""
+"""Longer ones of one account at the same time: each holds a few parts in memory."""
 SOURCES_UPLOADS_MAX: Final = 32
 """The same to all sources of a gateway: about a gigabyte; the others wait before they are read."""
 SOURCE_PARTS_AT_ONCE_MAX: Final = 3

@@ -8,12 +8,11 @@ Source: wire specification, "Connectors".
 """
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from algorium_server.data.connector import Connector, Path, Span
 from algorium_server.domain.access import Refused
 from algorium_server.domain.connectors import (
     CREDENTIAL_KINDS,
@@ -29,7 +28,6 @@ from algorium_server.domain.connectors import (
     may_manage_connectors,
 )
 from algorium_server.domain.errors import (
-    AlgoriumError,
     AlreadyExists,
     InvalidInput,
     NotAuthorized,
@@ -40,6 +38,7 @@ from algorium_server.domain.identity import Account, Principal
 from algorium_server.domain.limits import CONNECTORS_PER_ACCOUNT_MAX
 from algorium_server.services.directory import Directory
 from algorium_server.services.sources import Sources
+from algorium_server.services.trying import Trial, tried
 from algorium_server.store import connectors as rows
 from algorium_server.store.database import Database
 
@@ -64,14 +63,6 @@ class OwnedConnector:
 
     connector: StoredConnector
     owner: Account
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """How one thing went that a connector should be able to do."""
-
-    is_ok: bool
-    message: str
 
 
 class ConnectorService:
@@ -210,16 +201,14 @@ class ConnectorService:
         self, principal: Principal, username: str, connector_id: str
     ) -> dict[str, Trial | None]:
         """
-        Try out a connector: `list`, `read`, `write` and `delete`; None for what it is not to do.
-
-        A writeable one gets a small file with a name nobody has, which is deleted again.
+        Try out a connector: `list`, `read`, `write` and `delete`; see `trying`.
 
         Raises:
             NotFound: The account has none of that id.
         """
         stored = (await self.connector(principal, username, connector_id)).connector
         connector = self._sources.guarded(stored)
-        return await _tried(connector, stored)
+        return await tried(connector, stored)
 
     async def _described(self, old: StoredConnector, wanted: Description) -> StoredConnector:
         kind = CREDENTIAL_KINDS[old.protocol]
@@ -260,79 +249,3 @@ class ConnectorService:
         if isinstance(verdict, Refused):
             raise NotAuthorized(detail=verdict.reason)
         return account
-
-
-async def _tried(connector: Connector, stored: StoredConnector) -> dict[str, Trial | None]:
-    directory = await _directory_of(connector, stored)
-    trials: dict[str, Trial | None] = {"list": None, "read": None, "write": None, "delete": None}
-
-    async def try_to(name: str, work: Awaitable[str]) -> bool:
-        try:
-            message = await work
-        except AlgoriumError as error:
-            trials[name] = Trial(is_ok=False, message=error.message)
-            return False
-        trials[name] = Trial(is_ok=True, message=message)
-        return True
-
-    file: list[Path] = []
-
-    async def list_it() -> str:
-        page = await connector.page(directory)
-        file.extend((*directory, entry.name) for entry in page.files[:1])
-        more = "or more " if page.marker else ""
-        return f"{len(page.folders)} directories and {len(page.files)} files {more}are there"
-
-    async def write() -> str:
-        path = (*directory, f"algorium-test-{secrets.token_hex(8)}")
-        await connector.write(path, _bytes(), size_bytes=len(_TEXT))
-        file.insert(0, path)
-        return "a file was written"
-
-    async def read() -> str:
-        if not file:
-            return "there is no file to read"
-        opened = await connector.open(file[0], span=Span(start=0, end=len(_TEXT)))
-        try:
-            read = b"".join([chunk async for chunk in opened.chunks()])
-        finally:
-            await opened.close()
-        return f"{len(read)} bytes were read"
-
-    async def delete() -> str:
-        await connector.delete(file[0], is_forced=False)
-        return "the file was deleted"
-
-    await try_to("list", list_it())
-    is_written = stored.is_writeable and await try_to("write", write())
-    await try_to("read", read())
-    if is_written:
-        await try_to("delete", delete())
-    elif stored.is_writeable:
-        trials["delete"] = Trial(is_ok=False, message="there is no file to delete")
-    return trials
-
-
-_TEXT = b"Algorium wrote this to try out a connector.\n"
-
-
-async def _bytes() -> AsyncIterator[bytes]:
-    yield _TEXT
-
-
-async def _directory_of(connector: Connector, stored: StoredConnector) -> Path:
-    """Return the directory that the path of a connector is about."""
-    literal = stored.path.partition("*")[0]
-    path = tuple(filter(None, literal.split("/")))
-    if path and not literal.endswith("/"):
-        path = path[:-1]  # `bucket/begin*`: what begins so lies in `bucket`
-    if path or stored.protocol not in {StorageProtocol.S3, StorageProtocol.GS}:
-        return path
-    # At the root there are buckets; files are in them.
-    if stored.options.bucket:
-        return (stored.options.bucket,)
-    try:
-        folders = (await connector.page(())).folders
-    except AlgoriumError:
-        return ()
-    return folders[:1]

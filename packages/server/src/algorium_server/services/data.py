@@ -12,39 +12,28 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import uuid4
 
 from algorium.wire.bodies import ReadAcl
 from algorium.wire.uris import DataUri
 from algorium_server.data.blobs import BlobStore
 from algorium_server.data.commits import Commits
 from algorium_server.data.connector import Entry, OpenFile, Page, Span
-from algorium_server.data.pages import page_of_folders
 from algorium_server.data.places import Level, Space
-from algorium_server.domain.access import (
-    Refused,
-    may_read,
-    may_use_data,
-    may_write_for,
-)
-from algorium_server.domain.collections import Collection, CollectionKind
 from algorium_server.domain.conditions import UNCONDITIONAL, Preconditions
 from algorium_server.domain.errors import (
     InvalidInput,
-    PathNotFound,
     TooLarge,
     Unavailable,
 )
-from algorium_server.domain.identity import Account, Principal
-from algorium_server.domain.names import check_collection_name, check_file_name
+from algorium_server.domain.identity import Principal
 from algorium_server.domain.storage import NO_QUOTA, Quota
+from algorium_server.services.directories import Directories, OwnedCollection
 from algorium_server.services.directory import Directory
-from algorium_server.services.finding import Finder, is_connected, place_for, require
+from algorium_server.services.finding import Finder, is_connected, place_for
 from algorium_server.services.sources import Sources
 from algorium_server.services.spots import Spot, condition_at
 from algorium_server.services.transfers import copy, move
 from algorium_server.services.upkeep import Upkeep
-from algorium_server.store import files
 from algorium_server.store.database import Database
 
 _OPEN_ATTEMPTS_MAX: Final = 10
@@ -77,14 +66,6 @@ class StoredFile:
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnedCollection:
-    """A collection with the account that owns it."""
-
-    collection: Collection
-    owner: Account
-
-
 class DataService:
     """
     What can be done with data URIs.
@@ -114,10 +95,7 @@ class DataService:
         sources: Sources | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._database = database
-        self._directory = directory
         self._file_bytes_max = file_bytes_max
-        self._clock = clock
         self._commits = Commits(database, quota=quota, clock=clock)
         self._upkeep = Upkeep(database, blobs, commits=self._commits, clock=clock)
         self._finder = Finder(
@@ -129,6 +107,7 @@ class DataService:
             sources=sources,
             clock=clock,
         )
+        self._directories = Directories(database, directory, self._finder, clock=clock)
 
     @property
     def quota(self) -> Quota:
@@ -182,13 +161,7 @@ class DataService:
                 return await spot.connector.open(spot.path)
             page = await spot.connector.page((), marker=marker)
             return Listing(page=page, acl=spot.acl if wants_acl else None)
-        if place.level is Level.ROOT:
-            return Listing(page=Page(folders=self._roots(principal)))
-        if place.level is Level.ALGORITHM:
-            return Listing(page=page_of_folders(("perm", "temp"), marker=marker))
-        owner = self._finder.locations.account(principal, place)
-        names = [c.name for c in await self._readable_of(principal, owner)]
-        return Listing(page=page_of_folders(names, marker=marker))
+        return Listing(page=await self._directories.page(principal, place, marker=marker))
 
     async def open(
         self, principal: Principal, uri: DataUri, *, choose: Callable[[Entry], Span | None]
@@ -299,65 +272,6 @@ class DataService:
             raise InvalidInput(f"{source} is a directory: name a file in it")
         return await self._finder.spot(principal, source, for_writing=True) if is_move else spot
 
-    async def create_directory(
-        self, principal: Principal, parent: DataUri, *, name: str, acl: ReadAcl
-    ) -> DataUri:
-        """
-        Create the collection *name* below *parent* and return its URI.
-
-        Raises:
-            InvalidInput: There can be no directory below *parent*, or it cannot be called so.
-            NotAuthorized: The caller may not write there.
-            AlreadyExists: The name is taken.
-        """
-        if is_connected(parent):
-            spot = await self._finder.spot(
-                principal, parent.child(check_file_name(name)), for_writing=True
-            )
-            await spot.connector.create_directory(spot.path)
-            return spot.uri
-        place = place_for(principal, parent, for_writing=True)
-        if place.level is Level.NOWHERE:
-            raise PathNotFound
-        if place.level is Level.ROOT:
-            raise InvalidInput("directories have an owner: create them below data://.my")
-        if place.level is not Level.OWNER:
-            raise InvalidInput(f"{parent}: directories cannot be nested")
-        owner = self._finder.locations.account(principal, place)
-        require(may_write_for(principal, owner.account_id))
-        collection = Collection(
-            collection_id=str(uuid4()),
-            kind=CollectionKind.ACCOUNT,
-            owner_id=owner.account_id,
-            name=check_collection_name(name),
-            acl=acl,
-            created_at=self._clock(),
-        )
-        async with self._database.transaction() as connection:
-            await files.add_collection(connection, collection)
-        shown = place.owner.lower() if place.is_mine else owner.username
-        return DataUri(segments=(shown, name))
-
-    async def set_acl(self, principal: Principal, uri: DataUri, acl: ReadAcl) -> None:
-        """
-        Change who may read a collection.
-
-        Raises:
-            InvalidInput: What is at this place has no ACL.
-            NotAuthorized: The caller may not write there.
-        """
-        require(may_use_data(principal, for_writing=True))
-        if is_connected(uri):
-            raise InvalidInput("ACLs are not supported for this path")
-        place = place_for(principal, uri, for_writing=True)
-        if place.level is not Level.COLLECTION or place.space is not Space.ACCOUNT:
-            raise InvalidInput("ACLs are not supported for this path")
-        location = await self._finder.writable(principal, place)
-        async with self._database.transaction() as connection:
-            await files.set_acl(
-                connection, collection_id=location.collection.collection_id, acl=acl
-            )
-
     async def delete(
         self,
         principal: Principal,
@@ -394,16 +308,19 @@ class DataService:
         condition = await condition_at(spot, preconditions)
         return await spot.connector.delete(spot.path, is_forced=is_forced, condition=condition)
 
+    async def create_directory(
+        self, principal: Principal, parent: DataUri, *, name: str, acl: ReadAcl
+    ) -> DataUri:
+        """Create a directory and return its URI; see `Directories.create`."""
+        return await self._directories.create(principal, parent, name=name, acl=acl)
+
+    async def set_acl(self, principal: Principal, uri: DataUri, acl: ReadAcl) -> None:
+        """Change who may read a collection; see `Directories.set_acl`."""
+        await self._directories.set_acl(principal, uri, acl)
+
     async def collections(self, principal: Principal) -> list[OwnedCollection]:
-        """Return the collections of the caller and of its organizations, by owner and name."""
-        require(may_use_data(principal, for_writing=False))
-        owners = [principal.account, *self._organizations(principal)]
-        async with self._database.reading() as connection:
-            return [
-                OwnedCollection(collection=collection, owner=owner)
-                for owner in owners
-                for collection in await files.collections_of(connection, owner.account_id)
-            ]
+        """Return the caller's collections and its organizations'; see `Directories`."""
+        return await self._directories.collections(principal)
 
     def end_session(self, tree_id: str) -> Coroutine[Any, Any, None] | None:
         """Return what deletes a call tree's `.session` and never raises; None if it has none."""
@@ -425,20 +342,6 @@ class DataService:
             before: Only blobs last written before; the row of a younger one may still follow.
         """
         return await self._upkeep.sweep_blobs(before=before)
-
-    async def _readable_of(self, principal: Principal, owner: Account) -> list[Collection]:
-        async with self._database.reading() as connection:
-            collections = await files.collections_of(connection, owner.account_id)
-        return [c for c in collections if not isinstance(may_read(principal, c), Refused)]
-
-    def _roots(self, principal: Principal) -> tuple[str, ...]:
-        # The caller comes first: an old client takes the first entry for its own name.
-        others = (account.username for account in self._organizations(principal))
-        return (principal.account.username, *others)
-
-    def _organizations(self, principal: Principal) -> list[Account]:
-        found = (self._directory.account(organization_id) for organization_id in principal.roles)
-        return sorted((a for a in found if a is not None), key=lambda account: account.username)
 
     async def _bounded(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         size_bytes = 0

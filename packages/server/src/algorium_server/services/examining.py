@@ -5,9 +5,9 @@ Used by whoever looks through files: the scrubber of a running server, and `algo
 """
 
 import asyncio
-import hashlib
 
 from algorium_server.data.blobs import BlobMissing, BlobReader, BlobStore
+from algorium_server.data.checksums import Checksum, UnknownChecksum
 from algorium_server.domain.collections import File, is_in_row
 from algorium_server.domain.errors import InternalError
 from algorium_server.store import damages
@@ -54,18 +54,30 @@ def _problem_in_row(file: File, content: bytes | None) -> str:
         return "its bytes are missing"
     if len(content) != file.size_bytes:
         return f"it has {len(content)} bytes, {file.size_bytes} were stored"
-    return _compared(file, hashlib.blake2b(content, digest_size=32).hexdigest())
+    try:
+        checksum = Checksum.like(file.checksum)
+    except UnknownChecksum as unknown:
+        return _not_compared(unknown)
+    checksum.update(content)
+    return _compared(file, checksum)
 
 
 async def _problem_of_bytes(file: File, reader: BlobReader) -> str:
-    digest = hashlib.blake2b(digest_size=32)
     try:
+        checksum = Checksum.like(file.checksum)
         async for chunk in reader.chunks():
-            await asyncio.to_thread(digest.update, chunk)
+            await asyncio.to_thread(checksum.update, chunk)
+    except UnknownChecksum as unknown:
+        return _not_compared(unknown)
     except InternalError as error:
         return error.detail or error.message
-    return _compared(file, digest.hexdigest())
+    return _compared(file, checksum)
 
 
-def _compared(file: File, digest: str) -> str:
-    return "" if digest == file.blake2b else "its bytes have changed: the checksum is another"
+def _compared(file: File, checksum: Checksum) -> str:
+    is_same = str(checksum) == file.checksum
+    return "" if is_same else "its bytes have changed: the checksum is another"
+
+
+def _not_compared(unknown: UnknownChecksum) -> str:
+    return f"its bytes cannot be checked: no checksum of the kind {str(unknown)!r} is known"

@@ -13,6 +13,7 @@ from functools import partial
 
 from algorium.wire.uris import DataUri
 from algorium_server.data.blobs import BlobMissing, BlobStore, StoredBlob
+from algorium_server.data.checksums import Digests
 from algorium_server.data.connector import Condition, Entry
 from algorium_server.data.hosted import HostedCollection
 from algorium_server.data.parts import PartFiles, WholeFile
@@ -87,7 +88,7 @@ class Finisher:
             size_bytes = upload.size_of(parts, count=parts_count)
             self._data.check_size(size_bytes)
             digests = await file.finish(size_bytes)
-            if md5 and md5 != digests[0]:
+            if md5 and md5 != digests.md5:
                 raise DigestMismatch("the md5 of what arrived is another one")
             if isinstance(spot.connector, HostedCollection):
                 result = await self._adopt(upload, spot, file, size_bytes, digests)
@@ -102,20 +103,22 @@ class Finisher:
         spot: Spot,
         file: WholeFile,
         size_bytes: int,
-        digests: tuple[str, str],
+        digests: Digests,
     ) -> UploadResult:
         """Make the file itself a blob, and finish the upload with the row that points to it."""
         result: UploadResult | None = None
 
         async def within(connection: AsyncConnection, entry: Entry) -> None:
             nonlocal result
-            result = await self._note(connection, upload, entry, size_bytes, digests[0])
+            result = await self._note(connection, upload, entry, size_bytes, digests.md5)
 
         try:
             key = await self._blobs.adopt(file.path)
         except BlobMissing as error:
             raise NotFound("upload not found") from error
-        blob = StoredBlob(key=key, size_bytes=size_bytes, md5=digests[0], blake2b=digests[1])
+        blob = StoredBlob(
+            key=key, size_bytes=size_bytes, md5=digests.md5, checksum=digests.checksum
+        )
         assert isinstance(spot.connector, HostedCollection), "looked at before"
         await spot.connector.place(
             spot.path[0], blob, condition=_condition_of(upload.demand), within=within
@@ -129,7 +132,7 @@ class Finisher:
         spot: Spot,
         file: WholeFile,
         size_bytes: int,
-        digests: tuple[str, str],
+        digests: Digests,
     ) -> UploadResult:
         """Send the file to where it belongs, and finish the upload when it is there."""
         entry = await spot.connector.write(
@@ -139,7 +142,7 @@ class Finisher:
             size_bytes=size_bytes,
         )
         async with self._database.transaction() as connection:
-            return await self._note(connection, upload, entry, size_bytes, digests[0])
+            return await self._note(connection, upload, entry, size_bytes, digests.md5)
 
     async def _note(
         self,

@@ -10,7 +10,7 @@ Source: wire specification, "Connectors".
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from algorium_server.data.connector import (
@@ -25,7 +25,7 @@ from algorium_server.data.connector import (
 )
 from algorium_server.domain.connectors import StoredConnector
 from algorium_server.domain.errors import NotAuthorized
-from algorium_server.domain.limits import SOURCE_SMALL_BYTES_MAX, SOURCE_UPLOADS_MAX
+from algorium_server.domain.limits import SOURCE_SMALL_BYTES_MAX
 
 
 class Source(Connector, Protocol):
@@ -43,7 +43,8 @@ class Opened:
 
     Attributes:
         until_s: Monotonic seconds; then it is opened anew.
-        room: For long uploads to all sources; each source has some of its own as well.
+        room: For long uploads to all sources.
+        own_room: For those of one account among them.
         users: Operations under way, and files being read.
         is_retired: It goes with the last of them.
     """
@@ -51,9 +52,7 @@ class Opened:
     source: Source
     until_s: float
     room: asyncio.Semaphore
-    own_room: asyncio.Semaphore = field(
-        default_factory=lambda: asyncio.Semaphore(SOURCE_UPLOADS_MAX)
-    )
+    own_room: asyncio.Semaphore
     users: int = 0
     is_retired: bool = False
 

@@ -106,7 +106,13 @@ class Reach:
         is_named = any(place.names(host, port) for place in self._allowed)
         if is_named and not is_plain:
             return endpoint
-        found = await self._addresses(host, port)
+        try:
+            found = await self._addresses(host, port)
+        except InvalidInput:
+            if is_named or self._is_public_open:
+                raise
+            # Else users could ask which names there are inside.
+            raise _refused(host, is_plain=is_plain) from None
         for address in found:
             is_allowed = is_named or any(place.holds(address, port) for place in self._allowed)
             is_open = self._is_public_open and not is_plain and self._is_public(address)

@@ -21,6 +21,7 @@ from algorium.wire.uris import DataUri
 from algorium_server.data.blobs import BlobStore
 from algorium_server.data.connector import Condition
 from algorium_server.data.parts import PartFiles
+from algorium_server.data.room import within_room
 from algorium_server.domain.access import Refused, may_use_data
 from algorium_server.domain.conditions import UNCONDITIONAL, Preconditions
 from algorium_server.domain.errors import (
@@ -28,6 +29,7 @@ from algorium_server.domain.errors import (
     InvalidInput,
     NotAuthorized,
     NotFound,
+    QuotaExceeded,
     TooLarge,
     TooManyRequests,
 )
@@ -145,7 +147,7 @@ class ResumableUploads:
                     f"{UPLOADS_PER_ACCOUNT_MAX} uploads are unfinished",
                     hint="Finish or delete some: GET /v1/uploads lists them.",
                 )
-            await self._check_room(connection, upload, size_bytes or 0, number=0)
+            await self._room(connection, upload, size_bytes or 0, number=0)
         await self._parts.create(upload.upload_id)
         async with self._database.transaction() as connection:
             await uploads.add_upload(connection, upload)
@@ -182,7 +184,15 @@ class ResumableUploads:
         start, least_bytes, most_bytes = upload.place_of(number)
         _check_length(least_bytes, most_bytes, size_bytes)
         async with self._database.reading() as connection:
-            await self._check_room(connection, upload, size_bytes or 0, number=number)
+            room_bytes = await self._room(connection, upload, size_bytes or 0, number=number)
+        if room_bytes is not None:
+            chunks = within_room(
+                self._database,
+                self._quota,
+                chunks,
+                owner_id=upload.owner_id,
+                room_bytes=room_bytes,
+            )
         arriving = self._parts.arriving(upload.upload_id, start=start, size_bytes=most_bytes)
         async with arriving as file:
             async with self._database.transaction() as connection:
@@ -190,14 +200,19 @@ class ResumableUploads:
                 await uploads.delete_part(connection, upload.upload_id, number)
             md5 = await file.write(_bounded(chunks, most_bytes))
             if file.size_bytes < least_bytes:
+                await file.forget()
                 raise InvalidInput(f"part {number} has {least_bytes} bytes, not {file.size_bytes}")
             part = UploadPart(
                 upload_id=upload.upload_id, number=number, size_bytes=file.size_bytes, md5=md5
             )
-            async with self._database.transaction() as connection:
-                await check_unfinished(connection, upload)
-                await self._check_room(connection, upload, part.size_bytes, number=number)
-                await uploads.put_part(connection, part)
+            try:
+                async with self._database.transaction() as connection:
+                    await check_unfinished(connection, upload)
+                    await self._room(connection, upload, part.size_bytes, number=number)
+                    await uploads.put_part(connection, part)
+            except QuotaExceeded:  # after most other errors it may be recorded all the same
+                await file.forget()
+                raise
         return part
 
     async def look_at(
@@ -301,27 +316,33 @@ class ResumableUploads:
             raise NotFound(_NOT_FOUND)
         return upload
 
-    async def _check_room(
+    async def _room(
         self, connection: AsyncConnection, upload: BegunUpload, size_bytes: int, *, number: int
-    ) -> None:
+    ) -> int | None:
         """
-        Refuse bytes for which the account's quota, with all waiting parts, has no room.
+        Return for how many bytes the account's quota has room, None if nothing limits them.
+
+        Parts that wait count as stored.
 
         Args:
             connection: Any.
             upload: Whose bytes they are.
-            size_bytes: How many more.
+            size_bytes: How many there are at least.
             number: The part that they are; if it is there already, it will not be any more.
+
+        Raises:
+            QuotaExceeded: There is no room for so many.
         """
         if self._quota.bytes_max is None:
-            return
+            return None
         used = await storage.use_of(connection, upload.owner_id)
-        waiting_bytes = await uploads.bytes_of_parts(
-            connection, upload.owner_id, upload_id=upload.upload_id, but_number=number
+        used += StorageUse(
+            bytes=await uploads.bytes_of_parts(
+                connection, upload.owner_id, upload_id=upload.upload_id, but_number=number
+            )
         )
-        check_quota(
-            self._quota, used + StorageUse(bytes=waiting_bytes), StorageUse(bytes=size_bytes)
-        )
+        check_quota(self._quota, used, StorageUse(bytes=size_bytes))
+        return max(self._quota.bytes_max - used.bytes, 0)
 
 
 def _algorithm_of(principal: Principal) -> str:

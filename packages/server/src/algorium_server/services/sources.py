@@ -15,14 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from time import monotonic
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from algorium.wire.uris import DataUri
 from algorium_server.data.azure import AzureService
-from algorium_server.data.connector import (
-    Connector,
-)
+from algorium_server.data.connector import Connector
 from algorium_server.data.google import GoogleService
 from algorium_server.data.objects import Objects
 from algorium_server.data.refusals import Scrubber
@@ -36,7 +35,12 @@ from algorium_server.domain.connectors import (
 )
 from algorium_server.domain.errors import InvalidInput, NotAuthorized, SourceFailed
 from algorium_server.domain.identity import Principal
-from algorium_server.domain.limits import SOURCE_OPEN_S, SOURCES_OPEN_MAX, SOURCES_UPLOADS_MAX
+from algorium_server.domain.limits import (
+    SOURCE_OPEN_S,
+    SOURCE_UPLOADS_MAX,
+    SOURCES_OPEN_MAX,
+    SOURCES_UPLOADS_MAX,
+)
 from algorium_server.sealing import Seal
 from algorium_server.services.guarded import Guarded, Opened, Source
 from algorium_server.services.reaching import Reach
@@ -69,6 +73,8 @@ class Sources:
         self._reach = reach
         self._clock_s = clock_s
         self._room = asyncio.Semaphore(SOURCES_UPLOADS_MAX)
+        # Of an account, not of a connector: it could have many, and take all the room there is.
+        self._own_rooms: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._opened: dict[str, Opened] = {}
 
     async def spot(self, principal: Principal, uri: DataUri, *, for_writing: bool) -> Spot:
@@ -171,7 +177,12 @@ class Sources:
             source = await self.open(stored, self.unsealed(stored))
         except InvalidInput as error:  # nobody's input now: it was right when it was stored
             raise SourceFailed(f"{stored.protocol}: {error.message}", hint=error.hint) from None
-        fresh = Opened(source=source, until_s=now_s + SOURCE_OPEN_S, room=self._room)
+        own_room = self._own_rooms.setdefault(
+            stored.owner_id, asyncio.Semaphore(SOURCE_UPLOADS_MAX)
+        )
+        fresh = Opened(
+            source=source, until_s=now_s + SOURCE_OPEN_S, room=self._room, own_room=own_room
+        )
         old = self._opened.pop(stored.revision, None)
         if old is not None and old is not opened:  # somebody else was faster
             old, fresh = fresh, old

@@ -6,6 +6,8 @@ other sources the bytes stream through this process; a moved file leaves its old
 only if it is still the one that was copied. Whatever fails before, the file is where it was.
 """
 
+from unicodedata import normalize
+
 from algorium_server.data.connector import Condition, Entry
 from algorium_server.data.hosted import HostedCollection
 from algorium_server.domain.errors import AlgoriumError, ConditionFailed, InvalidInput
@@ -94,8 +96,15 @@ def _are_hosted(origin: Spot, goal: Spot) -> bool:
 
 def _may_be_one_file(origin: Spot, goal: Spot) -> bool:
     # Two labels may lead into one bucket, one of them to a folder of it.
-    if origin.uri.protocol != goal.uri.protocol or origin.uri.label == goal.uri.label:
+    if origin.uri.protocol != goal.uri.protocol:
         return False
     ways = sorted((origin.uri.segments, goal.uri.segments), key=len)
-    short, long = ([segment.casefold() for segment in way] for way in ways)
+    short, long = ([_folded(segment) for segment in way] for way in ways)
+    if origin.uri.label == goal.uri.label:
+        # Dropbox has one file for all spellings, and the same bytes again are no new version of it.
+        return origin.uri.protocol == "dropbox" and long == short
     return long[len(long) - len(short) :] == short
+
+
+def _folded(segment: str) -> str:
+    return normalize("NFC", normalize("NFC", segment).casefold())

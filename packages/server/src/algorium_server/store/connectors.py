@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -9,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.connectors import StorageProtocol, StoredConnector
 from algorium_server.domain.errors import AlreadyExists, NotFound
+from algorium_server.store.schema import accounts, is_storable, of_row, row_of
 from algorium_server.store.schema import connectors as table
-from algorium_server.store.schema import of_row, row_of
 from algorium_server.store.upserts import insert_unless_taken
 
 
@@ -22,6 +23,7 @@ async def add_connector(connection: AsyncConnection, connector: StoredConnector)
         AlreadyExists: The owner has one of that protocol with that label.
     """
     if connector.is_default:
+        await _lock(connection, connector.owner_id)
         await _unset_default(connection, connector.owner_id, connector.protocol)
     if not await insert_unless_taken(connection, table, row_of(connector)):
         raise _taken(connector.protocol, connector.label)
@@ -44,17 +46,19 @@ async def change_connector(
     Raises:
         AlreadyExists: The owner has another one of that protocol with that label.
     """
+    is_it = (table.c.connector_id == connector.connector_id) & (table.c.revision == revision)
     if connector.is_default:
+        await _lock(connection, connector.owner_id)
+        # Before another default goes: it is to stay if this one does not take its place.
+        found = await connection.execute(select(table.c.revision).where(is_it).with_for_update())
+        if found.first() is None:
+            return False
         await _unset_default(
             connection, connector.owner_id, connector.protocol, but=connector.connector_id
         )
     values: Mapping[str, Any] = row_of(connector)
     try:
-        result = await connection.execute(
-            update(table)
-            .where(table.c.connector_id == connector.connector_id, table.c.revision == revision)
-            .values(dict(values))
-        )
+        result = await connection.execute(update(table).where(is_it).values(dict(values)))
     except IntegrityError as error:
         raise _taken(connector.protocol, connector.label) from error
     return result.rowcount > 0
@@ -75,6 +79,8 @@ async def connector(
     Raises:
         NotFound: It has none of that id.
     """
+    if not is_storable(connector_id):
+        raise NotFound("connector not found")
     result = await connection.execute(
         select(table).where(table.c.owner_id == owner_id, table.c.connector_id == connector_id)
     )
@@ -142,9 +148,17 @@ async def count_connectors(connection: AsyncConnection, owner_id: str) -> int:
     return result.scalar_one()
 
 
+async def _lock(connection: AsyncConnection, owner_id: str) -> None:
+    # One default after the other: two that came at once would not see each other, and one would be
+    # refused as if its label were taken.
+    owner = select(accounts.c.account_id).where(accounts.c.account_id == owner_id)
+    await connection.execute(owner.with_for_update(key_share=True))
+
+
 async def _unset_default(
     connection: AsyncConnection, owner_id: str, protocol: StorageProtocol, *, but: str = ""
 ) -> None:
+    # Another revision: a change that was made of what it was would make it the default again.
     await connection.execute(
         update(table)
         .where(
@@ -153,7 +167,7 @@ async def _unset_default(
             table.c.is_default.is_(True),
             table.c.connector_id != but,
         )
-        .values(is_default=False)
+        .values(is_default=False, revision=str(uuid4()))
     )
 
 

@@ -367,7 +367,7 @@ files = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("blob", Text, nullable=False),
     Column("md5", String(32), nullable=False),
-    Column("blake2b", String(64), nullable=False),
+    Column("checksum", Text, nullable=False),
     Column("modified_at", UtcTimestamp, nullable=False),
     # Last, so that reading the other columns does not touch it. NULL if a blob has the bytes.
     Column("content", LargeBinary),

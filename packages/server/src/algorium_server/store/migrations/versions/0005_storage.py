@@ -1,5 +1,6 @@
 """
-What accounts store, and how much they may; small files in their rows; damage that was found.
+What accounts store, and how much they may; small files in their rows; checksums of several kinds;
+damage that was found.
 
 Types and names are spelled out, not imported: a migration describes one moment of the past.
 """
@@ -12,6 +13,17 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
+    # Checksums say by what they were made, for new ones are made by something else. SQLite copies
+    # the table, so this comes before anything is added to it.
+    with op.batch_alter_table("files") as files:
+        files.alter_column(
+            "blake2b",
+            new_column_name="checksum",
+            existing_type=sa.String(64),
+            type_=sa.Text(),
+            existing_nullable=False,
+        )
+    op.execute("UPDATE files SET checksum = 'blake2b:' || checksum")
     op.add_column("files", sa.Column("content", sa.LargeBinary()))
     if op.get_bind().dialect.name == "postgresql":
         # Most files are packed already: trying to compress them again costs time for nothing.
