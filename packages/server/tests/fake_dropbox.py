@@ -123,7 +123,7 @@ class Drive:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # one segment for head and body
+    wbufsize = 16 * 2**20  # sent when the drive is free again: some clients read slowly
     drive: Drive
 
     def log_message(self, *_: object) -> None:
