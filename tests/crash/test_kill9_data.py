@@ -28,7 +28,7 @@ from algorium_server.settings import Settings
 
 ROUNDS = {"local": 2, "postgresql": 1, "s3": 1}
 WORKERS = 8
-OPERATIONS_MIN = int(os.environ.get("ALGORIUM_CRASH_OPERATIONS", "300"))
+OPERATIONS_MIN = int(os.environ.get("ALGORIUM_CRASH_OPERATIONS", "150"))
 """Acknowledged before each crash; the variable asks for more."""
 NAMES = [f"file{number}.bin" for number in range(6)]
 SIZES = [10, 4096, 20_000, 300_000]
