@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from projects import write_examples
 from running import RunningServer
+from waiting import wait_until
 
 from algorium_server.build import languages
 from algorium_server.build.templating import render_into, template_of
@@ -203,7 +204,17 @@ def greeter(request: pytest.FixtureRequest) -> tuple[RunningServer, str]:
     language = request.param
     need(language)
     server = request.getfixturevalue("whole_demo" if language in NEED_A_REGISTRY else "offline")
-    return server, f"demo/{DEMOS[language]}"
+    ref = f"demo/{DEMOS[language]}"
+    if language in NEED_A_REGISTRY:  # these are still being built when the server is ready
+        wait_until(
+            lambda: any(
+                line.startswith(ref) and ("published" in line or "skipped" in line)
+                for line in tuple(server.lines)
+            ),
+            timeout_s=240,
+            what=f"the end of building {ref}",
+        )
+    return server, ref
 
 
 def post(server: RunningServer, ref: str, body: bytes, content_type: str) -> dict[str, Any]:
