@@ -36,7 +36,6 @@ from algorium_server.api.http import (
     boolean,
     header,
     parse_query,
-    read_body,
 )
 from algorium_server.api.listings import hosted_of, listing_of, parse_acl, parse_new_directory
 from algorium_server.api.paths import parse_data_path
@@ -52,7 +51,6 @@ from algorium_server.domain.errors import (
     RangeNotSatisfiable,
 )
 from algorium_server.domain.identity import Principal
-from algorium_server.domain.limits import DATA_JSON_BYTES_MAX
 from algorium_server.services.data import DataService, Listing
 
 _HOSTED_DATA: Final = re.compile(rb"/*v1/+hostedData/*")
@@ -126,7 +124,7 @@ class BytesFace:
             case "POST":
                 return await self._post(principal, uri, scope, upload)
             case "PATCH":
-                acl = parse_acl(await _read_json(scope, upload))
+                acl = parse_acl(await upload.small())
                 await self._data.set_acl(principal, uri, acl)
                 return Reply(content_type="", size_bytes=0)
             case _:  # DELETE: no other is allowed
@@ -181,7 +179,7 @@ class BytesFace:
     async def _post(
         self, principal: Principal, uri: DataUri, scope: Scope, upload: Upload
     ) -> Reply:
-        body = await _read_json(scope, upload)
+        body = await upload.small()
         media_type = (header(scope, b"content-type") or b"").partition(b";")[0].strip().lower()
         name, acl = parse_new_directory(body, is_text=media_type == b"text/plain")
         created = await self._data.create_directory(principal, uri, name=name, acl=acl)
@@ -200,12 +198,3 @@ def _headers_of(error: Exception, scope: Scope) -> list[Header]:
         size_bytes = error.fields.get("size_bytes", 0)
         return [(b"content-range", no_such_range(int(size_bytes)))]
     return []
-
-
-async def _read_json(scope: Scope, upload: Upload) -> bytes:
-    return await read_body(
-        scope,
-        upload.receive,
-        bytes_max=DATA_JSON_BYTES_MAX,
-        too_large=f"the body is limited to {DATA_JSON_BYTES_MAX} bytes here",
-    )

@@ -8,12 +8,12 @@ Source: wire specification, "Common request rules", "Common response rules", qui
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from algorium_server.domain.errors import TooLarge
+from algorium_server.domain.errors import InvalidInput, MalformedJson, TooLarge
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -25,6 +25,8 @@ Header = tuple[bytes, bytes]
 JSON: Final = "application/json"
 
 _encode = msgspec.json.Encoder().encode
+
+T = TypeVar("T")
 
 
 class Disconnected(Exception):
@@ -133,6 +135,22 @@ async def respond(
 def encode_json(value: object) -> bytes:
     """Encode *value* as compact UTF-8 JSON; clients compare some answers byte by byte."""
     return _encode(value)
+
+
+def decode_json(body: bytes, shape: type[T]) -> T:
+    """
+    Read a body as JSON of a shape.
+
+    Raises:
+        MalformedJson: It is not JSON.
+        InvalidInput: It is JSON of another shape.
+    """
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedJson(f"the body is not JSON: {error}") from error
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:

@@ -8,17 +8,16 @@ Source: wire specification, "Directories", "ACLs", quirks 1 to 4 and 19.
 """
 
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from algorium.wire.bodies import BodyError, ReadAcl
-from algorium_server.domain.errors import InvalidInput, MalformedJson
+from algorium_server.api.http import decode_json
+from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.identity import AccountKind
 from algorium_server.services.data import Listing
 from algorium_server.services.directories import OwnedCollection
-
-T = TypeVar("T")
 
 
 class _Acl(msgspec.Struct):
@@ -96,7 +95,7 @@ def parse_new_directory(body: bytes, *, is_text: bool) -> tuple[str, ReadAcl]:
             return body.decode().strip(), ReadAcl.MY_ALGORITHMS
         except UnicodeDecodeError as error:
             raise InvalidInput("the name of the directory must be UTF-8") from error
-    wanted = _parsed(body, _NewDirectory)
+    wanted = decode_json(body, _NewDirectory)
     if wanted.acl is None or wanted.acl.read is None:
         return wanted.name, ReadAcl.MY_ALGORITHMS
     return wanted.name, _read_acl(wanted.acl.read)
@@ -110,7 +109,7 @@ def parse_acl(body: bytes) -> ReadAcl:
         MalformedJson: The body is not JSON.
         InvalidInput: It holds no ACL that is known.
     """
-    change = _parsed(body, _Change)
+    change = decode_json(body, _Change)
     if change.acl.read is None:
         raise InvalidInput("acl.read is missing")
     return _read_acl(change.acl.read)
@@ -121,12 +120,3 @@ def _read_acl(entries: list[str]) -> ReadAcl:
         return ReadAcl.of_entries(entries)
     except BodyError as error:
         raise InvalidInput('acl.read must be [], ["algo://.my/*"] or ["user://*"]') from error
-
-
-def _parsed(body: bytes, shape: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedJson(f"the body is not JSON: {error}") from error

@@ -12,7 +12,7 @@ Source: ours; the old service had nothing like it.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -25,19 +25,17 @@ from algorium_server.api.http import (
     Receive,
     Scope,
     Send,
+    decode_json,
     encode_json,
-    read_body,
     respond,
 )
 from algorium_server.api.listings import timestamp
 from algorium_server.api.uploads import Upload, refuse
-from algorium_server.domain.errors import InvalidInput, MalformedJson, MethodNotAllowed, NotFound
+from algorium_server.domain.errors import InvalidInput, MethodNotAllowed, NotFound
 from algorium_server.domain.identity import Principal
-from algorium_server.domain.limits import DATA_JSON_BYTES_MAX, UPLOAD_PARTS_MAX
+from algorium_server.domain.limits import UPLOAD_PARTS_MAX
 from algorium_server.domain.uploads import BegunUpload, UploadPart
 from algorium_server.services.resumable import ResumableUploads
-
-T = TypeVar("T")
 
 _NUMBER_CHARS_MAX: Final = 9
 
@@ -109,14 +107,14 @@ class ResumableFace:
             case "PUT", [upload_id, _, number]:
                 return await self._put_part(principal, upload_id, _number(number), scope, upload)
             case "POST", [upload_id, _]:
-                return await self._complete(principal, upload_id, scope, upload)
+                return await self._complete(principal, upload_id, upload)
             case _, [upload_id, *_]:  # DELETE: no other is allowed
                 await self._uploads.abort(principal, upload_id)
                 return _Answer(status=204, body={})
         raise AssertionError("all that is allowed was answered")
 
     async def _begin(self, principal: Principal, scope: Scope, upload: Upload) -> _Answer:
-        wanted = _parsed(await _read_json(scope, upload), _Wanted)
+        wanted = decode_json(await upload.small(), _Wanted)
         for name, value in (("size_bytes", wanted.size_bytes), ("part_bytes", wanted.part_bytes)):
             if value is not None and not 0 <= value < 2**63:
                 raise InvalidInput(f"{name} must be a number of bytes")
@@ -147,10 +145,8 @@ class ResumableFace:
         )
         return _Answer(status=200, body=_shown_part(part))
 
-    async def _complete(
-        self, principal: Principal, upload_id: str, scope: Scope, upload: Upload
-    ) -> _Answer:
-        end = _parsed(await _read_json(scope, upload), _End)
+    async def _complete(self, principal: Principal, upload_id: str, upload: Upload) -> _Answer:
+        end = decode_json(await upload.small(), _End)
         result = await self._uploads.complete(
             principal,
             upload_id,
@@ -203,21 +199,3 @@ def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _NUMBER_CHARS_MAX):
         raise InvalidInput(f"{text[:100]!r} is no number of a part")
     return int(text)
-
-
-def _parsed(body: bytes, shape: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedJson(f"the body is not JSON: {error}") from error
-
-
-async def _read_json(scope: Scope, upload: Upload) -> bytes:
-    return await read_body(
-        scope,
-        upload.receive,
-        bytes_max=DATA_JSON_BYTES_MAX,
-        too_large=f"the body is limited to {DATA_JSON_BYTES_MAX} bytes here",
-    )

@@ -14,9 +14,22 @@ from contextlib import suppress
 from typing import Final
 
 from algorium_server.api.errors import send_error
-from algorium_server.api.http import Disconnected, Header, Message, Receive, Scope, Send, header
+from algorium_server.api.http import (
+    Disconnected,
+    Header,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header,
+    read_body,
+)
 from algorium_server.domain.errors import InvalidRequest
-from algorium_server.domain.limits import REFUSED_UPLOAD_BYTES_MAX, REFUSED_UPLOAD_S_MAX
+from algorium_server.domain.limits import (
+    DATA_JSON_BYTES_MAX,
+    REFUSED_UPLOAD_BYTES_MAX,
+    REFUSED_UPLOAD_S_MAX,
+)
 
 _SHORT_BYTES_MAX: Final = 256 * 1024
 """A body up to this length is read to its end before the answer, so that the connection lives."""
@@ -37,6 +50,7 @@ class Upload:
         self.is_pending = bool(self.size_bytes) or header(scope, b"transfer-encoding") is not None
         # Until something is received, a client that asked waits for the word to go on.
         self.is_held_back = header(scope, b"expect") is not None
+        self._scope = scope
         self._receive = receive
 
     async def receive(self) -> Message:
@@ -68,6 +82,20 @@ class Upload:
             raise InvalidRequest(
                 f"the body has {received_bytes} bytes, Content-Length says {self.size_bytes}"
             )
+
+    async def small(self) -> bytes:
+        """
+        Read the whole body, where it is a description and no file.
+
+        Raises:
+            TooLarge: It is longer than descriptions are.
+        """
+        return await read_body(
+            self._scope,
+            self.receive,
+            bytes_max=DATA_JSON_BYTES_MAX,
+            too_large=f"the body is limited to {DATA_JSON_BYTES_MAX} bytes here",
+        )
 
     async def discard(self, *, bytes_max: int) -> None:
         """Throw away the rest of the body: at most so many bytes, and for a limited time."""

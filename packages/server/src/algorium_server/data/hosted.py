@@ -46,9 +46,6 @@ from algorium_server.domain.limits import (
 from algorium_server.domain.names import check_file_name
 from algorium_server.store import files, puts, storage
 from algorium_server.store.database import AsyncConnection, Database
-from algorium_server.telemetry import logger
-
-_log = logger(__name__)
 
 _OPEN_ATTEMPTS: Final = 10
 """A file replaced this often between looking it up and opening it is not being read today."""
