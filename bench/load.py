@@ -155,6 +155,8 @@ async def _load(target: Target, *, connections: int, seconds: float) -> Measured
     ]
     await asyncio.gather(*(caller.finished for caller in callers))
     spent_s = time.perf_counter() - began
+    if len(took_s) < 2:  # a warm-up that the start of a slot took whole
+        return Measured(len(took_s) / spent_s, spent_s * 1000, spent_s * 1000)
     shares = statistics.quantiles(took_s, n=100)
     return Measured(len(took_s) / spent_s, shares[49] * 1000, shares[98] * 1000)
 

@@ -116,7 +116,7 @@ async def _register(home: Path, count: int) -> None:
             )
             copied = replace(build, build_id=build_id, algorithm_id=algorithm_id)
             await rows.add_build(connection, copied)
-            await rows.finish_build(connection, copied)
+            await rows.update_build(connection, copied)
             await rows.add_version(
                 connection,
                 replace(

@@ -107,7 +107,8 @@ def test_every_route_has_a_heading_and_every_heading_a_route():
 
     assert described
     assert all(router._ROUTE.fullmatch(path.rstrip("/").encode()) for path in described)
-    assert routed <= {word for path in described for word in path.split("/")}
+    words = re.findall(r"[A-Za-z]{3,}", " ".join(headings(DOCS / "reference/http.md")))
+    assert routed <= set(words)
 
 
 @pytest.mark.parametrize("page", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))

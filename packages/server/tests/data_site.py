@@ -21,9 +21,10 @@ import rows
 import uvicorn
 from uvicorn.server import ServerState
 
-from algorium_server.api.algorithms import AlgorithmsFace
 from algorium_server.api.bytes import BytesFace
 from algorium_server.api.credentials import Credentials
+from algorium_server.api.defaults import default_routes
+from algorium_server.api.management import build_management
 from algorium_server.api.protocol import JsonProtocol
 from algorium_server.api.resumable import ResumableFace
 from algorium_server.api.router import build_router
@@ -192,7 +193,9 @@ async def _served(site: Site) -> AsyncIterator[None]:
         usage=data,
         admin=data,
         uploads=ResumableFace(site.uploads, credentials),
-        algorithms=AlgorithmsFace(DefaultCollections(site.database, site.directory), credentials),
+        management=build_management(
+            credentials, default_routes(DefaultCollections(site.database, site.directory))
+        ),
     )
 
     async def app(scope, receive, send):

@@ -15,14 +15,12 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import uvloop
 
 from algorium_server.announcing import announce, sandbox_line
 from algorium_server.api.admin import AdminFace
-from algorium_server.api.algorithms import AlgorithmsFace
 from algorium_server.api.bytes import BytesFace
 from algorium_server.api.calls import CallFace
 from algorium_server.api.connectors import ConnectorsFace
@@ -36,18 +34,17 @@ from algorium_server.api.sending import FileSender
 from algorium_server.api.slots import SlotApi
 from algorium_server.api.storage import StorageFace
 from algorium_server.api.usage import UsageFace
-from algorium_server.build.builder import Builder
-from algorium_server.build.environments import Environments
-from algorium_server.build.repositories import Repositories
+from algorium_server.authoring import open_authoring
 from algorium_server.data.opening import forget_providers
 from algorium_server.data.parts import PartFiles
-from algorium_server.domain.algorithms import Version
-from algorium_server.domain.limits import MIB, SLOTS_PER_POOL_MAX
+from algorium_server.domain.limits import (
+    MIB,
+    SLOTS_PER_POOL_MAX,
+)
 from algorium_server.duties import Duties
 from algorium_server.engine import memory
 from algorium_server.engine.host import ZYGOTE_LIMITS, SandboxHost
 from algorium_server.engine.local import LocalEngine
-from algorium_server.engine.program import slot_spec
 from algorium_server.engine.room import EngineLimits
 from algorium_server.engine.templates import ZygoteLimits
 from algorium_server.home import (
@@ -63,16 +60,12 @@ from algorium_server.listening import address_of, allow_many_connections, listen
 from algorium_server.sealing import Seal
 from algorium_server.services.admission import Admission
 from algorium_server.services.calls import CallService
-from algorium_server.services.confining import SandboxedJobs
 from algorium_server.services.connectors import ConnectorService
 from algorium_server.services.data import DataService
-from algorium_server.services.defaults import DefaultCollections
 from algorium_server.services.directory import Directory
 from algorium_server.services.examination import Examination
 from algorium_server.services.following import Following
 from algorium_server.services.meter import Meter
-from algorium_server.services.programs import Programs
-from algorium_server.services.publishing import Publishing
 from algorium_server.services.reaching import Reach
 from algorium_server.services.resumable import ResumableUploads
 from algorium_server.services.scrubbing import Scrubber
@@ -265,6 +258,17 @@ async def open_gateway(
         )
 
         credentials = Credentials(directory)
+        authoring = await stack.enter_async_context(
+            open_authoring(
+                home=home,
+                database=database,
+                directory=directory,
+                host=host,
+                programs=calls.programs,
+                credentials=credentials,
+                worker_name="" if place.is_alone or not database.is_embedded else "builds",
+            )
+        )
         router = inside.app = build_router(
             calls=CallFace(calls, void_calls, credentials),
             data=BytesFace(data, credentials, sender=sender),
@@ -275,7 +279,7 @@ async def open_gateway(
                 StorageService(database, directory, quota=settings.quota), credentials
             ),
             uploads=ResumableFace(uploads, credentials),
-            algorithms=AlgorithmsFace(DefaultCollections(database, directory), credentials),
+            management=authoring.management,
             users=ConnectorsFace(ConnectorService(database, directory, sources), credentials),
         )
         yield Gateway(
@@ -289,7 +293,9 @@ async def open_gateway(
                 since=place.since,
                 database=database,
                 directory=directory,
-                publishing=_publishing(home, database, directory, host, calls.programs),
+                builds=authoring.builds,
+                build_worker=authoring.build_worker,
+                publishing=authoring.publishing,
                 data=data,
                 uploads=uploads,
                 meter=meter,
@@ -373,32 +379,6 @@ async def _void_calls(
     finally:
         # Callers have had of the grace what they needed; these calls get the rest.
         await worker.stop(max(state.stops_at - time.monotonic(), 0.0))
-
-
-def _publishing(
-    home: Path, database: Database, directory: Directory, host: SandboxHost, programs: Programs
-) -> Publishing:
-    def get_ready(version: Version) -> None:
-        resolved = directory.resolved_build(version.build_id, version_id=version.version_id)
-        if resolved is not None:
-            host.prepare(slot_spec(programs.of(resolved)))
-
-    run_confined = SandboxedJobs(host)
-    repositories = Repositories(home / "repos")
-    environments = Environments(home / "envs")
-    builder = Builder(
-        repositories=repositories,
-        environments=environments,
-        builds_dir=home / "builds",
-        run_confined=run_confined,
-    )
-    return Publishing(
-        database=database,
-        directory=directory,
-        builder=builder,
-        repositories=repositories,
-        on_published=get_ready,
-    )
 
 
 class _Later:

@@ -14,6 +14,8 @@ from algorium_server.announcing import say
 from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import CHANGES_KEPT_MAX, CHANGES_PRUNE_S
 from algorium_server.engine.probe import HostReport
+from algorium_server.jobs.worker import JobWorker
+from algorium_server.services.builds import Builds
 from algorium_server.services.data import DataService
 from algorium_server.services.directory import Directory
 from algorium_server.services.meter import Meter
@@ -51,6 +53,8 @@ class Duties:
         since: datetime,
         database: Database,
         directory: Directory,
+        builds: Builds,
+        build_worker: JobWorker,
         publishing: Publishing,
         data: DataService,
         uploads: ResumableUploads,
@@ -64,6 +68,8 @@ class Duties:
         self._since = since
         self._database = database
         self._directory = directory
+        self._builds = builds
+        self._build_worker = build_worker
         self._publishing = publishing
         self._data = data
         self._uploads = uploads
@@ -77,13 +83,14 @@ class Duties:
 
     async def begin(self) -> None:
         """
-        Tidy up after whoever had the duties before, and publish the demo as far as it is quick.
+        Tidy up after whoever had the duties before, begin to build, and publish the quick demo.
 
         Raises:
             InvalidInput: The catalog of the demo is not readable.
             Unavailable: The database does not answer.
         """
-        await self._publishing.recover()
+        await self._builds.recover()
+        await self._build_worker.start()
         await self._publish_demo(late=False)
         self._has_begun.set()
 

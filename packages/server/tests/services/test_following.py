@@ -142,7 +142,7 @@ def test_a_version_can_be_called_once_it_is_published(
             lambda c: accounts.add_account(c, jane),
             lambda c: algorithms.add_algorithm(c, hello),
             lambda c: algorithms.add_build(c, build),
-            lambda c: algorithms.finish_build(c, done),
+            lambda c: algorithms.update_build(c, done),
             lambda c: algorithms.add_version(c, version),
         ):
             await write(writer, step)

@@ -33,6 +33,7 @@ from algorium_server.domain.errors import (
     VersionAlreadyPublished,
 )
 from algorium_server.domain.identity import Principal, Role
+from algorium_server.services.builds import Builds
 from algorium_server.services.directory import Directory
 from algorium_server.services.publishing import Publishing
 from algorium_server.store import accounts as account_rows
@@ -61,12 +62,20 @@ class Site:
             builds_dir=home / "builds",
             run_confined=self.jobs,
         )
-        self.publishing = Publishing(
+        clock = lambda: NOW + timedelta(seconds=next(self.seconds))  # noqa: E731
+        self.builds = Builds(
             database=database,
             directory=self.directory,
             builder=self.builder,
             repositories=self.repositories,
-            clock=lambda: NOW + timedelta(seconds=next(self.seconds)),
+            clock=clock,
+        )
+        self.publishing = Publishing(
+            database=database,
+            directory=self.directory,
+            builds=self.builds,
+            repositories=self.repositories,
+            clock=clock,
         )
 
     async def start(self):
@@ -78,7 +87,7 @@ class Site:
             async with self.database.transaction() as connection:
                 await account_rows.add_account(connection, self.jane)
             self.directory.put_account(self.jane)
-        await self.publishing.recover()
+        await self.builds.recover()
         return self
 
     async def algorithm(self, files=HELLO, **fields):
@@ -113,7 +122,7 @@ def run(sqlite_file, tmp_path):
 def test_from_nothing_to_a_version_that_resolves_also_after_a_restart(run):
     async def publish(site):
         algorithm = await site.algorithm()
-        build = await site.publishing.build_commit(algorithm)
+        build = await site.builds.build_now(algorithm)
         version = await site.publishing.publish(algorithm, release_notes="First")
 
         assert build.status is BuildStatus.SUCCEEDED, build.log
@@ -150,7 +159,7 @@ def test_a_name_is_taken_in_every_case(run):
 def test_a_failed_build_is_kept_with_its_log_and_cannot_be_published(run):
     async def story(site):
         algorithm = await site.algorithm({"src/Hello.py": b"import nowhere_at_all\n"})
-        build = await site.publishing.build_commit(algorithm)
+        build = await site.builds.build_now(algorithm)
 
         assert build.status is BuildStatus.FAILED
         assert "nowhere_at_all" in build.log
@@ -166,7 +175,7 @@ def test_a_failed_build_is_kept_with_its_log_and_cannot_be_published(run):
 def test_an_algorithm_without_source_is_not_built(run):
     async def story(site):
         with pytest.raises(InvalidInput, match="no source yet"):
-            await site.publishing.build_commit(await site.algorithm(files=None))
+            await site.builds.build_now(await site.algorithm(files=None))
 
     run(story)
 
@@ -174,13 +183,13 @@ def test_an_algorithm_without_source_is_not_built(run):
 def test_a_build_is_published_once_and_the_same_commit_can_be_built_again(run):
     async def story(site):
         algorithm = await site.algorithm()
-        first = await site.publishing.build_commit(algorithm)
+        first = await site.builds.build_now(algorithm)
         await site.publishing.publish(algorithm)
         with pytest.raises(VersionAlreadyPublished, match=r"version 0\.1\.0 already") as caught:
             await site.publishing.publish(algorithm, build=first)
         assert (caught.value.code, caught.value.status) == (1007, 400)
 
-        second = await site.publishing.build_commit(algorithm)
+        second = await site.builds.build_now(algorithm)
         version = await site.publishing.publish(algorithm, build=second, version_type="revision")
         assert second.commit_sha == first.commit_sha
         assert second.environment == first.environment
@@ -207,9 +216,9 @@ def test_versions_follow_the_rules(run, before, wanted, next_one):
     async def story(site):
         algorithm = await site.algorithm()
         for number in before:
-            await site.publishing.build_commit(algorithm)
+            await site.builds.build_now(algorithm)
             await site.publishing.publish(algorithm, semantic_version=number)
-        await site.publishing.build_commit(algorithm)
+        await site.builds.build_now(algorithm)
         return await site.publishing.publish(algorithm, **wanted)
 
     assert str(run(story).semantic_version) == next_one
@@ -229,9 +238,9 @@ def test_versions_follow_the_rules(run, before, wanted, next_one):
 def test_versions_that_break_the_rules_are_refused(run, wanted, complaint):
     async def story(site):
         algorithm = await site.algorithm()
-        await site.publishing.build_commit(algorithm)
+        await site.builds.build_now(algorithm)
         await site.publishing.publish(algorithm, semantic_version="1.2.3")
-        await site.publishing.build_commit(algorithm)
+        await site.builds.build_now(algorithm)
         with pytest.raises(InvalidInput, match=complaint) as caught:
             await site.publishing.publish(algorithm, **wanted)
 
@@ -244,7 +253,7 @@ def test_versions_that_break_the_rules_are_refused(run, wanted, complaint):
 def test_two_publishers_at_once_get_one_version(run):
     async def story(site):
         algorithm = await site.algorithm()
-        await site.publishing.build_commit(algorithm)
+        await site.builds.build_now(algorithm)
         results = await asyncio.gather(
             *(site.publishing.publish(algorithm) for _ in range(4)), return_exceptions=True
         )
@@ -259,11 +268,11 @@ def test_a_version_keeps_the_settings_it_was_published_with(run):
         shared = Scaling(isolation=Isolation.SHARED, slots_min=1)
         settings = AlgorithmSettings(is_pipeline_enabled=False, scaling=shared)
         algorithm = await site.algorithm(settings=settings)
-        await site.publishing.build_commit(algorithm)
+        await site.builds.build_now(algorithm)
         version = await site.publishing.publish(algorithm, callability=Callability.PUBLIC)
 
         changed = replace(algorithm, settings=AlgorithmSettings(is_pipeline_enabled=True))
-        await site.publishing.build_commit(changed)
+        await site.builds.build_now(changed)
         later = await site.publishing.publish(changed)
         return version, later
 
@@ -281,7 +290,7 @@ def test_a_build_without_confinement_ends_as_failed(run):
     async def story(site):
         algorithm = await site.algorithm()
         with pytest.raises(Unavailable):
-            await site.publishing.build_commit(algorithm)
+            await site.builds.build_now(algorithm)
         return await _only_build(site)
 
     build = run(story, run_confined=refuse)
@@ -297,7 +306,7 @@ def test_a_cancelled_build_ends_as_failed(run):
         await asyncio.Event().wait()
 
     async def story(site):
-        building = asyncio.create_task(site.publishing.build_commit(await site.algorithm()))
+        building = asyncio.create_task(site.builds.build_now(await site.algorithm()))
         await began.wait()
         building.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -311,7 +320,7 @@ def test_a_cancelled_build_ends_as_failed(run):
 def test_a_restart_clears_away_what_a_killed_server_left(run):
     async def leave(site):
         algorithm = await site.algorithm()
-        good = await site.publishing.build_commit(algorithm)
+        good = await site.builds.build_now(algorithm)
         build = replace(
             good, build_id="killed", status=BuildStatus.IN_PROGRESS, finished_at=None, log=""
         )
@@ -337,7 +346,7 @@ def test_a_restart_clears_away_what_a_killed_server_left(run):
 
 def test_what_a_failed_commit_did_not_store_is_not_in_the_directory(run, monkeypatch):
     async def story(site):
-        build = await site.publishing.build_commit(await site.algorithm())
+        build = await site.builds.build_now(await site.algorithm())
         under_way = replace(build, build_id="killed", status=BuildStatus.IN_PROGRESS)
         async with site.database.transaction() as connection:
             await rows.add_build(connection, under_way)
@@ -352,7 +361,7 @@ def test_what_a_failed_commit_did_not_store_is_not_in_the_directory(run, monkeyp
 
         monkeypatch.setattr(site.database, "transaction", failing)
         with pytest.raises(Unavailable):
-            await site.publishing.recover()
+            await site.builds.recover()
         return site.directory.build("killed").status
 
     assert run(story) is BuildStatus.IN_PROGRESS

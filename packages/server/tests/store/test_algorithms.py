@@ -96,7 +96,7 @@ def test_what_is_not_there_cannot_be_changed(owned: Database, runner: asyncio.Ru
             with pytest.raises(AlgorithmNotFound):
                 await algorithms.update_algorithm(connection, rows.algorithm(JANE.account_id))
             with pytest.raises(NotFound):
-                await algorithms.finish_build(connection, rows.build(rows.new_id()))
+                await algorithms.update_build(connection, rows.build(rows.new_id()))
             return [
                 await algorithms.build(connection, build_id)
                 for build_id in (rows.new_id(), "", "a\0b", "\udfff", "x" * 100)
@@ -124,7 +124,7 @@ def test_a_build_begins_and_ends(owned: Database, runner: asyncio.Runner):
             await algorithms.add_algorithm(connection, hello)
             await algorithms.add_build(connection, begun)
             before = await algorithms.build(connection, begun.build_id)
-            await algorithms.finish_build(connection, ended)
+            await algorithms.update_build(connection, ended)
         async with owned.reading() as connection:
             return before, await algorithms.build(connection, begun.build_id)
 

@@ -42,7 +42,7 @@ def test_whatever_is_written_is_noted(database: Database, runner: asyncio.Runner
         (ChangeKind.ALGORITHM, hello.algorithm_id, lambda c: algorithms.add_algorithm(c, hello)),
         (ChangeKind.ALGORITHM, hello.algorithm_id, lambda c: algorithms.update_algorithm(c, hello)),
         (ChangeKind.BUILD, build.build_id, lambda c: algorithms.add_build(c, build)),
-        (ChangeKind.BUILD, build.build_id, lambda c: algorithms.finish_build(c, build)),
+        (ChangeKind.BUILD, build.build_id, lambda c: algorithms.update_build(c, build)),
         (ChangeKind.VERSION, version.version_id, lambda c: algorithms.add_version(c, version)),
     )
 

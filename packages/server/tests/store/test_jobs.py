@@ -55,7 +55,7 @@ def test_gateways_that_count_and_queue_at_once_do_not_exceed_a_limit(
     async def queue_unless_full(database: Database) -> None:
         async with database.transaction() as connection:
             await jobs.hold(connection, account_id=JANE.account_id)
-            if await jobs.count_unfinished(connection, account_id=JANE.account_id) < 3:
+            if await jobs.count_unfinished(connection, account_id=JANE.account_id, kind="call") < 3:
                 await asyncio.sleep(0)
                 await jobs.enqueue(connection, rows.job(JANE.account_id))
 
@@ -63,7 +63,7 @@ def test_gateways_that_count_and_queue_at_once_do_not_exceed_a_limit(
         async with await Database.open(database_url) as another:
             await asyncio.gather(*(queue_unless_full(db) for db in (owned, another) * 5))
         async with owned.reading() as connection:
-            return await jobs.count_unfinished(connection, account_id=JANE.account_id)
+            return await jobs.count_unfinished(connection, account_id=JANE.account_id, kind="call")
 
     assert runner.run(scenario()) == 3
 
@@ -364,7 +364,7 @@ def test_unfinished_jobs_are_counted_for_their_account(owned: Database, runner: 
             await jobs.finish(connection, done, now=rows.NOW)
         async with owned.reading() as connection:
             return [
-                await jobs.count_unfinished(connection, account_id=account.account_id)
+                await jobs.count_unfinished(connection, account_id=account.account_id, kind="call")
                 for account in (JANE, JOE)
             ]
 

@@ -19,8 +19,9 @@ from algorium_server.domain.errors import NotFound, Unavailable
 _ROUTE: Final = re.compile(
     rb"/+(?:v1/+(?P<calls>(?:web/+)?algo)|v1/+(?P<data>data|connector|hostedData)"
     rb"|v1/+(?P<usage>(?:admin/+)?usage)|v1/+(?P<admin>admin/+host)"
-    rb"|v1/+(?P<uploads>uploads)|v1/+(?P<storage>storage)|v1/+(?P<algorithms>algorithms)"
-    rb"|v1/+(?P<users>users)|(?P<health>healthz|readyz))(?P<rest>/.*)?",
+    rb"|v1/+(?P<uploads>uploads)|v1/+(?P<storage>storage)"
+    rb"|v1/+(?P<users>users/+[^/]+/+connectors)|(?P<health>healthz|readyz)"
+    rb"|(?P<management>v1/+[^/]+))(?P<rest>/.*)?",
     re.DOTALL,
 )
 
@@ -38,8 +39,8 @@ def build_router(
     admin: AsgiApp,
     storage: AsgiApp = _nothing,
     uploads: AsgiApp = _nothing,
-    algorithms: AsgiApp = _nothing,
     users: AsgiApp = _nothing,
+    management: AsgiApp = _nothing,
 ) -> AsgiApp:
     """
     Make the application that hands each request to its face.
@@ -52,8 +53,8 @@ def build_router(
         admin: Answers `/v1/admin/host`.
         storage: Answers `/v1/storage`.
         uploads: Answers `/v1/uploads`.
-        algorithms: Answers `/v1/algorithms`.
-        users: Answers `/v1/users`.
+        users: Answers `/v1/users/{username}/connectors`.
+        management: Answers whatever else there is below `/v1`.
 
     The faces see a `raw_path` that begins with exactly these prefixes.
     """
@@ -65,8 +66,8 @@ def build_router(
         "admin": admin,
         "storage": storage,
         "uploads": uploads,
-        "algorithms": algorithms,
         "users": users,
+        "management": management,
     }
 
     async def router(scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,6 +7,7 @@ Source: wire specification, "Algorithm object", "Builds", "Versions and publishi
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.languages import Language
@@ -17,6 +18,9 @@ from algorium_server.domain.limits import (
     SLOTS_PER_VERSION_MAX,
 )
 from algorium_server.domain.versions import SemanticVersion
+
+INTERNAL_SCM: Final = "internal"
+"""The source hosting that every server brings itself."""
 
 
 class Callability(StrEnum):
@@ -40,6 +44,21 @@ class NetworkAccess(StrEnum):
     ISOLATED = "isolated"
 
 
+class MachineType(StrEnum):
+    """What kind of machine an algorithm asks for."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+class PublishGate(StrEnum):
+    """What the check of a build before its publication may do: nothing, warn, or refuse."""
+
+    OFF = "off"
+    WARN = "warn"
+    REFUSE = "refuse"
+
+
 class Isolation(StrEnum):
     """Whose calls may meet in one slot."""
 
@@ -53,6 +72,17 @@ class BuildStatus(StrEnum):
     IN_PROGRESS = "in-progress"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+
+
+class BuildTrigger(StrEnum):
+    """Why there is a build."""
+
+    COMPILE = "compile"
+    PUSH = "push"
+    COMMIT = "commit"
+    WEBHOOK = "webhook"
+    POLL = "poll"
+    DEMO = "demo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +122,30 @@ class Scaling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlgorithmSettings:
-    """What an owner decides about an algorithm."""
+    """
+    What an owner decides about an algorithm.
+
+    Attributes:
+        language: As the owner wrote it; never changes.
+        environment_id: Of the environment that was chosen by id; empty if the language says all.
+        package_set: As the owner wrote it; says which version of the language, empty for any.
+        callability: Of the version that was published last; what is not published is private.
+        royalty_microcredits: Kept and shown; nobody is billed.
+        is_insights_enabled: For the next version, unless its publisher says otherwise.
+        publish_gate: What the check before a publication may do.
+        allows_rewriting: History of the default branch may be replaced by force, as far as it is
+            not published.
+    """
 
     language: str = "python3"
+    environment_id: str = ""
+    package_set: str = ""
+    machine_type: MachineType = MachineType.CPU
+    callability: Callability = Callability.PRIVATE
+    royalty_microcredits: int = 0
+    is_insights_enabled: bool = False
+    publish_gate: PublishGate = PublishGate.WARN
+    allows_rewriting: bool = False
     source_visibility: SourceVisibility = SourceVisibility.CLOSED
     license: str = "apl"
     network_access: NetworkAccess = NetworkAccess.ISOLATED
@@ -104,7 +155,13 @@ class AlgorithmSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Algorithm:
-    """An algorithm, by its owner and name."""
+    """
+    An algorithm, by its owner and name.
+
+    Attributes:
+        sample_input: JSON or text, for documentation and for the check before a publication.
+        scm_id: Where its source is: `internal`, or a provider of source hosting.
+    """
 
     algorithm_id: str
     owner_id: str
@@ -113,6 +170,8 @@ class Algorithm:
     summary: str = ""
     tagline: str = ""
     settings: AlgorithmSettings = field(default_factory=AlgorithmSettings)
+    sample_input: str = ""
+    scm_id: str = INTERNAL_SCM
     created_at: datetime
 
 
@@ -133,11 +192,34 @@ class FastStart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """
+    What an algorithm takes and gives, as far as its annotations say.
+
+    Attributes:
+        input_schema: JSON Schema of the input as text, empty if nothing is known.
+        output_schema: The same of the result.
+    """
+
+    input_schema: str = ""
+    output_schema: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
     """
     One attempt to make a commit runnable.
 
+    It is in progress from the moment it is asked for, also while it waits for others.
+
     Attributes:
+        trigger: Why there is one.
+        requested_by: Account that asked for it; empty for nobody in particular.
+        tree_digest: SHA-256 of the checked-out tree, hexadecimal; empty until it is known.
+        signature: What the entry takes and gives.
+        failure: Why it failed, in a sentence; empty unless it did.
+        started_at: When it was asked for.
+        began_at: When work on it began; None while it waits.
         language: How it is built and run.
         environment: Key of the environment it runs in (hash of the lock), empty until resolved;
             stays so where everything that is installed becomes part of the tree.
@@ -160,7 +242,13 @@ class Build:
     source_bytes: int = 0
     log: str = ""
     fast_start: FastStart = FastStart()
+    trigger: BuildTrigger = BuildTrigger.COMPILE
+    requested_by: str = ""
+    tree_digest: str = ""
+    signature: Signature = Signature()
+    failure: str = ""
     started_at: datetime
+    began_at: datetime | None = None
     finished_at: datetime | None = None
 
 
@@ -171,6 +259,8 @@ class Version:
 
     Attributes:
         network_access: Frozen at publication, like `is_pipeline_enabled` and `scaling`.
+        is_insights_enabled: It may report insights.
+        publisher_id: Account that published it; empty for the server itself.
     """
 
     version_id: str
@@ -185,6 +275,8 @@ class Version:
     release_notes: str = ""
     sample_input: str = ""
     sample_output: str = ""
+    is_insights_enabled: bool = False
+    publisher_id: str = ""
     published_at: datetime
 
     @property

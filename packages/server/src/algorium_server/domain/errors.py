@@ -17,12 +17,22 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
     ├── NotAuthorized            403  2001  known, but not allowed
     ├── NotFound                 404   -    nothing there, or not for this caller
     │   ├── AlgorithmNotFound    404  1000
+    │   │   └── NoSuchAlgorithm  404  1000  the same to authors, in the old service's own form
+    │   ├── BuildNotFound        404  1010
+    │   ├── BuildLogNotFound     404  1011  there is no such build, or it has not ended
+    │   ├── VersionNotFound      404  1014
     │   └── PathNotFound         404   -
     ├── AlreadyExists            409   -
     ├── ConditionFailed          412   -    what the request demanded of the file does not hold
     ├── RangeNotSatisfiable      416   -    the file has no such part
     ├── AlgorithmNameTaken       400  1002  the owner has an algorithm of that name
     ├── VersionAlreadyPublished  400  1007  nothing new to publish: compile first
+    ├── PackageSetNotFound       400  1003
+    ├── RepositoryNotCreated     500  1008
+    ├── UnknownLanguage          400  4001
+    ├── LanguageFixed            400  4002  an algorithm stays in its language
+    ├── UnsupportedMachine       400  4004
+    ├── SourceNotHostedHere      400  4011  its source is edited where it is hosted
     ├── TooManyRequests          429   -    a concurrency limit is reached
     ├── PartlyDeleted            500   -    some entries could not be deleted
     ├── InternalError            500  5001  our fault; carries an id to look up in the log
@@ -174,6 +184,33 @@ class AlgorithmNotFound(NotFound):
     sentence = BY_NUMBER[1000].sentence
 
 
+class NoSuchAlgorithm(AlgorithmNotFound):
+    """No such algorithm, asked for by those who manage algorithms: the body is a bare text."""
+
+    sentence = "No such algorithm"
+
+
+class BuildNotFound(NotFound):
+    """The algorithm has no such build."""
+
+    code = 1010
+    sentence = BY_NUMBER[1010].sentence
+
+
+class BuildLogNotFound(NotFound):
+    """The algorithm has no such build, or it has not ended yet."""
+
+    code = 1011
+    sentence = BY_NUMBER[1011].sentence
+
+
+class VersionNotFound(NotFound):
+    """The algorithm has no such version."""
+
+    code = 1014
+    sentence = BY_NUMBER[1014].sentence
+
+
 class PathNotFound(NotFound):
     """No such file or directory for this caller."""
 
@@ -211,6 +248,42 @@ class VersionAlreadyPublished(AlgoriumError):
     """The newest successful build is published already, or there is none."""
 
     code = 1007
+
+
+class PackageSetNotFound(AlgoriumError):
+    """There is no such set of packages."""
+
+    code = 1003
+
+
+class RepositoryNotCreated(AlgoriumError):
+    """The repository of a new algorithm could not be made; there is no algorithm then."""
+
+    code = 1008
+
+
+class UnknownLanguage(AlgoriumError):
+    """There is no such language or environment."""
+
+    code = 4001
+
+
+class LanguageFixed(AlgoriumError):
+    """An algorithm stays in the language in which it was created."""
+
+    code = 4002
+
+
+class UnsupportedMachine(AlgoriumError):
+    """There is no such type of machine."""
+
+    code = 4004
+
+
+class SourceNotHostedHere(AlgoriumError):
+    """The source of this algorithm is hosted elsewhere, and edited there."""
+
+    code = 4011
 
 
 class TooManyRequests(AlgoriumError):

@@ -31,6 +31,7 @@ class Job:
     Attributes:
         job_id: A UUID or a request id; given by whoever queues it.
         kind: Selects the handler.
+        queue: Jobs of one queue run one after the other; those without one as they come.
         account_id: For whom it is done.
         payload: The handler's business; emptied when the job is done.
         is_idempotent: It may run again although an earlier run may have had effects.
@@ -46,6 +47,7 @@ class Job:
     kind: str
     account_id: str
     payload: bytes
+    queue: str = ""
     is_idempotent: bool = False
     state: JobState = JobState.QUEUED
     attempts: int = 0
@@ -71,6 +73,7 @@ class Job:
         account_id: str,
         payload: bytes,
         now: datetime,
+        queue: str = "",
         is_idempotent: bool = False,
     ) -> "Job":
         """Return a job that may be claimed at once."""
@@ -79,6 +82,7 @@ class Job:
             kind=kind,
             account_id=account_id,
             payload=payload,
+            queue=queue,
             is_idempotent=is_idempotent,
             due_at=now,
             created_at=now,

@@ -279,9 +279,19 @@ ACCOUNT_NAME_CHARS_MAX: Final = 30
 ALGORITHM_NAME_CHARS_MAX: Final = 100
 """Names become file and module names; file systems allow a little more than this."""
 
+# Management
+MANAGEMENT_BODY_BYTES_MAX: Final = 16 * MIB
+"""Of a description in JSON, or of one file of source that is saved through the API."""
+
 # Builds
 BUILD_TIMEOUT_S: Final = 1800.0
 """A resolver that hangs must not hold a build for ever."""
+BUILDS_CONCURRENT_MAX: Final = 2
+"""Each may use all processors and gigabytes of memory; callers come first."""
+BUILD_POLL_S: Final = 0.1
+"""How soon those who wait for a build learn of its end, and a build that it was cancelled."""
+BUILD_QUEUE_POLL_S: Final = 1.0
+"""How soon a build is noticed that another gateway was asked for."""
 BUILD_LOG_BYTES_MAX: Final = 16 * MIB
 """A log is one row and one answer; no real build needs more."""
 BUILD_MEMORY_BYTES: Final = 4096 * MIB

@@ -77,6 +77,7 @@ class JobWorker:
         *,
         concurrency: int = JOBS_CONCURRENT_MAX,
         lease_s: float = JOB_LEASE_S,
+        poll_s: float = JOB_POLL_S,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_given_up: OnGivenUp = lambda _job, _decision: None,
         name: str = "",
@@ -88,6 +89,7 @@ class JobWorker:
             database: Where the jobs are.
             handlers: By kind; jobs of other kinds are left to other workers.
             concurrency: How many jobs run at the same time.
+            poll_s: How soon work is noticed that other processes queue.
             lease_s: After this long without a sign of life others may decide about a job.
             clock: Returns the time, UTC-aware.
             on_given_up: Told of jobs that were interrupted, or tried too often.
@@ -99,6 +101,7 @@ class JobWorker:
         self._handlers = dict(handlers)
         self._concurrency = concurrency
         self._lease_s = lease_s
+        self._poll_s = poll_s
         self._clock = clock
         self._is_successor = bool(name)
         self._name = name or f"{socket.gethostname()}:{os.getpid()}"
@@ -152,9 +155,9 @@ class JobWorker:
                 await self._keep_house()
                 await self._claim_all()
             except Exception:
-                _log.exception("jobs cannot be claimed now; trying again", after_s=JOB_POLL_S)
+                _log.exception("jobs cannot be claimed now; trying again", after_s=self._poll_s)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wakened.wait(), JOB_POLL_S)
+                await asyncio.wait_for(self._wakened.wait(), self._poll_s)
 
     async def _claim_all(self) -> None:
         while len(self._watchers) < self._concurrency:

@@ -1,8 +1,8 @@
 """
 From an idea to something that others can call: create, commit, build, publish.
 
-A build ends in the store before anybody may run it, and a version is added in the same
-transaction that checked the rules, so two publishers cannot both win.
+A version is added in the same transaction that checked the rules, so two publishers cannot both
+win.
 
 Source: wire specification, "Create, read, update, delete", "Builds", "Versions and publishing".
 """
@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Final
 
 from algorium_server.build import languages
-from algorium_server.build.builder import Builder
 from algorium_server.build.repositories import Repositories, Signature
 from algorium_server.domain.algorithms import (
     Algorithm,
     AlgorithmSettings,
     Build,
     BuildStatus,
+    BuildTrigger,
     Callability,
     NetworkAccess,
     Version,
@@ -31,7 +31,6 @@ from algorium_server.domain.errors import (
     AlgorithmNameTaken,
     AlgoriumError,
     AlreadyExists,
-    InvalidInput,
     Unavailable,
 )
 from algorium_server.domain.identity import Account
@@ -39,6 +38,7 @@ from algorium_server.domain.languages import language_of
 from algorium_server.domain.names import check_algorithm_name
 from algorium_server.domain.publication import check_publishable, newest_successful, next_version
 from algorium_server.services.accounts import ensure_organization
+from algorium_server.services.builds import Builds
 from algorium_server.services.catalog import (
     DemoAlgorithm,
     DemoVersion,
@@ -62,7 +62,7 @@ class Publishing:
     Args:
         database: Where rows are.
         directory: Told of everything new.
-        builder: Builds commits.
+        builds: Builds commits.
         repositories: Where source is.
         on_published: Told of every new version, once it can be called.
         clock: Says what time it is.
@@ -73,36 +73,17 @@ class Publishing:
         *,
         database: Database,
         directory: Directory,
-        builder: Builder,
+        builds: Builds,
         repositories: Repositories,
         on_published: Callable[[Version], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._directory = directory
-        self._builder = builder
+        self._builds = builds
         self._repositories = repositories
         self._on_published = on_published
         self._clock = clock
-
-    async def recover(self) -> None:
-        """
-        Tidy up after a server that did not stop by itself: once, before the first build.
-
-        Builds that were under way have failed, and what they left on the disk is removed.
-        """
-        async with self._database.transaction() as connection:
-            builds = await rows.builds(connection)
-            interrupted = [
-                self._failed(build, "Build failed: the server stopped meanwhile\n")
-                for build in builds
-                if build.status is BuildStatus.IN_PROGRESS
-            ]
-            for build in interrupted:
-                await rows.finish_build(connection, build)
-        for build in interrupted:
-            self._directory.put_build(build)
-        await self._builder.sweep([b.build_id for b in builds if b.status is BuildStatus.SUCCEEDED])
 
     async def create_algorithm(
         self,
@@ -170,54 +151,6 @@ class Publishing:
             ),
             message=message,
         )
-
-    async def build_commit(
-        self,
-        algorithm: Algorithm,
-        commit_sha: str = "",
-        *,
-        on_step: Callable[[str], None] | None = None,
-    ) -> Build:
-        """
-        Build a commit; the same commit again is a new build.
-
-        Args:
-            algorithm: What to build.
-            commit_sha: Which commit; the newest one if empty.
-            on_step: Told what is being done, in a few words.
-
-        Returns:
-            The build with its log, succeeded or failed.
-
-        Raises:
-            InvalidInput: There is no commit yet.
-            Unavailable: This host offers no confinement.
-        """
-        if not commit_sha:
-            head = await self._repositories.head(algorithm.owner_id, algorithm.algorithm_id)
-            if head is None:
-                raise InvalidInput(f"{algorithm.name} has no source yet: commit some first")
-            commit_sha = head
-        build = Build(
-            build_id=str(uuid.uuid4()),
-            algorithm_id=algorithm.algorithm_id,
-            commit_sha=commit_sha,
-            status=BuildStatus.IN_PROGRESS,
-            started_at=self._clock(),
-        )
-        async with self._database.transaction() as connection:
-            await rows.add_build(connection, build)
-        self._directory.put_build(build)
-        try:
-            built = await self._builder.build(build, algorithm=algorithm, on_step=on_step)
-        except BaseException as error:
-            # Nobody may find it "in progress" for ever, also not if this call was cancelled.
-            reason = "it was interrupted"
-            if isinstance(error, Exception):
-                reason = error.message if isinstance(error, AlgoriumError) else "an internal error"
-            await asyncio.shield(self._finish(self._failed(build, f"Build failed: {reason}\n")))
-            raise
-        return await self._finish(replace(built, finished_at=self._clock()))
 
     async def publish(
         self,
@@ -380,8 +313,11 @@ class Publishing:
         files = await asyncio.to_thread(read_project, version.source)
         message = f"Version {version.semantic_version}\n\n{version.release_notes}\n"
         commit_sha = await self.commit_files(algorithm, files, author=author, message=message)
-        build = await self.build_commit(
-            algorithm, commit_sha, on_step=lambda step: on_progress(f"{ref}: {step}")
+        build = await self._builds.build_now(
+            algorithm,
+            commit_sha,
+            trigger=BuildTrigger.DEMO,
+            on_step=lambda step: on_progress(f"{ref}: {step}"),
         )
         if build.status is not BuildStatus.SUCCEEDED:
             on_progress(f"{ref}: not published")
@@ -399,15 +335,6 @@ class Publishing:
         )
         on_progress(f"{ref}: published")
         return True
-
-    def _failed(self, build: Build, log: str) -> Build:
-        return replace(build, status=BuildStatus.FAILED, log=log, finished_at=self._clock())
-
-    async def _finish(self, build: Build) -> Build:
-        async with self._database.transaction() as connection:
-            await rows.finish_build(connection, build)
-        self._directory.put_build(build)
-        return build
 
 
 def _isolated(entry: DemoAlgorithm) -> DemoAlgorithm:

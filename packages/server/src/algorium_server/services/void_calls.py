@@ -105,7 +105,9 @@ class VoidCalls:
         )
         async with self._database.transaction() as connection:
             await job_rows.hold(connection, account_id=job.account_id)
-            waiting = await job_rows.count_unfinished(connection, account_id=job.account_id)
+            waiting = await job_rows.count_unfinished(
+                connection, account_id=job.account_id, kind=JOB_KIND
+            )
             if waiting >= VOID_CALLS_WAITING_PER_ACCOUNT_MAX:
                 raise TooManyRequests(f"Too many requests: {waiting} void calls are waiting to run")
             await job_rows.enqueue(connection, job)

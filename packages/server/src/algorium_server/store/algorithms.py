@@ -2,13 +2,14 @@
 
 from collections.abc import Collection
 from dataclasses import fields
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, insert, literal, select, update
+from sqlalchemy import Select, delete, insert, literal, select, tuple_, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from algorium_server.domain.algorithms import Algorithm, Build, Version
+from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus, Version
 from algorium_server.domain.changes import ChangeKind
 from algorium_server.domain.errors import AlgorithmNotFound, AlreadyExists, NotFound
 from algorium_server.domain.versions import SemanticVersion
@@ -16,6 +17,7 @@ from algorium_server.store import changes
 from algorium_server.store.schema import algorithms as algorithm_table
 from algorium_server.store.schema import builds as build_table
 from algorium_server.store.schema import is_storable, name_key, of_row, row_of
+from algorium_server.store.schema import version_documents as document_table
 from algorium_server.store.schema import versions as version_table
 from algorium_server.store.upserts import insert_unless_taken
 
@@ -75,9 +77,9 @@ async def add_build(connection: AsyncConnection, build: Build) -> None:
     await connection.execute(insert(build_table).values(row_of(build)))
 
 
-async def finish_build(connection: AsyncConnection, build: Build) -> None:
+async def update_build(connection: AsyncConnection, build: Build) -> None:
     """
-    Store how *build* ended: everything but its id, algorithm, commit and start.
+    Store everything of *build* but its id, algorithm, commit and start.
 
     Raises:
         NotFound: There is no such build.
@@ -89,6 +91,49 @@ async def finish_build(connection: AsyncConnection, build: Build) -> None:
     )
     if result.rowcount == 0:
         raise NotFound(f"there is no build {build.build_id}")
+
+
+async def build_in_progress(
+    connection: AsyncConnection, algorithm_id: str, commit_sha: str
+) -> Build | None:
+    """Return the oldest build of a commit that has not ended, without its log."""
+    result = await connection.execute(
+        _without_log()
+        .where(
+            build_table.c.algorithm_id == algorithm_id,
+            build_table.c.commit_sha == commit_sha,
+            build_table.c.status == BuildStatus.IN_PROGRESS,
+            build_table.c.failure.is_(None),  # else it is being cancelled
+        )
+        .order_by(build_table.c.started_at, build_table.c.build_id)
+        .limit(1)
+    )
+    row = result.mappings().first()
+    return None if row is None else of_row(Build, row)
+
+
+async def page_of_builds(
+    connection: AsyncConnection,
+    algorithm_id: str,
+    *,
+    limit: int,
+    before: tuple[datetime, str] | None = None,
+) -> list[Build]:
+    """
+    Return builds of an algorithm, newest first, without logs.
+
+    Args:
+        connection: Any.
+        algorithm_id: Whose.
+        limit: So many at most.
+        before: Start and id of the last build of the page before.
+    """
+    table = build_table
+    statement = _without_log().where(table.c.algorithm_id == algorithm_id)
+    if before is not None:
+        statement = statement.where(tuple_(table.c.started_at, table.c.build_id) < before)
+    ordered = statement.order_by(table.c.started_at.desc(), table.c.build_id.desc())
+    return [of_row(Build, row) for row in await _all(connection, ordered.limit(limit))]
 
 
 async def builds(
@@ -105,8 +150,7 @@ async def builds(
         algorithm_id: Only this algorithm's; None for all.
         ids: Only those of these ids that exist; None for all.
     """
-    without_log = [column for column in build_table.c if column.name != "log"]
-    statement = select(*without_log, literal("", build_table.c.log.type).label("log"))
+    statement = _without_log()
     if algorithm_id is not None:
         statement = statement.where(build_table.c.algorithm_id == algorithm_id)
     if ids is not None:
@@ -167,6 +211,64 @@ async def versions(
         table.c.algorithm_id, table.c.major, table.c.minor, table.c.revision
     )
     return [_version(row) for row in await _all(connection, ordered)]
+
+
+async def add_document(
+    connection: AsyncConnection, version_id: str, *, kind: str, content: str
+) -> None:
+    """Add what is told of a version, in the transaction that adds the version."""
+    row = {"version_id": version_id, "kind": kind, "content": content}
+    await connection.execute(insert(document_table).values(row))
+
+
+async def document(connection: AsyncConnection, version_id: str, *, kind: str) -> str | None:
+    """Return what is told of a version, None if it has no document of this kind."""
+    table = document_table
+    statement = select(table.c.content).where(
+        table.c.version_id == version_id, table.c.kind == kind
+    )
+    found: str | None = await connection.scalar(statement)
+    return found
+
+
+async def hold_algorithm(connection: AsyncConnection, algorithm_id: str) -> None:
+    """
+    Let nobody else who holds the algorithm decide about it until this transaction ends.
+
+    Raises:
+        AlgorithmNotFound: It is gone.
+    """
+    table = algorithm_table
+    found = await connection.scalar(
+        select(table.c.algorithm_id)
+        .where(table.c.algorithm_id == algorithm_id)
+        .with_for_update(key_share=True)
+    )
+    if found is None:
+        raise AlgorithmNotFound
+
+
+async def delete_algorithm(connection: AsyncConnection, algorithm_id: str) -> None:
+    """
+    Delete an algorithm with its versions, builds and special collections; its files' blobs stay.
+
+    Raises:
+        AlgorithmNotFound: There is none.
+    """
+    await changes.note(connection, ChangeKind.ALGORITHM, algorithm_id)
+    await connection.execute(
+        delete(version_table).where(version_table.c.algorithm_id == algorithm_id)
+    )
+    result = await connection.execute(
+        delete(algorithm_table).where(algorithm_table.c.algorithm_id == algorithm_id)
+    )
+    if result.rowcount == 0:
+        raise AlgorithmNotFound
+
+
+def _without_log() -> Select[Any]:
+    columns = [column for column in build_table.c if column.name != "log"]
+    return select(*columns, literal("", build_table.c.log.type).label("log"))
 
 
 def _version(row: RowMapping) -> Version:

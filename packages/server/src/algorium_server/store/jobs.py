@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.jobs import Job, JobState
@@ -35,6 +35,9 @@ async def claim(
     """
     Take the job that has been due for longest, None if none is due.
 
+    Of a queue, the next job is taken only when none of it is running. Two workers that race for
+    one queue cannot both win: the index refuses the second, whose transaction fails.
+
     Args:
         connection: Inside a transaction of its own; the claim holds once that is committed.
         now: The time.
@@ -46,6 +49,9 @@ async def claim(
     due = select(table.c.job_id).where(table.c.state == JobState.QUEUED, table.c.due_at <= now)
     if kinds is not None:
         due = due.where(table.c.kind.in_(kinds))
+    others = job_table.alias()
+    is_next = ~exists().where(others.c.queue == table.c.queue, others.c.state == JobState.RUNNING)
+    due = due.where(or_(table.c.queue.is_(None), is_next))
     job_id = await connection.scalar(
         due.order_by(table.c.due_at, table.c.created_at, table.c.job_id)
         .limit(1)
@@ -141,11 +147,21 @@ async def hold(connection: AsyncConnection, *, account_id: str) -> None:
     )
 
 
-async def count_unfinished(connection: AsyncConnection, *, account_id: str) -> int:
-    """Return how many jobs of an account are queued or running."""
+async def unfinished(connection: AsyncConnection, *, kind: str) -> frozenset[str]:
+    """Return the ids of all jobs of a kind that are queued or running."""
+    table = job_table
+    statement = select(table.c.job_id).where(
+        table.c.kind == kind, table.c.state.in_([JobState.QUEUED, JobState.RUNNING])
+    )
+    return frozenset((await connection.scalars(statement)).all())
+
+
+async def count_unfinished(connection: AsyncConnection, *, account_id: str, kind: str) -> int:
+    """Return how many jobs of an account and a kind are queued or running."""
     table = job_table
     statement = select(func.count()).where(
         table.c.account_id == account_id,
+        table.c.kind == kind,
         table.c.state.in_([JobState.QUEUED, JobState.RUNNING]),
     )
     return int(await connection.scalar(statement.select_from(table)) or 0)

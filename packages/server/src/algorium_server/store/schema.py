@@ -39,18 +39,22 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import BigInteger, TypeDecorator
 
 from algorium.wire.bodies import ReadAcl
 from algorium_server.domain.algorithms import (
+    INTERNAL_SCM,
     AlgorithmSettings,
     BuildStatus,
+    BuildTrigger,
     Callability,
     FastStart,
     NetworkAccess,
     Scaling,
+    Signature,
 )
 from algorium_server.domain.changes import ChangeKind
 from algorium_server.domain.collections import CollectionKind
@@ -157,10 +161,24 @@ def _decode_shared(value: str, shape: type) -> Any:
     return msgspec.json.decode(value, type=shape)
 
 
-class OptionalId(TypeDecorator[str]):
-    """An id that may be missing: the empty string in values, NULL in rows (foreign keys)."""
+class OptionalFreeText(FreeText):
+    """The same where there is usually none: the empty string in values, NULL in rows."""
 
-    impl = String(36)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
+        """Encode as UTF-8, the empty string as NULL."""
+        return super().process_bind_param(value or None, dialect)
+
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str:
+        """Decode what `process_bind_param` encoded."""
+        return super().process_result_value(value, dialect) or ""
+
+
+class OptionalText(TypeDecorator[str]):
+    """A short text that may be missing: the empty string in values, NULL in rows."""
+
+    impl = String
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
@@ -170,6 +188,15 @@ class OptionalId(TypeDecorator[str]):
     def process_result_value(self, value: str | None, _dialect: Dialect) -> str:
         """Turn NULL into the empty string."""
         return value or ""
+
+
+class OptionalId(OptionalText):
+    """An id that may be missing; foreign keys take NULL, and no empty string."""
+
+    cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(36)
 
 
 def byte_ordered_text() -> Text:
@@ -269,6 +296,8 @@ algorithms = Table(
     Column("tagline", FreeText, nullable=False),
     Column("settings", JsonText(AlgorithmSettings), nullable=False),
     Column("created_at", UtcTimestamp, nullable=False),
+    Column("sample_input", OptionalFreeText),
+    Column("scm_id", String(64), nullable=False, server_default=INTERNAL_SCM),
     UniqueConstraint("owner_id", "name_key"),
 )
 
@@ -290,6 +319,17 @@ builds = Table(
     Column("finished_at", UtcTimestamp),
     Column("language", EnumText(Language), nullable=False, server_default=Language.PYTHON.value),
     Column("fast_start", SharedJsonText(FastStart), nullable=False, server_default="{}"),
+    Column(
+        "trigger",
+        EnumText(BuildTrigger),
+        nullable=False,
+        server_default=BuildTrigger.COMPILE.value,
+    ),
+    Column("requested_by", OptionalId),
+    Column("tree_digest", OptionalText(64)),
+    Column("signature", SharedJsonText(Signature), nullable=False, server_default="{}"),
+    Column("failure", OptionalFreeText),
+    Column("began_at", UtcTimestamp),
     Index(None, "algorithm_id", "started_at"),
 )
 
@@ -313,7 +353,20 @@ versions = Table(
     Column("sample_output", FreeText, nullable=False),
     Column("published_at", UtcTimestamp, nullable=False),
     Column("scaling", SharedJsonText(Scaling), nullable=False, server_default="{}"),
+    Column("is_insights_enabled", Boolean, nullable=False, server_default=false()),
+    Column("publisher_id", OptionalId),
     UniqueConstraint("algorithm_id", "major", "minor", "revision"),
+)
+
+# What is told of a version beside what runs it: bill of materials, provenance and the like. Written
+# with the version, in the same transaction, and never again.
+version_documents = Table(
+    "version_documents",
+    metadata,
+    Column("version_id", ForeignKey("versions.version_id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String(24), nullable=False),
+    Column("content", FreeText, nullable=False),
+    PrimaryKeyConstraint("version_id", "kind"),
 )
 
 collections = Table(
@@ -496,8 +549,18 @@ jobs = Table(
     Column("created_at", UtcTimestamp, nullable=False),
     Column("finished_at", UtcTimestamp, index=True),
     Column("error", FreeText, nullable=False),
+    Column("queue", OptionalText(80)),
     Index(None, "state", "due_at"),
     Index(None, "account_id", "state"),
+)
+# Of the jobs of one queue, one runs; without a queue, a job waits for no other.
+_IS_ALONE = jobs.c.state == JobState.RUNNING
+Index(
+    "uq_jobs_queue_running",
+    jobs.c.queue,
+    unique=True,
+    sqlite_where=_IS_ALONE,
+    postgresql_where=_IS_ALONE,
 )
 
 # Facts about the past, written by the thousand: plain columns, no reference to what may be deleted.
