@@ -28,6 +28,7 @@ from algorium_server.services.builds import JOB_KIND, Builds
 from algorium_server.services.confining import SandboxedJobs
 from algorium_server.services.defaults import DefaultCollections
 from algorium_server.services.directory import Directory
+from algorium_server.services.hosts import InternalHosts
 from algorium_server.services.programs import Programs
 from algorium_server.services.publishing import Publishing
 from algorium_server.store.database import Database
@@ -116,6 +117,7 @@ async def open_authoring(
         builds=builds,
         publishing=publishing,
         repositories=repositories,
+        hosts=InternalHosts(repositories),
     )
     management = build_management(
         credentials,

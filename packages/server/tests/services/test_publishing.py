@@ -101,6 +101,9 @@ class Site:
             algorithm, files, author=self.jane, message="Change"
         )
 
+    async def publish(self, algorithm, **wanted):
+        return (await self.publishing.publish(algorithm, **wanted)).version
+
     def resolve(self, ref):
         return self.directory.resolve(AlgorithmRef.parse(ref), Principal(account=self.jane))
 
@@ -123,7 +126,7 @@ def test_from_nothing_to_a_version_that_resolves_also_after_a_restart(run):
     async def publish(site):
         algorithm = await site.algorithm()
         build = await site.builds.build_now(algorithm)
-        version = await site.publishing.publish(algorithm, release_notes="First")
+        version = await site.publish(algorithm, release_notes="First")
 
         assert build.status is BuildStatus.SUCCEEDED, build.log
         assert build.finished_at > build.started_at
@@ -165,9 +168,9 @@ def test_a_failed_build_is_kept_with_its_log_and_cannot_be_published(run):
         assert "nowhere_at_all" in build.log
         assert site.resolve(f"jane/Hello/{build.commit_sha}") is None
         with pytest.raises(VersionAlreadyPublished, match="no successful build"):
-            await site.publishing.publish(algorithm)
+            await site.publish(algorithm)
         with pytest.raises(InvalidInput, match="not a successful build"):
-            await site.publishing.publish(algorithm, build=build)
+            await site.publish(algorithm, build=build)
 
     run(story)
 
@@ -184,13 +187,13 @@ def test_a_build_is_published_once_and_the_same_commit_can_be_built_again(run):
     async def story(site):
         algorithm = await site.algorithm()
         first = await site.builds.build_now(algorithm)
-        await site.publishing.publish(algorithm)
+        await site.publish(algorithm)
         with pytest.raises(VersionAlreadyPublished, match=r"version 0\.1\.0 already") as caught:
-            await site.publishing.publish(algorithm, build=first)
+            await site.publish(algorithm, build=first)
         assert (caught.value.code, caught.value.status) == (1007, 400)
 
         second = await site.builds.build_now(algorithm)
-        version = await site.publishing.publish(algorithm, build=second, version_type="revision")
+        version = (await site.publish(algorithm, build=second, version_type="revision")).version
         assert second.commit_sha == first.commit_sha
         assert second.environment == first.environment
         assert str(version.semantic_version) == "0.1.1"
@@ -217,9 +220,9 @@ def test_versions_follow_the_rules(run, before, wanted, next_one):
         algorithm = await site.algorithm()
         for number in before:
             await site.builds.build_now(algorithm)
-            await site.publishing.publish(algorithm, semantic_version=number)
+            await site.publish(algorithm, semantic_version=number)
         await site.builds.build_now(algorithm)
-        return await site.publishing.publish(algorithm, **wanted)
+        return await site.publish(algorithm, **wanted)
 
     assert str(run(story).semantic_version) == next_one
 
@@ -239,10 +242,10 @@ def test_versions_that_break_the_rules_are_refused(run, wanted, complaint):
     async def story(site):
         algorithm = await site.algorithm()
         await site.builds.build_now(algorithm)
-        await site.publishing.publish(algorithm, semantic_version="1.2.3")
+        await site.publish(algorithm, semantic_version="1.2.3")
         await site.builds.build_now(algorithm)
         with pytest.raises(InvalidInput, match=complaint) as caught:
-            await site.publishing.publish(algorithm, **wanted)
+            await site.publish(algorithm, **wanted)
 
         assert caught.value.code == 6001
         assert len(site.directory.versions_of(algorithm.algorithm_id)) == 1
@@ -255,7 +258,7 @@ def test_two_publishers_at_once_get_one_version(run):
         algorithm = await site.algorithm()
         await site.builds.build_now(algorithm)
         results = await asyncio.gather(
-            *(site.publishing.publish(algorithm) for _ in range(4)), return_exceptions=True
+            *(site.publish(algorithm) for _ in range(4)), return_exceptions=True
         )
         refused = [result for result in results if isinstance(result, VersionAlreadyPublished)]
         assert len(refused) == 3
@@ -269,11 +272,11 @@ def test_a_version_keeps_the_settings_it_was_published_with(run):
         settings = AlgorithmSettings(is_pipeline_enabled=False, scaling=shared)
         algorithm = await site.algorithm(settings=settings)
         await site.builds.build_now(algorithm)
-        version = await site.publishing.publish(algorithm, callability=Callability.PUBLIC)
+        version = await site.publish(algorithm, callability=Callability.PUBLIC)
 
         changed = replace(algorithm, settings=AlgorithmSettings(is_pipeline_enabled=True))
         await site.builds.build_now(changed)
-        later = await site.publishing.publish(changed)
+        later = await site.publish(changed)
         return version, later
 
     version, later = run(story)

@@ -8,6 +8,7 @@ from algorium_server.build.repositories import Repositories
 from algorium_server.services.authors import Authors
 from algorium_server.services.builds import Builds
 from algorium_server.services.directory import Directory
+from algorium_server.services.hosts import SourceHosts
 from algorium_server.services.publishing import Publishing
 from algorium_server.store.database import Database
 
@@ -23,6 +24,7 @@ class Algorithms:
         builds: Builds commits.
         publishing: Publishes builds.
         repositories: Where source is.
+        hosts: Where new source is hosted.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Algorithms:
         builds: Builds,
         publishing: Publishing,
         repositories: Repositories,
+        hosts: SourceHosts,
     ) -> None:
         self._database = database
         self._directory = directory
@@ -41,3 +44,4 @@ class Algorithms:
         self._builds = builds
         self._publishing = publishing
         self._repositories = repositories
+        self._hosts = hosts

@@ -10,7 +10,7 @@ Source: wire specification, "Create, read, update, delete", "Builds", "Versions 
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -53,6 +53,19 @@ from algorium_server.telemetry import logger
 _LOG_LINES_SHOWN: Final = 20
 
 _log = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """
+    What came of publishing.
+
+    Attributes:
+        warnings: Sentences for the publisher: what callers of the version before may trip over.
+    """
+
+    version: Version
+    warnings: tuple[str, ...] = ()
 
 
 class Publishing:
@@ -156,6 +169,7 @@ class Publishing:
         self,
         algorithm: Algorithm,
         *,
+        publisher_id: str = "",
         build: Build | None = None,
         callability: Callability | None = None,
         version_type: str = "",
@@ -163,12 +177,14 @@ class Publishing:
         release_notes: str = "",
         sample_input: str = "",
         sample_output: str = "",
-    ) -> Version:
+        is_insights_enabled: bool = False,
+    ) -> Publication:
         """
         Publish a successful build under a version that will never change.
 
         Args:
             algorithm: Its present settings become the version's.
+            publisher_id: Account that publishes; empty for the server itself.
             build: Which build; the newest successful one if not given.
             callability: Who may call it; as the version before if not given, at first `private`.
             version_type: See `domain.publication.next_version`.
@@ -176,6 +192,7 @@ class Publishing:
             release_notes: For the callers.
             sample_input: An input as JSON or text, for documentation.
             sample_output: What it gives.
+            is_insights_enabled: It may report insights.
 
         Raises:
             VersionAlreadyPublished: The build is published, or there is no successful one.
@@ -207,12 +224,14 @@ class Publishing:
                 release_notes=release_notes,
                 sample_input=sample_input,
                 sample_output=sample_output,
+                is_insights_enabled=is_insights_enabled,
+                publisher_id=publisher_id,
                 published_at=self._clock(),
             )
             await rows.add_version(connection, version)
         self._directory.put_version(version)
         self._on_published(version)
-        return version
+        return Publication(version=version)
 
     async def publish_demo(
         self,
