@@ -193,7 +193,7 @@ def test_a_build_is_published_once_and_the_same_commit_can_be_built_again(run):
         assert (caught.value.code, caught.value.status) == (1007, 400)
 
         second = await site.builds.build_now(algorithm)
-        version = (await site.publish(algorithm, build=second, version_type="revision")).version
+        version = await site.publish(algorithm, build=second, version_type="revision")
         assert second.commit_sha == first.commit_sha
         assert second.environment == first.environment
         assert str(version.semantic_version) == "0.1.1"
