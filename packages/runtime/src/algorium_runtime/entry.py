@@ -56,9 +56,7 @@ def program_of(module: ModuleType) -> Program:
     Raises:
         EntryError: There is no such function.
     """
-    apply: Callable[..., Any] | None = getattr(module, "apply", None)
-    if apply is None or not callable(apply):
-        raise EntryError(f"{module.__name__} defines no function apply(input)")
+    apply = with_types(apply_of(module))
     load = getattr(module, "load", None)
 
     def start() -> Apply:
@@ -70,6 +68,29 @@ def program_of(module: ModuleType) -> Program:
         return lambda value: apply(value, state)
 
     return start
+
+
+def apply_of(module: ModuleType) -> Callable[..., Any]:
+    """
+    Return the function `apply` of a module.
+
+    Raises:
+        EntryError: There is none.
+    """
+    apply: Callable[..., Any] | None = getattr(module, "apply", None)
+    if apply is None or not callable(apply):
+        raise EntryError(f"{module.__name__} defines no function apply(input)")
+    return apply
+
+
+def with_types(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an `apply` in front of this one that makes what its annotations name of inputs."""
+    function = inspect.unwrap(apply)
+    if inspect.isroutine(function) and not getattr(function, "__annotations__", None):
+        return apply
+    from algorium_runtime import typed  # noqa: PLC0415 - for start-up time: most need none of it
+
+    return typed.converting(apply)
 
 
 def _takes_nothing(function: Callable[..., Any]) -> bool:

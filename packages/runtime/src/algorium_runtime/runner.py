@@ -34,6 +34,7 @@ from algorium_runtime.entry import (
     Apply,
     EntryError,
     Program,
+    apply_of,
     enter_project,
     import_entry,
     program_of,
@@ -84,7 +85,8 @@ def check(entry: str, directory: str | None = None) -> NoReturn:
 
     Args:
         entry: The module.
-        directory: Where to list the third-party modules that came with it, see `preloading`.
+        directory: Where to list the third-party modules that came with it, see `preloading`, and
+            to describe its input and output, see `schemas`.
     """
     before = set(sys.modules)
     served: list[Program] = []
@@ -93,8 +95,7 @@ def check(entry: str, directory: str | None = None) -> NoReturn:
         selfserving.prepare(served.append, fifo_path=None)
         try:
             module = import_entry(entry)
-            if not served:
-                program_of(module)
+            apply = selfserving.apply_of(served[0]) if served else apply_of(module)
         except EntryError as error:
             sys.exit(str(error))
         except Exception as error:  # the author's code may raise anything
@@ -106,6 +107,11 @@ def check(entry: str, directory: str | None = None) -> NoReturn:
 
             names = preloading.loaded_since(before)
             preloading.write(os.path.join(directory, preloading.WANTED_FILE), names)
+            if apply is not None:
+                from algorium_runtime import schemas  # noqa: PLC0415 - as above
+
+                for line in schemas.write(directory, apply):
+                    print(line)  # noqa: T201 - for the build's log
         sys.exit(0)
 
 

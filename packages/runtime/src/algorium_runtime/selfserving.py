@@ -31,7 +31,7 @@ import sys
 import traceback
 from typing import Any, Callable
 
-from algorium_runtime.entry import Apply, Program, enter_project, import_entry
+from algorium_runtime.entry import Apply, Program, enter_project, import_entry, with_types
 
 FIFO_PATH = "/tmp/algoout"  # noqa: S108 - the packages look for exactly this path
 """Where the packages tell "on the platform" from "on a laptop". Nothing is ever written to it."""
@@ -62,6 +62,12 @@ def prepare(serve: Serve, *, fifo_path: str | None = FIFO_PATH) -> None:
     handler = getattr(algorithmia, "Handler", None)
     if isinstance(handler, type) and hasattr(handler, "serve"):
         handler.serve = _handler_serve(serve)
+
+
+def apply_of(program: Program) -> Callable[..., Any] | None:
+    """Return the author's function in a program that was handed to `prepare`'s *serve*."""
+    kit = next(iter(getattr(program, "args", ())), None)
+    return getattr(kit, "apply_func", None)
 
 
 def import_unchanged(entry: str) -> None:
@@ -97,12 +103,13 @@ def _start_adk(adk: Any) -> Apply:
     adk.load()  # the package's own, with its model manifest; an exception is kept, not raised
     if adk.loading_exception is not None:
         raise adk.loading_exception
+    apply_func = with_types(adk.apply_func)
 
     def apply(value: Any) -> Any:
         # Truth, not "is not None": modules written for the package may count on the difference.
         if adk.load_result and adk.apply_arity == 2:
-            return adk.apply_func(value, adk.load_result)
-        return adk.apply_func(value)
+            return apply_func(value, adk.load_result)
+        return apply_func(value)
 
     return apply
 
