@@ -18,9 +18,10 @@ from algorium_server.domain.algorithms import (
     Scaling,
     SourceVisibility,
 )
+from algorium_server.domain.collections import CollectionKind
 from algorium_server.domain.errors import AlgorithmNotFound, AlreadyExists, NotFound
 from algorium_server.domain.limits import MIB
-from algorium_server.store import accounts, algorithms, schema
+from algorium_server.store import accounts, algorithms, files, schema, storage
 from algorium_server.store.database import Database
 
 JANE = rows.account("jane")
@@ -197,3 +198,41 @@ def test_an_algorithm_takes_its_builds_and_versions_along(owned: Database, runne
             ]
 
     assert runner.run(scenario()) == [0, 0]
+
+
+def test_what_others_stored_in_a_deleted_algorithm_is_counted_down(
+    owned: Database, runner: asyncio.Runner
+):
+    hello = rows.algorithm(JANE.account_id)
+    build = rows.build(hello.algorithm_id)
+    temporary = rows.collection(
+        JOE.account_id, kind=CollectionKind.TEMP, algorithm_id=hello.algorithm_id, name="temp"
+    )
+    own = rows.collection(JOE.account_id)
+
+    async def scenario():
+        async with owned.transaction() as connection:
+            await algorithms.add_algorithm(connection, hello)
+            await algorithms.add_build(connection, build)
+            await algorithms.add_version(connection, rows.version(build, "1.0.0"))
+            for collection in (temporary, own):
+                await files.add_collection(connection, collection)
+                await files.put_file(connection, rows.file(collection.collection_id))
+            await algorithms.delete_algorithm(connection, hello.algorithm_id)
+        async with owned.reading() as connection:
+            assert await storage.noted_use(connection) == await storage.counted_use(connection)
+            return (
+                await algorithms.algorithms(connection),
+                await algorithms.builds(connection),
+                await algorithms.versions(connection),
+                await files.all_collections_of(connection, JOE.account_id),
+            )
+
+    assert runner.run(scenario()) == ([], [], [], [own])
+
+    async def again():
+        async with owned.transaction() as connection:
+            await algorithms.delete_algorithm(connection, hello.algorithm_id)
+
+    with pytest.raises(AlgorithmNotFound):
+        runner.run(again())

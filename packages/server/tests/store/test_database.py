@@ -8,16 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from rows import NOW
+from rows import NOW, algorithm
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from algorium_server.domain.errors import InvalidInput, Unavailable
 from algorium_server.domain.identity import Account, AccountKind
+from algorium_server.store import algorithms
+from algorium_server.store.columns import row_of
 from algorium_server.store.database import AsyncConnection, Database, sqlite_url
 from algorium_server.store.engines import shown_url, sqlite_path
 from algorium_server.store.schema import accounts as table
-from algorium_server.store.schema import row_of
 from algorium_server.store.upserts import upsert
 
 
@@ -53,6 +54,17 @@ def test_an_exception_rolls_back(database: Database, runner: asyncio.Runner):
         return await count(database)
 
     assert runner.run(scenario()) == 0
+
+
+def test_what_belongs_to_something_just_deleted_is_to_be_tried_again(
+    database: Database, runner: asyncio.Runner
+):
+    async def scenario():
+        async with database.transaction() as connection:
+            await algorithms.add_algorithm(connection, algorithm("gone"))
+
+    with pytest.raises(Unavailable, match="try again"):
+        runner.run(scenario())
 
 
 def test_readers_cannot_write(database: Database, runner: asyncio.Runner):

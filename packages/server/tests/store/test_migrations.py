@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import rows
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -14,9 +15,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, select, text
 
-from algorium_server.domain.errors import Unavailable
+from algorium_server.domain.errors import AlreadyExists, Unavailable
 from algorium_server.domain.storage import StorageUse
-from algorium_server.store import migrations, storage
+from algorium_server.store import accounts, migrations, storage, users
 from algorium_server.store.database import Database, sqlite_url
 from algorium_server.store.engines import postgresql_engine, sqlite_engines, sqlite_path
 from algorium_server.store.schema import files, metadata
@@ -151,6 +152,49 @@ def test_files_from_before_are_counted_and_keep_their_checksums(empty_database_u
     assert use == StorageUse(bytes=2**33 + 5, files=2)
     assert counted == {"jane": use}
     assert kept == {f"f{number}": f"blake2b:{number:064x}" for number in range(2)}
+
+
+def test_names_and_addresses_from_before_are_taken(empty_database_url: str):
+    def fill(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        statement = text(
+            "INSERT INTO accounts (account_id, kind, username, username_key, email, fullname,"
+            " is_admin, created_at) VALUES (:account_id, :kind, :name, :key, :email, :email,"
+            " false, '2026-03-29 01:02:03.000000')"
+        )
+        for account_id, kind, name, email in (
+            ("1", "user", "Jane", b"Jane@example.com"),
+            ("2", "user", "joe", b""),
+            ("3", "organization", "lab", b"jane@example.com"),
+        ):
+            values = {"account_id": account_id, "kind": kind, "name": name, "key": name.lower()}
+            connection.execute(statement, values | {"email": email})
+
+    async def scenario():
+        await on_writer(empty_database_url, fill)
+        async with await Database.open(empty_database_url) as database:
+            async with database.transaction() as connection:
+                taken = [
+                    await users.take_email(connection, "jane@EXAMPLE.com", account_id=account_id)
+                    for account_id in ("1", "2")
+                ]
+                with pytest.raises(AlreadyExists):
+                    await accounts.add_account(connection, rows.account("JANE"))
+            async with database.reading() as connection:
+                return taken, await accounts.accounts(connection)
+
+    taken, found = asyncio.run(scenario())
+
+    assert taken == [True, False]
+    assert [(each.username, each.is_disabled) for each in found] == [
+        ("Jane", False),
+        ("joe", False),
+        ("lab", False),
+    ]
 
 
 def test_a_newer_database_is_refused_and_left_alone(database_url: str):

@@ -1,23 +1,34 @@
 """
 What a principal may do. One place decides; services ask, nothing else does.
 
+| action | the account itself | owners, members | executors | others | administrators |
+|---|---|---|---|---|---|
+| call public versions | yes | yes | yes | yes | yes |
+| call private versions, commits | yes | yes | yes | no | with sudo |
+| read a collection | yes | yes | yes | if its ACL says so | if its ACL says so |
+| change a collection | yes | yes | no | no | no |
+| use connectors | yes | no | no | no | no |
+| change connectors | yes | owners | no | no | yes |
+| see usage | yes | owners | no | no | yes, and viewers |
+
+Owners, members and executors are those of the organization that owns the thing. Keys restrict all
+of it: `allow_algo` with `algo_acl`, `allow_data`, `allow_data_write`, `allow_algo_management` for
+usage; admin keys neither call nor touch data.
+
 A "no" is a value with its reason, not an exception: callers choose between "forbidden" and
 "not there".
 
 Source: wire specification, "Roles and rights", "API keys", "Special names and who may do what".
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from algorium.wire.bodies import ReadAcl
 from algorium_server.domain.algorithms import Algorithm, SourceVisibility
 from algorium_server.domain.collections import Collection, CollectionKind
 from algorium_server.domain.identity import KeyKind, Principal, Role
-
-_ACL_ENTRY = re.compile(r"algo://(?:\*|([^/*]+)/(?:\*|([^/*]+)(?:/\*)?))")
+from algorium_server.domain.patterns import pattern_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +238,13 @@ def is_cluster_admin(principal: Principal) -> bool:
     return principal.account.is_admin and principal.acting is None and is_unrestricted
 
 
+def is_cluster_viewer(principal: Principal) -> bool:
+    """Whether the principal sees what administrators see: with a key that manages, or none."""
+    key = principal.key
+    manages = key is None or key.permissions.allow_algo_management
+    return principal.account.is_viewer and principal.acting is None and manages
+
+
 def may_see_usage(principal: Principal, account_id: str | None) -> Verdict:
     """
     Decide whether the principal may see what an account's calls took.
@@ -237,7 +255,7 @@ def may_see_usage(principal: Principal, account_id: str | None) -> Verdict:
     """
     if principal.acting is not None:
         return Refused("algorithms may not see usage")
-    if is_cluster_admin(principal):
+    if is_cluster_admin(principal) or is_cluster_viewer(principal):
         return ALLOWED
     key = principal.key
     if key is not None and not key.permissions.allow_algo_management:
@@ -265,15 +283,5 @@ def _may_use_special(principal: Principal, collection: Collection) -> Verdict:
 
 
 def _acl_matches(entry: str, owner: str, name: str) -> bool:
-    pattern = _parse_acl_entry(entry)
-    if pattern is None:
-        return False
-    wanted_owner, wanted_name = pattern
-    return wanted_owner in {"", owner.lower()} and wanted_name in {"", name.lower()}
-
-
-@lru_cache(maxsize=4096)
-def _parse_acl_entry(entry: str) -> tuple[str, str] | None:
-    """Return owner and name of a pattern in lower case, empty for "any"; None if it is none."""
-    match = _ACL_ENTRY.fullmatch(entry)
-    return ((match[1] or "").lower(), (match[2] or "").lower()) if match else None
+    pattern = pattern_of(entry)
+    return pattern is not None and pattern.matches(owner.lower(), name.lower())

@@ -7,13 +7,14 @@ What a principal may do with an algorithm beside calling it.
 | read logs and errors | yes | yes | no | yes |
 | read source | yes | yes | if it is open | yes |
 | change: edit, build, publish privately | yes | no | no | no |
+| equip: secrets, recycle warm slots | yes | no | no | yes |
 | publish publicly | the owner, owners of the organization | no | no | no |
 | delete, never public | yes | no | no | no |
 | delete, once public | no | no | no | yes |
 
 A key needs `allow_algo_management` for everything but seeing and reading open source. An admin key
-stands for its account, which is an administrator. Algorithms may see what their caller may, and
-change nothing.
+stands for its account, which is an administrator. Algorithms may see what their caller may, read
+what is open to all, and change nothing: whoever calls one does not hand it their own source.
 
 Source: wire specification, "Roles and rights", "Create, read, update, delete".
 """
@@ -32,6 +33,7 @@ class Act(Enum):
     READ_SOURCE = auto()
     READ_LOGS = auto()
     CHANGE = auto()
+    EQUIP = auto()
     PUBLISH_PUBLICLY = auto()
     DELETE = auto()
 
@@ -51,9 +53,9 @@ def may(principal: Principal, act: Act, algorithm: Algorithm, *, is_public: bool
     is_open = algorithm.settings.source_visibility is SourceVisibility.OPEN
     if is_public and is_open and act is Act.READ_SOURCE:
         return ALLOWED
-    if act not in _READING and principal.acting is not None:
-        return Refused("algorithms may not manage algorithms")
-    if act in _READING or (act is Act.DELETE and is_public):
+    if act is not Act.SEE and principal.acting is not None:
+        return Refused("algorithms may not manage algorithms, nor read what is not open to all")
+    if act in _READING or act is Act.EQUIP or (act is Act.DELETE and is_public):
         if is_cluster_admin(principal):
             return ALLOWED
         if act is Act.DELETE:
@@ -82,6 +84,7 @@ _ROLES = {
     Act.READ_SOURCE: frozenset(Role),
     Act.READ_LOGS: frozenset(Role),
     Act.CHANGE: frozenset({Role.OWNER, Role.MEMBER}),
+    Act.EQUIP: frozenset({Role.OWNER, Role.MEMBER}),
     Act.PUBLISH_PUBLICLY: frozenset({Role.OWNER}),
     Act.DELETE: frozenset({Role.OWNER, Role.MEMBER}),
 }

@@ -13,6 +13,8 @@ class ChangeKind(StrEnum):
     ALGORITHM = "algorithm"
     BUILD = "build"
     VERSION = "version"
+    SCM = "scm"
+    SLOTS = "slots"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

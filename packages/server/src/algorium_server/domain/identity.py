@@ -40,7 +40,11 @@ class Account:
     Attributes:
         account_id: Lower-case UUID.
         username: As created; unique without regard to case among users and organizations.
+        email: Of a user, unique; of an organization, whatever its contact has.
+        fullname: Of a user; the label of an organization.
         is_admin: Cluster administrator.
+        is_viewer: Sees what administrators see, and changes nothing.
+        is_disabled: Nobody can act as this account for now.
     """
 
     account_id: str
@@ -49,6 +53,8 @@ class Account:
     email: str = ""
     fullname: str = ""
     is_admin: bool = False
+    is_viewer: bool = False
+    is_disabled: bool = False
     created_at: datetime
 
 
@@ -78,7 +84,12 @@ DEFAULT_KEY_PERMISSIONS = KeyPermissions(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """An API key without its secret; the secret is kept as a digest only."""
+    """
+    An API key without its secret; the secret is kept as a digest only.
+
+    Attributes:
+        expires_at: From then on it is as if it were deleted; None for never.
+    """
 
     key_id: str
     account_id: str
@@ -86,6 +97,11 @@ class ApiKey:
     kind: KeyKind
     permissions: KeyPermissions
     created_at: datetime
+    expires_at: datetime | None = None
+
+    def has_expired(self, now: datetime) -> bool:
+        """Whether it is of no use any more."""
+        return self.expires_at is not None and self.expires_at <= now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +114,7 @@ class ActingAlgorithm:
         deadline_at: Monotonic seconds; children inherit what remains.
         depth: 1 for a call made by a client, 2 for its child, and so on.
         call_id: Request id of the call in flight; while it loads, some other name of that.
+        build_id: The build that runs; empty if nobody asks.
     """
 
     algorithm_id: str
@@ -107,6 +124,7 @@ class ActingAlgorithm:
     depth: int
     is_pipeline_enabled: bool
     call_id: str = ""
+    build_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

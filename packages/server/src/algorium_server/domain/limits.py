@@ -283,11 +283,146 @@ ALGORITHM_NAME_CHARS_MAX: Final = 100
 MANAGEMENT_BODY_BYTES_MAX: Final = 16 * MIB
 """Of a description in JSON, or of one file of source that is saved through the API."""
 
+MANAGEMENT_PAGE_ENTRIES_MAX: Final = 1000
+"""Of a list of algorithms, builds or versions; a marker leads to the next page."""
+MANAGEMENT_PAGE_ENTRIES_MAX_DEFAULT: Final = 50
+"""The same when nobody said how many: what the old service gave."""
+ALGORITHM_TEXT_CHARS_MAX: Final = 100_000
+"""Of a description, release notes, a sample input or output: a long document each."""
+README_BYTES_MAX: Final = 32 * 1024
+"""Of a README that becomes a summary: the worst of this length takes seconds to render."""
+COMMITS_LISTED_MAX: Final = 1000
+"""In one answer, which has no pages; older ones are asked for with `until`."""
+
+# Publishing
+SIGNATURE_CHARS_MAX: Final = 200_000
+"""Of one JSON Schema of an input or a result: several hundred classes."""
+SIGNATURE_DEPTH_MAX: Final = 150
+"""Levels of such a schema: classes are defined side by side, and Python's stack ends."""
+SCHEMA_DEPTH_MAX: Final = 60
+"""Levels of a JSON Schema that are compared; people do not nest deeper, and Python's stack ends."""
+SCHEMA_STEPS_MAX: Final = 20_000
+"""Of one comparison of schemas, some tenths of a second: alternatives multiply."""
+SCHEMA_WARNINGS_MAX: Final = 50
+"""Told of one comparison; who reads that many knows that everything is different."""
+SAMPLE_RUN_S_MAX: Final = 120.0
+"""For the run of a sample input when a build is published, its slot's start included: the
+publisher waits, and clients of the old service give up after some minutes."""
+PUBLISH_TRIES_MAX: Final = 20
+"""Of one publication, each after somebody else's: more publishers of one algorithm at once are
+told to try again."""
+BILL_COMPONENTS_MAX: Final = 5000
+"""In a bill of materials: the largest environments have some hundred distributions."""
+BILL_METADATA_BYTES_MAX: Final = 256 * 1024
+"""Read of what one distribution says of itself: a head, and often a long description behind it."""
+MANIFEST_BYTES_MAX: Final = MIB
+"""Of a model manifest: thousands of files."""
+MANIFESTS_KEPT_MAX: Final = 1000
+"""In memory, so that a slot's request for a file reads none."""
+MODEL_CACHED_BYTES_MIN: Final = MIB
+"""Of a model file that is kept on disk here; smaller ones are fetched faster than looked for."""
+MODEL_CACHE_BYTES_MAX_DEFAULT: Final = 20 * 1024 * MIB
+"""Of all cached model files, unless `--model-cache-mib` says otherwise: some of the largest."""
+VERIFY_DIFFERENCES_SHOWN_MAX: Final = 50
+"""Of one comparison: who reads that many knows that everything is different."""
+VERSION_DOCUMENT_BYTES_MAX: Final = 8 * MIB
+"""Of a lock, a bill of materials or the like: several thousand distributions with hashes."""
+
+# Source
+PUSH_BYTES_MAX_DEFAULT: Final = 1024 * MIB
+"""Of what one push sends, unless `--push-mib-max` says otherwise: twice the largest commit."""
+PUSH_REFS_MAX: Final = 1000
+"""Branches and tags that one push changes; more at once is a mistake, or an attack."""
+PUSH_OUTPUT_LINE_CHARS_MAX: Final = 1000
+"""Of one line of a build's log in the pusher's terminal; the log itself has all of it."""
+REPOSITORY_BYTES_MAX: Final = 4096 * MIB
+"""Of one repository with its history: several times the largest push."""
+REPOSITORY_REFS_MAX: Final = 10_000
+"""Branches and tags: each fetch begins with a list of them."""
+REPOSITORY_LOCK_S: Final = 60.0
+"""Locks are held for hundredths of a second; older ones are of processes that were killed."""
+GIT_PROCESS_S_MAX: Final = 4 * 3600.0
+"""For one clone or push: the largest on a slow line, and the build that a push waits for."""
+GIT_PROCESS_MEMORY_BYTES: Final = 4096 * MIB
+"""Of the address space of each git process: a pack of a megabyte can unpack to any size."""
+GIT_PROCESSES_MAX: Final = 32
+"""Clones, pushes and archives at the same time on one gateway; the next ones hear "busy"."""
+GIT_PROCESSES_PER_ACCOUNT_MAX: Final = 8
+"""Of one account: nobody takes all of them."""
+GIT_STALL_S_MAX: Final = 600.0
+"""Without a byte of an answer being taken, as with downloads."""
+GIT_QUESTION_S_MAX: Final = 30.0
+"""For what the server itself asks of a repository: milliseconds, unless somebody forged it."""
+GIT_QUESTIONS_AT_ONCE_MAX: Final = 8
+"""That editors ask: each is a process of milliseconds, and the next ones wait."""
+GIT_END_S: Final = 5.0
+"""What a git process gets to clean up, when its client has gone, before it is killed."""
+PUSH_SETTLE_S: Final = 60.0
+"""Between two looks for pushes that were cut off before their build was asked for."""
+SOURCE_LISTING_FILES_MAX: Final = 10_000
+"""In one page of the list of a commit's files, about a megabyte; a marker leads to the next one."""
+SOURCE_FILE_BYTES_MAX: Final = MANAGEMENT_BODY_BYTES_MAX
+"""Of one file that is read through the API: it is in memory, as it is when it is saved."""
+COMMIT_CHANGES_MAX: Final = 1000
+"""Files that one commit through the API changes; more are pushed with git."""
+COMMIT_MESSAGE_CHARS_MAX: Final = 16 * 1024
+"""Longer than any message that people write."""
+
+# Passwords
+PASSWORD_CHARS_MIN: Final = 12
+"""What takes too long to guess, even for somebody who has stolen the hashes."""
+PASSWORD_BYTES_MAX: Final = 1024
+"""Longer ones add nothing, and cost time to hash."""
+PASSWORD_CHECKS_AT_ONCE_MAX: Final = 2
+"""Each takes a processor for some hundredths of a second, and 64 MiB of memory."""
+PASSWORD_CHECKS_WAITING_MAX: Final = 64
+"""Behind those; more are turned away, since strangers can cause them."""
+PASSWORD_PROOF_S: Final = 60.0
+"""A right password is not computed again: git shows it with each of its requests."""
+PASSWORD_PROOFS_MAX: Final = 1000
+"""Of such passwords, remembered; the oldest are forgotten."""
+PASSWORD_FAILURES_MAX: Final = 10
+"""Of one account from one address in a while; people mistype less often."""
+PASSWORD_FAILURES_PER_ACCOUNT_MAX: Final = 100
+"""Of one account from everywhere; more than the above, so that one stranger locks nobody out."""
+PASSWORD_FAILURES_S: Final = 300.0
+"""How long such failures count."""
+PASSWORD_FAILURES_KEPT_MAX: Final = 10_000
+"""Accounts and addresses that are remembered; beyond that, the oldest are forgotten."""
+
 # Builds
 BUILD_TIMEOUT_S: Final = 1800.0
 """A resolver that hangs must not hold a build for ever."""
 BUILDS_CONCURRENT_MAX: Final = 2
 """Each may use all processors and gigabytes of memory; callers come first."""
+BUILDS_WAITING_PER_OWNER_MAX: Final = 100
+"""Of all algorithms of one owner: a script that pushes in a loop must not fill the queue."""
+BUILD_FOLLOWERS_MAX: Final = 200
+"""Who reads the logs of builds live on one gateway; each looks into a file ten times a second."""
+BUILD_FOLLOW_BYTES_MAX: Final = 64 * 1024
+"""Of a log at a time, however slowly its reader takes it."""
+BUILD_FOLLOW_IDLE_S: Final = 15.0
+"""A live log that says nothing for so long says that it is there: proxies cut idle answers."""
+BUILD_LINE_BYTES_MAX: Final = 64 * 1024
+"""Of a line without an end; what is longer is logged in parts."""
+DEPENDENCY_FILE_BYTES_MAX: Final = 16 * MIB
+"""For a list of packages, or their lock: the longest locks take one."""
+PACKAGE_INDEXES_MAX: Final = 8
+"""Of one account: each is asked for every package."""
+PACKAGE_SECRET_CHARS_MAX: Final = 4096
+"""Of a username or password; some are signed tokens."""
+PACKAGE_CERTIFICATE_CHARS_MAX: Final = 128 * 1024
+"""A chain of certificates takes a tenth of it."""
+PACKAGE_PAGE_BYTES_MAX: Final = 64 * MIB
+"""Of the list of one package's files: the longest of the public index take some."""
+PACKAGE_REDIRECTS_MAX: Final = 5
+"""An index that sends further than that goes in circles."""
+PACKAGE_SOURCE_S: Final = 30.0
+"""Until an index begins to answer, or goes on; resolvers give up about then."""
+INTERPRETERS_MAX: Final = 64
+"""Executables that are tried at the start; no host has as many versions of Python."""
+INTERPRETER_TRIAL_S: Final = 20.0
+"""For one of them; a disk that was asleep takes seconds."""
 BUILD_POLL_S: Final = 0.1
 """How soon those who wait for a build learn of its end, and a build that it was cancelled."""
 BUILD_QUEUE_POLL_S: Final = 1.0
@@ -382,3 +517,155 @@ USAGE_PAGE_RECORDS_MAX: Final = 1000
 """In a page; a marker leads to the next one."""
 USAGE_PAGE_RECORDS_MAX_DEFAULT: Final = 50
 """The same when nobody said how many: what the old service gave."""
+
+# Error log
+CALL_ERROR_INPUT_CHARS: Final = 128
+"""Kept of the input of a failed call: what the old service kept."""
+CALL_ERROR_MESSAGE_CHARS_MAX: Final = 4096
+"""Kept of its message; authors put whole documents into them."""
+CALL_ERROR_STACKTRACE_CHARS_MAX: Final = 16_384
+"""Kept of its stack trace: more than a hundred frames."""
+CALL_ERRORS_WRITE_S: Final = 0.5
+"""For how long failed calls may be in memory only; with the write, everybody sees them after a
+second."""
+CALL_ERRORS_HELD_PER_ALGORITHM_MAX: Final = 200
+"""In memory between two writes: as many as are shown. Of a storm the newest are kept."""
+CALL_ERRORS_HELD_MAX: Final = 2000
+"""The same of all algorithms: some megabytes mostly, 40 at worst."""
+CALL_ERRORS_SHOWN_MAX: Final = 200
+"""In one answer, which has no pages: what the old service gave."""
+CALL_ERRORS_PER_ALGORITHM_MAX: Final = 1000
+"""Kept of one algorithm: its callers see theirs beside the newest, and a storm fills no disk."""
+CALL_ERRORS_KEEP_S: Final = 7 * 24 * 3600.0
+"""For how long failed calls are kept: what the old service promised."""
+CALL_ERRORS_PRUNE_S: Final = 3600.0
+"""Between two clean-ups of old ones."""
+CALL_ERRORS_PRUNE_ROWS_MAX: Final = 2000
+"""In one step of a clean-up: other writers wait for some hundredths of a second."""
+CALL_ERRORS_RETRY_S_MAX: Final = 30.0
+"""How late a database that is back is noticed."""
+
+# Source hosting elsewhere
+SCM_TEXT_CHARS_MAX: Final = 1024
+"""Of an address, a name or a token: several times what any host has."""
+SCM_ANSWER_BYTES_MAX: Final = 4 * MIB
+"""Of one answer of a host's API: pages hold a hundred entries of some kilobytes."""
+SCM_ANSWER_S_MAX: Final = 20.0
+"""For one answer: a person waits, usually for several of them."""
+SCM_CONNECT_S: Final = 10.0
+"""For a connection to a host's API, or to its SSH server."""
+SCM_PAGES_MAX: Final = 10
+"""Of a user's organizations: a thousand names are more than anybody chooses from."""
+SCM_WORDS_CHARS_MAX: Final = 400
+"""Of what a host says when it refuses: enough to see why, too little to flood a terminal."""
+SCM_CLEANUP_S_MAX: Final = 30.0
+"""For taking back what was set up at a host; the deletion of an algorithm does not wait longer."""
+SCM_FETCH_S_MAX: Final = 900.0
+"""For one fetch or push: the largest history over a slow line, but not one that never ends."""
+SCM_LOOK_S_MAX: Final = 45.0
+"""For a look at the head of a repository: a few hundred bytes."""
+SCM_FETCH_BYTES_MAX: Final = 2048 * MIB
+"""Of what one fetch may bring: models belong into the Data API, but histories grow."""
+SCM_FETCHES_MAX: Final = 4
+"""At the same time: each is a process of git, and some memory."""
+SCM_STATUS_FRESH_S: Final = 30.0
+"""A status that was found this recently is told again without asking the host."""
+SCM_POLL_FIRST_S: Final = 10.0
+"""After the start: pushes that were missed while the server was down are looked for soon."""
+OAUTH_STATE_S: Final = 900.0
+"""From the start of a connection in a browser to its end: time to find a second factor."""
+OAUTH_STATES_PER_ACCOUNT_MAX: Final = 20
+"""Begun and not finished; older ones make room."""
+TOKEN_EARLY_S: Final = 120.0
+"""How long before its end a token counts as expired: a request under way must not outlive it."""
+WEBHOOK_BODY_BYTES_MAX: Final = 8 * MIB
+"""Read before it is known who sends it. Larger ones exist and are refused; the poll finds those."""
+WEBHOOK_DELIVERY_S: Final = 7 * 24 * 3600.0
+"""For how long a delivery is remembered, so that nobody sends it twice."""
+WEBHOOK_PRUNE_S: Final = 3600.0
+"""Between two clean-ups of old deliveries and states."""
+
+# Secrets
+SECRET_KEY_CHARS_MAX: Final = 128
+"""Of the variable's name: many times what anybody types."""
+SECRET_TEXT_CHARS_MAX: Final = 1000
+"""Of a name for people, or a description: a few sentences."""
+SECRET_VALUE_BYTES_MAX: Final = 32 * 1024
+"""Of one value: the longest are certificate chains and the keys of service accounts."""
+SECRETS_JSON_BYTES_MAX: Final = 96 * 1024
+"""Of all that an algorithm has, as JSON: they reach its slots in one packet, and the kernel takes
+208 KiB in one."""
+SECRETS_PER_ALGORITHM_MAX: Final = 100
+"""More variables than anybody looks after; each is asked for when a slot starts."""
+SECRET_PROVIDERS_MAX: Final = 50
+"""A list is whole: there are no pages of providers."""
+SECRET_PROVIDER_VALUE_CHARS_MAX: Final = 32 * 1024
+"""Of one word of a provider's configuration: the longest is a certificate."""
+SECRET_PROVIDER_ANSWER_S_MAX: Final = 10.0
+"""For one answer of a provider; a call waits for it while its slot starts."""
+SECRET_PROVIDER_REQUESTS_MAX: Final = 16
+"""At the same time to one provider: slots start in crowds."""
+SECRET_FRESH_S: Final = 60.0
+"""For how long a value from outside is handed to further slots without asking again."""
+SECRETS_FRESH_MAX: Final = 1000
+"""Values from outside that are kept for that long; the oldest go first."""
+
+# Accounts
+ACCOUNT_TEXT_CHARS_MAX: Final = 100
+"""Full name, e-mail address, company, label, contact: what the old service allowed."""
+COMPANY_ROLE_CHARS_MAX: Final = 200
+"""The same for what somebody does there."""
+EXTERNAL_ID_CHARS_MAX: Final = 255
+"""Of a subject in a sign-in token: what OpenID Connect allows."""
+EXTERNAL_GROUPS_CHARS_MAX: Final = 4000
+"""Of the tags of one role together: dozens of the long names that directories give to groups."""
+OWNERS_OF_NEW_ORGANIZATION_MAX: Final = 100
+"""Named when an organization is created; more can be added one by one."""
+KEYS_PER_ACCOUNT_MAX: Final = 1000
+"""One for every program of a large team; all of them are kept in memory."""
+KEY_LABEL_CHARS_MAX: Final = 100
+"""A few words for people."""
+KEY_SECRET_CHARS_MIN: Final = 16
+"""Of the value of a key that comes from elsewhere: 95 bits, if it is random."""
+KEY_SECRET_CHARS_MAX: Final = 128
+"""The same the other way: values have to fit into addresses and password fields."""
+KEY_ACL_ENTRIES_MAX: Final = 200
+"""Patterns of one key: each call with it goes through them."""
+KEY_ACL_ENTRY_CHARS_MAX: Final = 160
+"""Of one: the longest account and algorithm, and what stands around them."""
+KEY_HOST_CHARS_MAX: Final = 260
+"""Of `referer_host`: the longest name in the DNS, and a port."""
+KEY_GRACE_S_DEFAULT: Final = 24 * 3600.0
+"""For which the old value of a rotated key stays valid: a day to bring the new one everywhere."""
+KEY_GRACE_S_MAX: Final = 30 * 24 * 3600.0
+"""The same at most: a month; who needs longer creates another key."""
+KEY_ENDED_KEPT_S: Final = 7 * 24 * 3600.0
+"""After a key has expired: so long people see in the list why a program is refused."""
+KEY_USE_WRITE_S: Final = 60.0
+"""Between two notes of the last use of one key: precise enough to find those nobody uses."""
+KEY_USE_FLUSH_S: Final = 5.0
+"""Between two looks at which keys were used: what a crash can lose of that."""
+KEY_EXPIRY_LOOK_S: Final = 0.2
+"""Between two looks at which keys have expired; each is one comparison."""
+DELETED_ACCOUNT_PASSES_MAX: Final = 5
+"""Over what a deleted account has: requests that were under way may leave something more."""
+INVITE_CODE_CHARS_MAX: Final = 100
+"""A code is typed or sent; it need not be long."""
+INVITE_COMMENT_CHARS_MAX: Final = 1000
+"""What administrators note about one."""
+INVITES_MAX: Final = 10_000
+"""Kept at a time: they come as one list."""
+ORGANIZATION_TYPES_MAX: Final = 1000
+"""The same; three are usual."""
+HOST_USERS_PER_UPDATE_MAX: Final = 1000
+"""Algorithms that get a user of the host with one request."""
+CONFIG_KEY_CHARS_MAX: Final = 64
+"""Of the name of an entry for the front end: what the old service allowed."""
+CONFIG_VALUE_CHARS_MAX: Final = 64 * 1024
+"""Of its value: texts and colours; everybody may read them without a key."""
+CONFIG_ENTRIES_MAX: Final = 1000
+"""Of them all."""
+FAVICON_BYTES_MAX: Final = 256 * 1024
+"""An icon in several sizes; it is in the database, and every browser asks for it."""
+LOGO_BYTES_MAX: Final = 2 * MIB
+"""A large picture for large screens."""

@@ -7,8 +7,16 @@ Source: wire specification, "Versions and publishing".
 from collections.abc import Iterable
 from typing import Final
 
-from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus, Callability, Version
+from algorium_server.domain.algorithms import (
+    Algorithm,
+    Build,
+    BuildStatus,
+    Callability,
+    Signature,
+    Version,
+)
 from algorium_server.domain.errors import InvalidInput, VersionAlreadyPublished
+from algorium_server.domain.schemas import input_warnings, output_warnings
 from algorium_server.domain.versions import SemanticVersion, successor
 
 _VERSION_TYPES: Final = {"": "minor", "default": "minor", "patch": "revision"}
@@ -55,6 +63,40 @@ def next_version(
             f"only a new major version may change from {highest.callability} to {callability}"
         )
     return wanted
+
+
+def comparable(
+    published: Iterable[Version], *, callability: Callability, wanted: SemanticVersion
+) -> Version | None:
+    """
+    Return the version that callers of the new one come from, None if nobody promised them anything.
+
+    A new major version may break. Who can call the new version only sees versions that are as
+    public.
+
+    Args:
+        published: All versions of the algorithm.
+        callability: Of the new version.
+        wanted: Its number.
+    """
+    known = [
+        version
+        for version in published
+        if version.is_public or callability is not Callability.PUBLIC
+    ]
+    before = max(known, key=lambda version: version.semantic_version, default=None)
+    if before is None or wanted.major > before.semantic_version.major:
+        return None
+    return before
+
+
+def breaks(before: Version, old: Signature, new: Signature) -> tuple[str, ...]:
+    """Return what callers of the version *before* may trip over, in a sentence each."""
+    lines = (
+        *input_warnings(old.input_schema, new.input_schema),
+        *output_warnings(old.output_schema, new.output_schema),
+    )
+    return tuple(f"since version {before.semantic_version}: {line}" for line in lines)
 
 
 def newest_successful(builds: Iterable[Build]) -> Build:

@@ -1,22 +1,40 @@
 """Algorithms, builds and versions: rows in, values out."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    LargeBinary,
+    Select,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus, Version
 from algorium_server.domain.changes import ChangeKind
-from algorium_server.domain.errors import AlgorithmNotFound, AlreadyExists, NotFound
+from algorium_server.domain.errors import (
+    AlgorithmNotFound,
+    AlreadyExists,
+    NotFound,
+    PathNotFound,
+)
 from algorium_server.domain.versions import SemanticVersion
-from algorium_server.store import changes
+from algorium_server.store import changes, files
+from algorium_server.store.columns import is_storable, name_key, of_row, row_of
 from algorium_server.store.schema import algorithms as algorithm_table
 from algorium_server.store.schema import builds as build_table
-from algorium_server.store.schema import is_storable, name_key, of_row, row_of
+from algorium_server.store.schema import collections as collection_table
 from algorium_server.store.schema import version_documents as document_table
 from algorium_server.store.schema import versions as version_table
 from algorium_server.store.upserts import insert_unless_taken
@@ -51,6 +69,13 @@ async def algorithms(
         statement = statement.where(table.c.algorithm_id.in_(ids))
     result = await connection.execute(statement.order_by(table.c.owner_id, table.c.name_key))
     return [of_row(Algorithm, row) for row in result.mappings()]
+
+
+async def algorithms_of(connection: AsyncConnection, owner_id: str) -> list[Algorithm]:
+    """Return the algorithms of an account, by name."""
+    table = algorithm_table
+    statement = select(table).where(table.c.owner_id == owner_id).order_by(table.c.name_key)
+    return [of_row(Algorithm, row) for row in await _all(connection, statement)]
 
 
 async def update_algorithm(connection: AsyncConnection, algorithm: Algorithm) -> None:
@@ -172,6 +197,20 @@ async def build(connection: AsyncConnection, build_id: str) -> Build | None:
     return None if row is None else of_row(Build, row)
 
 
+async def part_of_log(
+    connection: AsyncConnection, build_id: str, *, after_bytes: int, bytes_max: int
+) -> bytes:
+    """Return some of a build's log in UTF-8, empty behind its end and if there is no build."""
+    if not is_storable(build_id):
+        return b""
+    column = type_coerce(build_table.c.log, LargeBinary())
+    part = func.substr(column, after_bytes + 1, bytes_max, type_=LargeBinary())
+    found: bytes | None = await connection.scalar(
+        select(part).where(build_table.c.build_id == build_id)
+    )
+    return bytes(found or b"")
+
+
 async def add_version(connection: AsyncConnection, version: Version) -> None:
     """
     Add a published version.
@@ -256,6 +295,14 @@ async def delete_algorithm(connection: AsyncConnection, algorithm_id: str) -> No
         AlgorithmNotFound: There is none.
     """
     await changes.note(connection, ChangeKind.ALGORITHM, algorithm_id)
+    # One after the other, so that what their owners store is counted down.
+    special = select(collection_table.c.collection_id).where(
+        collection_table.c.algorithm_id == algorithm_id
+    )
+    ordered = special.order_by(collection_table.c.collection_id)
+    for collection_id in (await connection.scalars(ordered)).all():
+        with suppress(PathNotFound):
+            await files.delete_collection(connection, collection_id)
     await connection.execute(
         delete(version_table).where(version_table.c.algorithm_id == algorithm_id)
     )

@@ -13,10 +13,11 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.collections import File
+from algorium_server.store.columns import of_row, row_of
 from algorium_server.store.schema import collections as collection_table
 from algorium_server.store.schema import damages as table
 from algorium_server.store.schema import files as file_table
-from algorium_server.store.schema import of_row, row_of, scrubbing
+from algorium_server.store.schema import scrubbing
 from algorium_server.store.upserts import insert_unless_taken, upsert
 
 _ROUND: Final = 1

@@ -3,7 +3,9 @@ The database: opened once, then transactions.
 
 `transaction()` may write, `reading()` may not, on both databases. Functions of the sibling modules
 take the connection that these yield. Errors of the driver that mean "not now" (no connection, disk
-full) leave here as `Unavailable` and `OutOfSpace`; all others are mistakes of ours and pass.
+full) leave here as `Unavailable` and `OutOfSpace`; all others are mistakes of ours and pass. So
+does `Unavailable` for a row whose owner was deleted between a look and the write: whoever tries
+again looks again, and hears what is gone.
 """
 
 import asyncio
@@ -21,6 +23,7 @@ from algorium_server.store import migrations
 from algorium_server.store.engines import (
     is_contended,
     is_full,
+    is_orphaned,
     is_postgresql,
     postgresql_engine,
     shown_url,
@@ -126,8 +129,9 @@ class Database:
         short, and never open one inside another.
 
         Raises:
-            Unavailable: The database does not answer or cannot write; nothing was changed, unless
-                the connection broke during the commit.
+            Unavailable: The database does not answer or cannot write, or others have just deleted
+                what a row belongs to; nothing was changed, unless the connection broke during
+                the commit.
             OutOfSpace: Its disk is full; nothing was changed.
         """
         async with self._turn or nullcontext(), _translated(), self._writer.begin() as connection:
@@ -230,7 +234,7 @@ async def _translated() -> AsyncIterator[None]:
     except DBAPIError as error:
         if is_full(error):
             raise OutOfSpace(detail=str(error)) from error
-        if is_contended(error):
+        if is_contended(error) or is_orphaned(error):
             raise Unavailable(
                 "others are changing the same at this moment; try again", detail=str(error)
             ) from error

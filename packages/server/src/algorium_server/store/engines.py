@@ -32,7 +32,11 @@ _SQLITE_FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSI
 """The second one is about the memory that processes share beside the file."""
 _POSTGRESQL_FULL: Final = "53100"
 _CONTENDED: Final = frozenset({"40001", "40P01"})
-"""Source: PostgreSQL, "Error Codes": disk_full, serialization_failure, deadlock_detected."""
+_POSTGRESQL_ORPHANED: Final = "23503"
+"""
+Source: PostgreSQL, "Error Codes": disk_full, serialization_failure, deadlock_detected,
+foreign_key_violation.
+"""
 _POSTGRESQL_SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
 
 
@@ -136,6 +140,15 @@ def is_full(error: SQLAlchemyError) -> bool:
 def is_contended(error: SQLAlchemyError) -> bool:
     """Whether PostgreSQL gave a transaction up that stood in the way of another one."""
     return any(getattr(cause, "sqlstate", None) in _CONTENDED for cause in _causes(error))
+
+
+def is_orphaned(error: SQLAlchemyError) -> bool:
+    """Whether a row would have belonged to one that is gone, or one that goes still has others."""
+    return any(
+        getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+        or getattr(cause, "sqlstate", None) == _POSTGRESQL_ORPHANED
+        for cause in _causes(error)
+    )
 
 
 def _causes(error: SQLAlchemyError) -> Iterator[BaseException]:

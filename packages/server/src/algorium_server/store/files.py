@@ -19,9 +19,9 @@ from algorium_server.domain.errors import AlreadyExists, InternalError, PathNotF
 from algorium_server.domain.limits import LISTING_ENTRIES_MAX
 from algorium_server.domain.storage import StorageUse
 from algorium_server.store import storage
+from algorium_server.store.columns import is_storable, name_key, of_row, row_of
 from algorium_server.store.schema import collections as collection_table
 from algorium_server.store.schema import files as file_table
-from algorium_server.store.schema import is_storable, name_key, of_row, row_of
 from algorium_server.store.upserts import insert_unless_taken
 
 _COLUMNS: Final = [column for column in file_table.columns if column.name != "content"]
@@ -97,6 +97,15 @@ async def collections_of(connection: AsyncConnection, owner_id: str) -> list[Col
             table.c.algorithm_id.is_(None),
         )
         .order_by(table.c.name_key),
+    )
+
+
+async def all_collections_of(connection: AsyncConnection, owner_id: str) -> list[Collection]:
+    """Return all collections with data of an account, those of algorithms and sessions as well."""
+    table = collection_table
+    return await _collections(
+        connection,
+        select(table).where(table.c.owner_id == owner_id).order_by(table.c.collection_id),
     )
 
 

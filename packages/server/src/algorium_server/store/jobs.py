@@ -14,9 +14,9 @@ from sqlalchemy import delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.jobs import Job, JobState
+from algorium_server.store.columns import of_row, row_of
 from algorium_server.store.schema import accounts as account_table
 from algorium_server.store.schema import jobs as job_table
-from algorium_server.store.schema import of_row, row_of
 
 
 async def enqueue(connection: AsyncConnection, job: Job) -> None:
@@ -123,10 +123,16 @@ async def expired(connection: AsyncConnection, now: datetime, *, limit: int = 10
 
 
 async def running(
-    connection: AsyncConnection, *, worker: str | None = None, limit: int = 100
+    connection: AsyncConnection,
+    *,
+    worker: str | None = None,
+    kinds: Collection[str] | None = None,
+    limit: int = 100,
 ) -> list[Job]:
-    """Return running jobs, of *worker* or whoever runs them, and whatever their lease."""
-    conditions = () if worker is None else (job_table.c.worker == worker,)
+    """Return running jobs: of *worker* or whoever runs them, of *kinds* or all, leased or not."""
+    conditions = [] if worker is None else [job_table.c.worker == worker]
+    if kinds is not None:
+        conditions.append(job_table.c.kind.in_(kinds))
     return await _running(connection, *conditions, limit=limit)
 
 

@@ -1,32 +1,13 @@
 """
-The tables, and how values become rows.
+The tables: all of them on one page, in the order in which they refer to one another.
 
-Columns are called like the fields of the domain's values; types convert in both directions, so
-that a row is `row_of(value)` and a value is `of_row(Value, row)`. Both databases hold the same:
-
-| what | how | why |
-|---|---|---|
-| ids | text, up to 36 characters | readable in any shell |
-| names | text in byte order | the same order on both databases, whatever their locale |
-| times | UTC, microseconds | aware in, aware out; SQLite has no time zones |
-| free text | UTF-8 bytes | PostgreSQL's text refuses NUL, which a build log may well contain |
-| settings | JSON text | unknown fields are ignored and missing ones have defaults |
-
-Every change here comes with a migration; a test compares the two.
+Every change here comes with a migration; a test compares the two. What columns are made of, and how
+values become rows, is in `store/columns.py`.
 """
 
-import dataclasses
-from datetime import UTC, datetime
-from enum import StrEnum
-from functools import lru_cache
-from typing import Any, Final, TypeVar
-
-import msgspec
 from sqlalchemy import (
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -34,15 +15,13 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
-    RowMapping,
     String,
     Table,
     Text,
     UniqueConstraint,
     false,
 )
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.types import BigInteger, TypeDecorator
+from sqlalchemy.types import BigInteger
 
 from algorium.wire.bodies import ReadAcl
 from algorium_server.domain.algorithms import (
@@ -60,174 +39,23 @@ from algorium_server.domain.changes import ChangeKind
 from algorium_server.domain.collections import CollectionKind
 from algorium_server.domain.connectors import ConnectorOptions, StorageProtocol
 from algorium_server.domain.identity import AccountKind, KeyKind, KeyPermissions, Role
+from algorium_server.domain.images import ImageName
 from algorium_server.domain.jobs import JobState
 from algorium_server.domain.languages import Language
+from algorium_server.domain.package_sources import PackageSources
+from algorium_server.domain.scms import LinkStatus, Provider, ScmProfile, ScmUrls
 from algorium_server.domain.uploads import UploadDemand, UploadResult
-
-V = TypeVar("V")
-
-_SHARED_VALUES_MAX: Final = 1024
-"""More than an installation has environments; a list of modules takes some kilobytes."""
-
-
-class UtcTimestamp(TypeDecorator[datetime]):
-    """A point in time; refuses values without a time zone, returns UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware time into what the database keeps."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a time without a time zone cannot be stored: {value!r}")
-        moment = value.astimezone(UTC)
-        # SQLite keeps text: without the offset, all values have one width and sort as times.
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
-
-    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Return the stored time as an aware one."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class FreeText(TypeDecorator[str]):
-    """Any text at all, NUL and lone surrogates included; not to be sorted or searched by."""
-
-    impl = LargeBinary
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> bytes | None:
-        """Encode as UTF-8."""
-        return None if value is None else value.encode("utf-8", "surrogatepass")
-
-    def process_result_value(self, value: bytes | None, _dialect: Dialect) -> str | None:
-        """Decode what `process_bind_param` encoded."""
-        return None if value is None else bytes(value).decode("utf-8", "surrogatepass")
-
-
-class EnumText(TypeDecorator[StrEnum]):
-    """A member of *members*, kept as its value."""
-
-    impl = String(24)
-    cache_ok = True
-
-    def __init__(self, members: type[StrEnum]) -> None:
-        super().__init__()
-        self.members = members
-
-    def process_bind_param(self, value: StrEnum | None, _dialect: Dialect) -> str | None:
-        """Return the member's value."""
-        return None if value is None else self.members(value).value
-
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | None:
-        """Return the member."""
-        return None if value is None else self.members(value)
-
-
-class JsonText(TypeDecorator[Any]):
-    """A dataclass *shape* as JSON; readers of an older schema ignore what they do not know."""
-
-    impl = Text
-    cache_ok = True
-
-    def __init__(self, shape: type) -> None:
-        super().__init__()
-        self.shape = shape
-
-    def process_bind_param(self, value: Any, _dialect: Dialect) -> str | None:
-        """Encode as JSON."""
-        return None if value is None else msgspec.json.encode(value).decode()
-
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
-        """Decode to the dataclass."""
-        return None if value is None else msgspec.json.decode(value, type=self.shape)
-
-
-class SharedJsonText(JsonText):
-    """The same for immutable values that many rows have in common: equal ones are one object."""
-
-    cache_ok = True
-
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
-        """Decode to the dataclass, or remember it."""
-        return None if value is None else _decode_shared(value, self.shape)
-
-
-@lru_cache(maxsize=_SHARED_VALUES_MAX)
-def _decode_shared(value: str, shape: type) -> Any:
-    return msgspec.json.decode(value, type=shape)
-
-
-class OptionalFreeText(FreeText):
-    """The same where there is usually none: the empty string in values, NULL in rows."""
-
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
-        """Encode as UTF-8, the empty string as NULL."""
-        return super().process_bind_param(value or None, dialect)
-
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str:
-        """Decode what `process_bind_param` encoded."""
-        return super().process_result_value(value, dialect) or ""
-
-
-class OptionalText(TypeDecorator[str]):
-    """A short text that may be missing: the empty string in values, NULL in rows."""
-
-    impl = String
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        """Turn the empty string into NULL."""
-        return value or None
-
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> str:
-        """Turn NULL into the empty string."""
-        return value or ""
-
-
-class OptionalId(OptionalText):
-    """An id that may be missing; foreign keys take NULL, and no empty string."""
-
-    cache_ok = True
-
-    def __init__(self) -> None:
-        super().__init__(36)
-
-
-def byte_ordered_text() -> Text:
-    """Text that compares by its UTF-8 bytes; SQLite does so by itself."""
-    return Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-
-
-def row_of(value: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass as a row."""
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-
-
-def of_row(shape: type[V], row: RowMapping) -> V:
-    """Return the dataclass *shape* that *row* holds; further columns are ignored."""
-    return shape(**{field.name: row[field.name] for field in dataclasses.fields(shape)})  # type: ignore[arg-type]  # callers pass dataclasses
-
-
-def is_storable(name: str) -> bool:
-    """Whether a name can be in a text column at all; PostgreSQL refuses even to look for others."""
-    return "\0" not in name and not any("\ud800" <= character <= "\udfff" for character in name)
-
-
-def name_key(name: str) -> str:
-    """
-    Return what *name* is found by, whatever its case.
-
-    Only ASCII is folded: names of accounts, algorithms and collections hold nothing else, and
-    folding more would let the Kelvin sign find a `k`.
-    """
-    return name.lower() if name.isascii() else name
-
+from algorium_server.store.columns import (
+    EnumText,
+    FreeText,
+    JsonText,
+    OptionalFreeText,
+    OptionalId,
+    OptionalText,
+    SharedJsonText,
+    UtcTimestamp,
+    byte_ordered_text,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -249,6 +77,80 @@ accounts = Table(
     Column("fullname", FreeText, nullable=False),
     Column("is_admin", Boolean, nullable=False),
     Column("created_at", UtcTimestamp, nullable=False),
+    Column("is_viewer", Boolean, nullable=False, server_default=false()),
+    Column("is_disabled", Boolean, nullable=False, server_default=false()),
+)
+
+user_profiles = Table(
+    "user_profiles",
+    metadata,
+    Column("account_id", ForeignKey("accounts.account_id", ondelete="CASCADE"), primary_key=True),
+    Column("company_name", FreeText, nullable=False),
+    Column("company_role", FreeText, nullable=False),
+    Column("external_id", OptionalText(255), unique=True),
+)
+
+# Rows stay when accounts go: nobody else is ever called the same.
+taken_names = Table(
+    "taken_names",
+    metadata,
+    Column("name_key", byte_ordered_text(), primary_key=True),
+    Column("account_id", String(36), nullable=False),
+)
+
+# The same for addresses, of which only a digest is kept: those who left have left.
+taken_emails = Table(
+    "taken_emails",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("account_id", String(36), nullable=False),
+)
+
+organization_types = Table(
+    "organization_types",
+    metadata,
+    Column("type_id", String(36), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("name_key", byte_ordered_text(), nullable=False, unique=True),
+)
+
+# Those that the demo makes have no row: all of it is as if nothing had been said.
+organizations = Table(
+    "organizations",
+    metadata,
+    Column(
+        "organization_id", ForeignKey("accounts.account_id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("contact_name", FreeText, nullable=False),
+    Column("url", FreeText, nullable=False),
+    Column("type_id", ForeignKey("organization_types.type_id"), nullable=False, index=True),
+    Column("external_id", OptionalText(255), index=True),
+    Column("external_admin_group", FreeText, nullable=False),
+    Column("external_member_group", FreeText, nullable=False),
+    Column("external_executor_group", FreeText, nullable=False),
+)
+
+# Users of the host: kept for those who ask, and not used.
+organization_hosts = Table(
+    "organization_hosts",
+    metadata,
+    Column(
+        "organization_id", ForeignKey("accounts.account_id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("information_id", String(36), nullable=False),
+    Column("host_username", FreeText, nullable=False),
+    Column("host_user_id", FreeText, nullable=False),
+)
+
+algorithm_hosts = Table(
+    "algorithm_hosts",
+    metadata,
+    Column(
+        "algorithm_id",
+        ForeignKey("algorithms.algorithm_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("functional_id", FreeText, nullable=False),
 )
 
 memberships = Table(
@@ -281,6 +183,62 @@ api_keys = Table(
     Column("permissions", JsonText(KeyPermissions), nullable=False),
     Column("digest", String(64), nullable=False, unique=True),
     Column("created_at", UtcTimestamp, nullable=False),
+    Column("expires_at", UtcTimestamp),
+    # What may be shown of the value; unknown for keys from before it was kept.
+    Column("mask", OptionalFreeText),
+)
+
+key_uses = Table(
+    "key_uses",
+    metadata,
+    Column("key_id", ForeignKey("api_keys.key_id", ondelete="CASCADE"), primary_key=True),
+    Column("used_at", UtcTimestamp, nullable=False),
+)
+
+invites = Table(
+    "invites",
+    metadata,
+    Column("code", byte_ordered_text(), primary_key=True),
+    Column("signup_credits", BigInteger, nullable=False),
+    Column("comments", FreeText, nullable=False),
+    Column("expires_at", UtcTimestamp),
+    Column("created_at", UtcTimestamp, nullable=False),
+    Column("created_by", Text, nullable=False),
+)
+
+# Of one user, or of everybody, whose id is empty.
+features = Table(
+    "features",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("account_id", String(36), primary_key=True),
+    Column("is_enabled", Boolean, nullable=False),
+)
+
+config_entries = Table(
+    "config_entries",
+    metadata,
+    Column("keyname", byte_ordered_text(), primary_key=True),
+    Column("value", FreeText, nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+    Column("updated_at", UtcTimestamp, nullable=False),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("name", EnumText(ImageName), primary_key=True),
+    Column("media_type", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("changed_at", UtcTimestamp, nullable=False),
+)
+
+passwords = Table(
+    "passwords",
+    metadata,
+    Column("account_id", ForeignKey("accounts.account_id", ondelete="CASCADE"), primary_key=True),
+    Column("encoded", Text, nullable=False),
+    Column("changed_at", UtcTimestamp, nullable=False),
 )
 
 # An account that still owns algorithms or data cannot be deleted: that must be somebody's decision.
@@ -367,6 +325,14 @@ version_documents = Table(
     Column("kind", String(24), nullable=False),
     Column("content", FreeText, nullable=False),
     PrimaryKeyConstraint("version_id", "kind"),
+)
+
+# Environments are made by names; a row says that an administrator has switched one off.
+disabled_environments = Table(
+    "disabled_environments",
+    metadata,
+    Column("specification_id", String(36), primary_key=True),
+    Column("disabled_at", UtcTimestamp, nullable=False),
 )
 
 collections = Table(
@@ -592,6 +558,181 @@ usage = Table(
     PrimaryKeyConstraint("started_us", "request_id"),
     Index(None, "account_id", "started_us"),
     Index(None, "algorithm_id", "started_us"),
+)
+
+# Nothing here refers to other rows: a failed call stays readable after its algorithm is gone.
+call_errors = Table(
+    "call_errors",
+    metadata,
+    Column("request_id", String(64), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("algorithm_id", String(36), nullable=False),
+    Column("owner_id", String(36), nullable=False),
+    Column("owner", byte_ordered_text(), nullable=False),
+    Column("name", byte_ordered_text(), nullable=False),
+    Column("version", byte_ordered_text(), nullable=False),
+    Column("account_id", String(36), nullable=False),
+    Column("caller", byte_ordered_text(), nullable=False),
+    Column("is_nested", Boolean, nullable=False),
+    Column("error_type", String(64), nullable=False),
+    Column("message", FreeText, nullable=False),
+    Column("stacktrace", FreeText, nullable=False),
+    Column("input", FreeText, nullable=False),
+    Column("worker", String(80), nullable=False),
+    PrimaryKeyConstraint("created_us", "request_id"),
+    Index(None, "account_id", "created_us"),
+    Index(None, "algorithm_id", "created_us"),
+    Index(None, "owner_id", "created_us"),
+)
+
+# Hosts of source beside the internal one.
+scms = Table(
+    "scms",
+    metadata,
+    Column("scm_id", String(64), primary_key=True),
+    Column("provider", EnumText(Provider), nullable=False),
+    Column("name", FreeText, nullable=False),
+    Column("urls", JsonText(ScmUrls), nullable=False),
+    Column("client_id", FreeText, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("is_enabled", Boolean, nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+)
+Index(
+    "uq_scms_default",
+    scms.c.is_default,
+    unique=True,
+    sqlite_where=scms.c.is_default.is_(True),
+    postgresql_where=scms.c.is_default.is_(True),
+)
+
+scm_connections = Table(
+    "scm_connections",
+    metadata,
+    Column("account_id", ForeignKey("accounts.account_id", ondelete="CASCADE"), nullable=False),
+    Column("scm_id", ForeignKey("scms.scm_id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("profile", JsonText(ScmProfile), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("revision", String(36), nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+    PrimaryKeyConstraint("account_id", "scm_id"),
+)
+
+# Without references to algorithm and account: a link is there before its algorithm, and must be
+# found after it, to take back at the host what was set up there.
+scm_links = Table(
+    "scm_links",
+    metadata,
+    Column("algorithm_id", String(36), primary_key=True),
+    Column("scm_id", ForeignKey("scms.scm_id"), nullable=False, index=True),
+    Column("account_id", OptionalId),
+    Column("repository_id", OptionalText(128)),
+    Column("owner", FreeText, nullable=False),
+    Column("name", FreeText, nullable=False),
+    Column("branch", FreeText, nullable=False),
+    Column("head_sha", OptionalText(64)),
+    Column("deploy_key_id", OptionalText(128)),
+    Column("webhook_id", OptionalText(128)),
+    Column("public_key", FreeText, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("status", EnumText(LinkStatus), nullable=False),
+    Column("problem", OptionalFreeText),
+    Column("created_at", UtcTimestamp, nullable=False),
+)
+
+# Connections that were begun in a browser.
+scm_states = Table(
+    "scm_states",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("scm_id", ForeignKey("scms.scm_id", ondelete="CASCADE"), nullable=False, index=True),
+    Column(
+        "account_id",
+        ForeignKey("accounts.account_id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("browser", String(64), nullable=False),
+    Column("expires_at", UtcTimestamp, nullable=False, index=True),
+)
+
+# Messages of hosts that have come, so that none counts twice.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column(
+        "algorithm_id", ForeignKey("algorithms.algorithm_id", ondelete="CASCADE"), nullable=False
+    ),
+    Column("delivery", String(64), nullable=False),
+    Column("received_at", UtcTimestamp, nullable=False, index=True),
+    PrimaryKeyConstraint("algorithm_id", "delivery"),
+)
+
+# Where values of secrets are kept; one row is the internal provider's.
+secret_providers = Table(
+    "secret_providers",
+    metadata,
+    Column("provider_id", String(36), primary_key=True),
+    Column("name", FreeText, nullable=False),
+    Column("description", FreeText, nullable=False),
+    Column("module_name", FreeText, nullable=False),
+    Column("factory_class_name", FreeText, nullable=False),
+    Column("interface_version", FreeText, nullable=False),
+    Column("is_enabled", Boolean, nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("revision", String(36), nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+    Column("modified_at", UtcTimestamp, nullable=False),
+)
+Index(
+    "uq_secret_providers_default",
+    secret_providers.c.is_default,
+    unique=True,
+    sqlite_where=secret_providers.c.is_default.is_(True),
+    postgresql_where=secret_providers.c.is_default.is_(True),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("secret_id", String(36), primary_key=True),
+    Column(
+        "algorithm_id", ForeignKey("algorithms.algorithm_id", ondelete="CASCADE"), nullable=False
+    ),
+    Column("provider_id", ForeignKey("secret_providers.provider_id"), nullable=False, index=True),
+    Column("secret_key", byte_ordered_text(), nullable=False),
+    Column("short_name", FreeText, nullable=False),
+    Column("description", FreeText, nullable=False),
+    Column("value_id", String(36), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+    Column("modified_at", UtcTimestamp, nullable=False),
+    UniqueConstraint("algorithm_id", "secret_key"),
+)
+
+# When the warm slots of an algorithm were last to be replaced; numbers grow from one to the next.
+slot_renewals = Table(
+    "slot_renewals",
+    metadata,
+    Column(
+        "algorithm_id",
+        ForeignKey("algorithms.algorithm_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("number", BigInteger, nullable=False),
+    UniqueConstraint("number"),
+)
+
+# Where builds of an account find packages of its own.
+package_sources = Table(
+    "package_sources",
+    metadata,
+    Column("owner_id", ForeignKey("accounts.account_id", ondelete="CASCADE"), primary_key=True),
+    Column("sources", JsonText(PackageSources), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("changed_at", UtcTimestamp, nullable=False),
 )
 
 # Numbers are never used again, not even those of rows that are gone: followers go by them.

@@ -1,0 +1,85 @@
+"""
+What administrators decide for a whole installation: invites, features, what the front end shows.
+
+Source: wire specification, "Invites", "Notifications, features, UI configuration".
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from algorium_server.domain.errors import InvalidInput
+from algorium_server.domain.limits import (
+    CONFIG_KEY_CHARS_MAX,
+    CONFIG_VALUE_CHARS_MAX,
+    INVITE_CODE_CHARS_MAX,
+    INVITE_COMMENT_CHARS_MAX,
+)
+from algorium_server.domain.texts import check_text
+
+ERROR_LOGS: Final = "algorithm-errors"
+"""The feature that people may read error logs; administrators may anyway."""
+FEATURES: Final = {ERROR_LOGS: True, "dark-theme-enabled": False}
+"""Names, and whether a feature is on where nobody has said anything."""
+
+_CONFIG_KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*[A-Za-z0-9_]")
+_CODE: Final = re.compile(r"[A-Za-z0-9_.~-]+")
+_CREDITS_MAX: Final = 2**53
+"""Whole numbers up to here are the same in every JSON reader."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invite:
+    """
+    A code with which somebody may sign up.
+
+    Attributes:
+        created_by: Username of the administrator.
+    """
+
+    code: str
+    signup_credits: int = 0
+    comments: str = ""
+    expires_at: datetime | None = None
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigEntry:
+    """A text for the front end, by its name."""
+
+    keyname: str
+    value: str
+    created_at: datetime
+    updated_at: datetime
+
+
+def check_invite(invite: Invite) -> Invite:
+    """Return *invite* if it can be kept; `InvalidInput` if not."""
+    if len(invite.code) > INVITE_CODE_CHARS_MAX or not _CODE.fullmatch(invite.code):
+        raise InvalidInput(
+            f"inviteCode must be 1 to {INVITE_CODE_CHARS_MAX} letters, digits, '_', '.', '~', '-'"
+        )
+    if not 0 <= invite.signup_credits <= _CREDITS_MAX:
+        raise InvalidInput(f"signupCredits must be a number from 0 to {_CREDITS_MAX}")
+    check_text(invite.comments, "comments", chars_max=INVITE_COMMENT_CHARS_MAX)
+    return invite
+
+
+def check_config_key(keyname: str) -> str:
+    """Return *keyname* if an entry may be called so; `InvalidInput` if not."""
+    if len(keyname) > CONFIG_KEY_CHARS_MAX or not _CONFIG_KEY.fullmatch(keyname):
+        raise InvalidInput(
+            f"{keyname[:100]!r} cannot be a keyname: use letters, digits, '_', '-' and '.', two to"
+            f" {CONFIG_KEY_CHARS_MAX}, with a letter, digit or '_' at both ends"
+        )
+    return keyname
+
+
+def check_config_value(value: str) -> str:
+    """Return *value* if an entry may hold it; `InvalidInput` if it is too long."""
+    if len(value) > CONFIG_VALUE_CHARS_MAX:
+        raise InvalidInput(f"value is limited to {CONFIG_VALUE_CHARS_MAX} characters")
+    return value

@@ -1,0 +1,177 @@
+"""Who may do what with accounts: algorithms never, and nobody more with less of a key."""
+
+import itertools
+from datetime import UTC, datetime
+
+import pytest
+
+from algorium_server.domain.access import Allowed, may_see_usage
+from algorium_server.domain.administration import Action, may_administer
+from algorium_server.domain.identity import (
+    Account,
+    AccountKind,
+    ActingAlgorithm,
+    ApiKey,
+    KeyKind,
+    KeyPermissions,
+    Principal,
+    Role,
+)
+from algorium_server.domain.rights import rights_tables
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LAB = "lab-id"
+ACTING = ActingAlgorithm(
+    algorithm_id="1",
+    owner_id="2",
+    tree_id="3",
+    deadline_at=0.0,
+    depth=1,
+    is_pipeline_enabled=True,
+)
+
+
+def principal(
+    kind: KeyKind | None,
+    role: Role | None = None,
+    *,
+    manages: bool = True,
+    acting: ActingAlgorithm | None = None,
+    **account: bool,
+) -> Principal:
+    key = None
+    if kind is not None:
+        key = ApiKey(
+            key_id="k",
+            account_id="jane-id",
+            label="",
+            kind=kind,
+            permissions=KeyPermissions(allow_algo_management=manages),
+            created_at=NOW,
+        )
+    return Principal(
+        account=Account(
+            account_id="jane-id",
+            kind=AccountKind.USER,
+            username="jane",
+            created_at=NOW,
+            **account,
+        ),
+        key=key,
+        acting=acting,
+        roles={} if role is None else {LAB: role},
+    )
+
+
+def allowed(who: Principal, account_id: str) -> set[Action]:
+    return {each for each in Action if may_administer(who, each, account_id) == Allowed()}
+
+
+SEEING = {Action.SEE_USER, Action.SEE_ORGANIZATION, Action.SEE_KEYS, Action.SEE_ALL}
+
+
+@pytest.mark.parametrize("about", ["jane-id", LAB, "other-id", ""])
+@pytest.mark.parametrize("role", [None, *Role])
+def test_what_an_algorithm_does_for_its_caller_is_nothing_of_this(role: Role | None, about: str):
+    for kind, is_admin in itertools.product((None, *KeyKind), (True, False)):
+        who = principal(kind, role, acting=ACTING, is_admin=is_admin, is_viewer=True)
+        assert allowed(who, about) == set()
+
+
+def test_an_administrator_may_everything_with_an_admin_key_or_in_person():
+    for kind in (None, KeyKind.ADMIN):
+        for about in ("jane-id", LAB, ""):
+            assert allowed(principal(kind, is_admin=True), about) == set(Action)
+    for kind in (KeyKind.STANDARD, KeyKind.MANAGEMENT):
+        assert allowed(principal(kind, is_admin=True), "other-id") == set()
+
+
+def test_an_admin_key_is_nothing_once_its_account_is_no_administrator():
+    who = principal(KeyKind.ADMIN, is_admin=False)
+
+    assert allowed(who, "other-id") == allowed(who, "") == set()
+    assert Action.MANAGE_KEYS not in allowed(who, "jane-id")
+
+
+def test_a_viewer_sees_all_and_changes_nothing_of_others():
+    assert allowed(principal(KeyKind.STANDARD, is_viewer=True), "other-id") == SEEING
+    assert allowed(principal(KeyKind.STANDARD, manages=False, is_viewer=True), "other-id") == set()
+
+
+def test_a_viewer_sees_the_usage_of_all():
+    for account_id in (None, "other-id"):
+        assert may_see_usage(principal(KeyKind.STANDARD, is_viewer=True), account_id) == Allowed()
+        who = principal(KeyKind.STANDARD, manages=False, is_viewer=True)
+        assert may_see_usage(who, account_id) != Allowed()
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        (
+            Role.OWNER,
+            {
+                Action.SEE_ORGANIZATION,
+                Action.CHANGE_ORGANIZATION,
+                Action.SEE_KEYS,
+                Action.MANAGE_KEYS,
+            },
+        ),
+        (Role.MEMBER, {Action.SEE_ORGANIZATION}),
+        (Role.EXECUTOR, {Action.SEE_ORGANIZATION}),
+        (None, set()),
+    ],
+)
+def test_roles_in_an_organization(role: Role | None, expected: set[Action]):
+    assert allowed(principal(KeyKind.MANAGEMENT, role), LAB) == expected
+    assert allowed(principal(None, role), LAB) == expected
+    assert allowed(principal(KeyKind.STANDARD, role), LAB) == expected & SEEING
+    for kind in (KeyKind.STANDARD, KeyKind.MANAGEMENT):
+        assert allowed(principal(kind, role, manages=False), LAB) == set()
+
+
+def test_of_nobody_nothing_is_allowed():
+    for role in Role:
+        assert allowed(principal(None, role), "") == set()
+
+
+ABOUT = {
+    "see a user": Action.SEE_USER,
+    "change a user's texts": Action.CHANGE_USER,
+    "see an organization, its members": Action.SEE_ORGANIZATION,
+    "change its texts, its members, hosts' users": Action.CHANGE_ORGANIZATION,
+    "see keys, masked": Action.SEE_KEYS,
+    "create, rotate, delete keys": Action.MANAGE_KEYS,
+    "see accounts and the installation": Action.SEE_ALL,
+    "decide about them": Action.DECIDE,
+}
+"""Actions by their rows."""
+
+
+def test_the_table_that_people_read_says_what_is_decided():
+    *_, table = rights_tables()
+    columns = {
+        "itself": [(principal(KeyKind.MANAGEMENT), "jane-id")],
+        "owners": [(principal(KeyKind.MANAGEMENT, Role.OWNER), LAB)],
+        "members, executors": [
+            (principal(KeyKind.MANAGEMENT, Role.MEMBER), LAB),
+            (principal(KeyKind.MANAGEMENT, Role.EXECUTOR), LAB),
+        ],
+        "viewers": [(principal(KeyKind.MANAGEMENT, is_viewer=True), "other-id")],
+        "administrators": [(principal(KeyKind.ADMIN, is_admin=True), "other-id")],
+    }
+
+    assert [row[0] for row in table.rows] == list(ABOUT)
+    assert list(table.columns[1:]) == list(columns)
+    for row in table.rows:
+        action = ABOUT[row[0]]
+        for cell, callers in zip(row[1:], columns.values(), strict=True):
+            for who, about in callers:
+                is_allowed = may_administer(who, action, about) == Allowed()
+                assert is_allowed == (cell == "yes"), (row[0], who)
+
+
+def test_every_table_is_whole():
+    for table in rights_tables():
+        assert table.rows
+        assert {len(row) for row in table.rows} == {len(table.columns)}
