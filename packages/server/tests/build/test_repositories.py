@@ -225,7 +225,7 @@ def test_a_missing_object_is_told(forge, check_out):
 
 
 def test_a_tree_that_names_itself_a_million_times_is_refused(forge, check_out, monkeypatch):
-    monkeypatch.setattr("algorium_server.build.repositories.SOURCE_FILES_MAX", 200)
+    monkeypatch.setattr("algorium_server.build.checkout.SOURCE_FILES_MAX", 200)
     entries = [(b"file", 0o100644, b"")]
     for _ in range(20):
         entries = [(b"x", 0o040000, entries), (b"y", 0o040000, entries)]
@@ -245,7 +245,8 @@ def test_deep_trees_are_refused(forge, check_out):
 
 def test_a_source_over_the_limit_is_refused(commit, check_out, monkeypatch):
     sha = commit({"a": b"x" * 100, "b": b"x" * 100})
-    monkeypatch.setattr("algorium_server.build.repositories.SOURCE_BYTES_MAX", 150)
+    monkeypatch.setattr("algorium_server.build.checkout.SOURCE_BYTES_MAX", 150)
+    monkeypatch.setattr("algorium_server.build.commits.SOURCE_BYTES_MAX", 150)
 
     with pytest.raises(BuildFailed, match="larger than 150 bytes"):
         check_out(sha)

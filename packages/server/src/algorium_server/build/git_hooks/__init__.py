@@ -1,0 +1,1 @@
+"""Programs that git runs while something is pushed."""

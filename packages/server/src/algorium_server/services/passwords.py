@@ -1,0 +1,209 @@
+"""
+Passwords of accounts: set, and checked.
+
+A check takes as long for an account that does not exist, or has no password, as for any other.
+Wrong ones are counted for each account and address; after some, nothing is looked at for a while.
+How many are checked at a time is bounded, since strangers can cause the work.
+
+Source: wire specification, "Internal git hosting".
+"""
+
+import asyncio
+import hashlib
+import math
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from algorium_server.domain.access import is_cluster_admin
+from algorium_server.domain.errors import NotAuthorized, NotFound, TooManyRequests
+from algorium_server.domain.identity import Account, AccountKind, KeyKind, Principal
+from algorium_server.domain.limits import (
+    PASSWORD_BYTES_MAX,
+    PASSWORD_CHECKS_AT_ONCE_MAX,
+    PASSWORD_CHECKS_WAITING_MAX,
+    PASSWORD_PROOF_S,
+    PASSWORD_PROOFS_MAX,
+)
+from algorium_server.domain.passwords import Failures, check_password
+from algorium_server.services.directory import Directory
+from algorium_server.store import passwords as rows
+from algorium_server.store.database import Database
+
+_HASHER: Final = PasswordHasher()
+"""Argon2id as RFC 9106 recommends it where memory is scarce: 64 MiB, three passes."""
+_NOBODYS: Final = (
+    "$argon2id$v=19$m=65536,t=3,p=4$tNX880UCVV5ioxAKZVaT6A"
+    "$v1F85w6jLr3cxhNJAtwW5bHZ4f3Hbd+o0O885VU+s28"
+)
+"""Of no password that anybody knows: what is checked where there is nothing to check."""
+
+
+class Passwords:
+    """
+    Use cases of passwords.
+
+    Args:
+        database: Where hashes are.
+        directory: Who there is.
+        hasher: Makes and checks hashes.
+        now: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        directory: Directory,
+        *,
+        hasher: PasswordHasher = _HASHER,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._directory = directory
+        self._hasher = hasher
+        self._now = now
+        self._failures = Failures()
+        self._proofs = _Proofs()
+        self._checks = asyncio.Semaphore(PASSWORD_CHECKS_AT_ONCE_MAX)
+        self._waiting = 0
+
+    async def change(self, principal: Principal, username: str, password: str) -> None:
+        """
+        Set the password of the caller's own account, or as an administrator of any user.
+
+        Raises:
+            NotAuthorized: It is somebody else's, or the key does not manage.
+            NotFound: There is no such user; told to administrators only.
+            InvalidInput: The password is too short or too long.
+        """
+        account = self._directory.account_named(username)
+        is_own = account is not None and account.account_id == principal.account.account_id
+        if not (is_cluster_admin(principal) or (is_own and _manages(principal))):
+            raise NotAuthorized(detail="not the own account, or a key without management")
+        await self.set(username, password)
+
+    def user(self, username: str) -> Account:
+        """
+        Return the user of a name, in any case.
+
+        Raises:
+            NotFound: There is none; organizations have no password.
+        """
+        account = self._directory.account_named(username)
+        if account is None or account.kind is not AccountKind.USER:
+            raise NotFound(f"there is no user {username!r}")
+        return account
+
+    async def set(self, username: str, password: str) -> Account:
+        """
+        Set the password of a user, whoever asks.
+
+        Returns:
+            The user.
+
+        Raises:
+            NotFound: There is no such user.
+            InvalidInput: The password is too short or too long.
+        """
+        account = self.user(username)
+        check_password(password)
+        async with self._checks:
+            encoded = await asyncio.to_thread(self._hasher.hash, password)
+        async with self._database.transaction() as connection:
+            await rows.set_password(
+                connection, account.account_id, encoded=encoded, changed_at=datetime.now(UTC)
+            )
+        return account
+
+    async def account(self, username: str, password: str, *, address: str) -> Account | None:
+        """
+        Return the user whose name and password these are, None if there is none or it is disabled.
+
+        Args:
+            username: In any case.
+            password: As typed.
+            address: Who says so.
+
+        Raises:
+            TooManyRequests: There were too many wrong ones, or too many wait for an answer.
+        """
+        wait_s = self._failures.wait_s(username, address, now=self._now())
+        if wait_s:
+            raise TooManyRequests(
+                f"Too many wrong passwords: try again in {math.ceil(wait_s)} seconds, or use an API"
+                " key as the password."
+            )
+        account = self._directory.account_named(username)
+        if account is not None and account.is_disabled:
+            account = None
+        encoded = None
+        if account is not None:
+            async with self._database.reading() as connection:
+                encoded = await rows.password(connection, account.account_id)
+        if encoded is not None and self._proofs.has(encoded, password, now=self._now()):
+            return account
+        is_right = await self._check(encoded or _NOBODYS, password)
+        if account is None or encoded is None or not is_right:
+            self._failures.note(username, address, now=self._now())
+            return None
+        self._failures.forget(username, address)
+        self._proofs.add(encoded, password, now=self._now())
+        return account
+
+    async def _check(self, encoded: str, password: str) -> bool:
+        if self._waiting >= PASSWORD_CHECKS_WAITING_MAX:
+            raise TooManyRequests("Too many passwords are being checked; try again.")
+        self._waiting += 1
+        try:
+            async with self._checks:
+                return await asyncio.to_thread(_is_right, self._hasher, encoded, password)
+        finally:
+            self._waiting -= 1
+
+
+class _Proofs:
+    """
+    Right passwords of the last minute: git shows the same one with each of its requests.
+
+    What is kept says nothing without a key that only this process has. A changed password has
+    another hash, so the old one is not found.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._until: OrderedDict[bytes, float] = OrderedDict()
+
+    def has(self, encoded: str, password: str, *, now: float) -> bool:
+        return self._until.get(self._proof(encoded, password), 0.0) > now
+
+    def add(self, encoded: str, password: str, *, now: float) -> None:
+        self._until[self._proof(encoded, password)] = now + PASSWORD_PROOF_S
+        while len(self._until) > PASSWORD_PROOFS_MAX:
+            self._until.popitem(last=False)
+
+    def _proof(self, encoded: str, password: str) -> bytes:
+        text = f"{encoded}\0{password}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, key=self._key, digest_size=32).digest()
+
+
+def _is_right(hasher: PasswordHasher, encoded: str, password: str) -> bool:
+    raw = password.encode("utf-8", "surrogatepass")[: PASSWORD_BYTES_MAX + 1]
+    try:
+        return hasher.verify(encoded, raw)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def _manages(principal: Principal) -> bool:
+    key = principal.key
+    if principal.acting is not None:
+        return False
+    if key is None or key.kind in {KeyKind.ADMIN, KeyKind.MANAGEMENT}:
+        return True
+    return key.permissions.allow_algo_management
