@@ -35,7 +35,7 @@ from rig import MIB, Server, free_port, in_turn, options_of, parsed, resident_by
 from store_of import changing
 
 from algorium_server.domain.collections import File
-from algorium_server.store import schema
+from algorium_server.store import columns, schema
 
 SMALL_BYTES = 4096
 PARALLEL = 16
@@ -299,7 +299,7 @@ def listing(server: Server, files: int) -> dict[str, Any]:
                 collection_id = found.mappings().one()["collection_id"]
                 for start in range(0, files, 10_000):
                     rows = [
-                        schema.row_of(_file(collection_id, number)) | {"content": b""}
+                        columns.row_of(_file(collection_id, number)) | {"content": b""}
                         for number in range(start, min(start + 10_000, files))
                     ]
                     await connection.execute(schema.files.insert(), rows)

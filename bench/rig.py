@@ -22,6 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
+from build_author import BuildAuthor as BuildAuthor  # noqa: E402, PLC0414 - of the tests
 from load import Measured, Target, measure  # noqa: E402 - found beside this file
 from people import add_user as add_user  # noqa: E402, PLC0414 - of the tests
 from projects import write_examples  # noqa: E402 - of the tests

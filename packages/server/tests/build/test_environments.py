@@ -329,3 +329,20 @@ def test_uv_sees_how_to_reach_packages_and_nothing_else():
         "UV_INDEX_INTERNAL_PASSWORD": "secret",
         "UV_DEFAULT_INDEX": "https://mirror/simple",
     }
+
+
+def test_packages_that_a_project_brings_count_by_what_they_hold(site, index):
+    """Two files of one name are not the same package, though a lock names both alike."""
+    lines = "--no-index\n--find-links ./index\nlower\n"
+    index.add_wheel("lower", "2.5", "VALUE = 1\n")
+    first = site.resolve(lines)
+    again = site.resolve(lines)
+    index.add_wheel("lower", "2.5", "VALUE = 2\n")
+    other = site.resolve(lines)
+
+    assert first == again
+    assert first != other
+    assert "lower==2.5" in other
+    for lock, value in ((first, "2"), (other, "2")):  # what lies there now is what is installed
+        key = asyncio.run(site.environments.ensure(lock, tools=site.tools, read_only=(site.home,)))
+        assert python(site.environments.path(key), "import lower; print(lower.VALUE)") == value

@@ -2,8 +2,8 @@
 From a commit to something that can be called: check out, environment, smoke import, tests.
 
     BUILDS/BUILD_ID          the tree of the commit, as slots see it; never changed again
-    BUILDS/BUILD_ID.work     a second copy for the author's tests, which may write into it;
-                             gone when the build is
+    BUILDS/BUILD_ID.work     copies for the first import and for the author's tests, which may
+                             write into them; gone when the build is
     BUILDS/BUILD_ID.modules  what was imported, and what of it can be imported ahead; gone as well
 
 The author's code runs twice during a build, confined and without a network: once to import the
@@ -14,26 +14,30 @@ Source: wire specification of the runtime, "Builds".
 """
 
 import asyncio
+import errno
 import os
-import re
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from algorium_server.build import languages, projects
+from algorium_server.build import languages, projects, trees
+from algorium_server.build.build_log import BuildLog
 from algorium_server.build.confined import BuildFailed, RunConfined, Tools
 from algorium_server.build.environments import Environments
 from algorium_server.build.fast_start import FastStarts
+from algorium_server.build.interpreters import Interpreters
+from algorium_server.build.packages import NO_SOURCES, OwnSources
+from algorium_server.build.provision import Provided, Provision
 from algorium_server.build.recipes.workshop import Workshop
 from algorium_server.build.repositories import Checkout, Repositories
+from algorium_server.build.scratch import read_signature
 from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus
-from algorium_server.domain.environments import variables_of
 from algorium_server.domain.errors import NotFound
-from algorium_server.domain.excerpts import Excerpt
 from algorium_server.domain.languages import Language
 from algorium_server.domain.limits import BUILD_LOG_BYTES_MAX, BUILD_TIMEOUT_S
 
@@ -41,29 +45,12 @@ FIRST_LINE: Final = "Beginning container customization"
 """Old clients wait for this line in the log."""
 _WORK_SUFFIX: Final = ".work"
 _MODULES_SUFFIX: Final = ".modules"
-_TEST_TOOLS: Final = """\
-iniconfig==2.3.1
-packaging==26.4
-pluggy==1.7.0
-pygments==2.21.0
-pytest==9.2.0
-"""
-_RUN_TESTS: Final = """\
-import sys
-sys.path[:] = [path for path in sys.path if path] + sys.argv[1:3]
-import pytest
-sys.exit(pytest.main(sys.argv[3:]))
-"""
-"""The algorithm's own packages come first, then the test tools, as behind a plain pytest."""
-_PYTEST_CONFIGURATION: Final = (
-    "pytest.ini",
-    ".pytest.ini",
-    "pyproject.toml",
-    "tox.ini",
-    "setup.cfg",
-)
-_NO_TESTS_COLLECTED: Final = 5
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s@]+@")
+_IMPORTED: Final = "imported"
+_TESTED: Final = "tested"
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+SourcesOf = Callable[[str], Awaitable[OwnSources]]
+"""Returns where an account, by its id, has packages that others do not get."""
 
 
 class Builder:
@@ -75,6 +62,10 @@ class Builder:
         environments: Where dependencies are installed.
         builds_dir: Where checked-out trees are put.
         run_confined: Runs whatever is not ours.
+        interpreters: The Pythons there are; those of this host if not given.
+        name_of_environment: Returns what an environment is called that an owner chose by its id,
+            such as `Python 3.9`; empty if there is none.
+        sources_of: Says where accounts have packages of their own.
         runtime_dir: The runtime package, for the smoke import; the installed one if not given.
         caches_dir: Where tools of other languages than Python keep what they download; beside
             *builds_dir* if not given.
@@ -91,6 +82,9 @@ class Builder:
         environments: Environments,
         builds_dir: Path,
         run_confined: RunConfined,
+        interpreters: Interpreters | None = None,
+        name_of_environment: Callable[[str], str] = lambda _id: "",
+        sources_of: SourcesOf | None = None,
         runtime_dir: Path | None = None,
         caches_dir: Path | None = None,
         inherited: Mapping[str, str] | None = None,
@@ -99,6 +93,9 @@ class Builder:
     ) -> None:
         self._repositories = repositories
         self._environments = environments
+        self._provision = Provision(environments, interpreters or Interpreters())
+        self._name_of_environment = name_of_environment
+        self._sources_of = sources_of
         self._builds_dir = builds_dir
         self._run_confined = run_confined
         self._runtime_dir = runtime_dir or _installed_runtime()
@@ -108,12 +105,22 @@ class Builder:
         self._timeout_s = timeout_s
         self._log_bytes_max = log_bytes_max
 
+    @property
+    def logs_dir(self) -> Path:
+        """Where to keep what builds say, unless there is a better place: beside their trees."""
+        return self._builds_dir.with_name("logs") / "builds"
+
     def source_dir(self, build_id: str) -> Path:
         """Return where the tree of a build is, or would be."""
         return self._builds_dir / build_id
 
     async def build(
-        self, build: Build, *, algorithm: Algorithm, on_step: Callable[[str], None] | None = None
+        self,
+        build: Build,
+        *,
+        algorithm: Algorithm,
+        log: BuildLog | None = None,
+        on_step: Callable[[str], None] | None = None,
     ) -> Build:
         """
         Carry out a build that has just begun.
@@ -121,6 +128,7 @@ class Builder:
         Args:
             build: In progress.
             algorithm: What is built.
+            log: Where to say what happens; a new one if not given.
             on_step: Told what is being done, in a few words.
 
         Returns:
@@ -129,27 +137,39 @@ class Builder:
         Raises:
             Unavailable: This host offers no confinement.
         """
-        log = Excerpt(self._log_bytes_max)
+        log = log or BuildLog(bytes_max=self._log_bytes_max)
+        log.hide(self._environments.secrets)
         tools = Tools(
             self._run_confined,
             on_output=log.append,
+            on_end=log.flush,
             timeout_s=self._timeout_s,
             said_bytes_max=self._log_bytes_max,
         )
-        steps = _Steps(tools, on_step)
-        work_dir = self._builds_dir / f"{build.build_id}{_WORK_SUFFIX}"
-        tools.say(FIRST_LINE)
+        if not log.was_begun:
+            tools.say(FIRST_LINE)
         built = replace(build, status=BuildStatus.FAILED)
-        garbage = [work_dir, self._modules_dir(build)]
+        source_dir = self.source_dir(build.build_id)
+        garbage = [self._work_dir(build), self._modules_dir(build)]
+        await asyncio.to_thread(_remove, [source_dir, *garbage])  # of an earlier attempt
         try:
-            built = await self._carry_out(build, algorithm, work_dir, tools, steps)
+            built = await self._carry_out(build, algorithm, _Steps(tools, on_step), log)
         except (BuildFailed, NotFound) as error:
-            tools.say(f"Build failed: {error}")
+            built = replace(built, failure=str(error))
+        except OSError as error:
+            if error.errno not in _NO_SPACE:
+                raise
+            built = replace(built, failure="there is no space left on the server's disk")
         finally:
             if built.status is not BuildStatus.SUCCEEDED:
-                garbage.append(self.source_dir(build.build_id))
+                garbage.append(source_dir)
             await asyncio.to_thread(_remove, garbage)
-        return replace(built, log=_log_text(log))
+        tools.say(f"Build failed: {built.failure}" if built.failure else "Build succeeded")
+        return replace(built, log=log.text())
+
+    async def remove(self, build_ids: Iterable[str]) -> None:
+        """Remove the trees of builds whose algorithm is gone; environments stay for others."""
+        await asyncio.to_thread(_remove, [self.source_dir(build_id) for build_id in build_ids])
 
     async def sweep(self, runnable: Collection[str]) -> None:
         """
@@ -162,157 +182,181 @@ class Builder:
         await self._environments.sweep()
 
     async def _carry_out(
-        self, build: Build, algorithm: Algorithm, work_dir: Path, tools: Tools, steps: "_Steps"
+        self, build: Build, algorithm: Algorithm, steps: "_Steps", log: BuildLog
     ) -> Build:
         language = languages.check_language(algorithm.settings.language)
         source_dir = self.source_dir(build.build_id)
         steps.begin(f"checking out {build.commit_sha}")
-        checkout = await self._check_out(build, algorithm, source_dir)
-        tools.say(f"{len(checkout.files)} files, {checkout.size_bytes} bytes")
+        checkout = await self._repositories.check_out(
+            algorithm.owner_id, algorithm.algorithm_id, build.commit_sha, source_dir
+        )
+        steps.tools.say(f"{len(checkout.files)} files, {checkout.size_bytes} bytes")
+        build = replace(
+            build,
+            tree_digest=await asyncio.to_thread(trees.tree_digest, source_dir),
+            source_bytes=checkout.size_bytes,
+        )
         name = _name(source_dir, algorithm.name)
         if row := languages.ROWS.get(language):
             shop = Workshop(
                 tree=source_dir,
-                work_dir=work_dir,
+                work_dir=self._work_dir(build),
                 caches_dir=self._caches_dir,
                 files=checkout.files,
                 name=name,
                 owner_id=algorithm.owner_id,
-                tools=tools,
+                tools=steps.tools,
                 inherited=self._inherited,
                 begin=steps.begin,
                 runtime_dir=self._runtime_dir,
             )
             entry, size_bytes = await projects.make(row, shop)
-            tools.say("Build succeeded")
-            return replace(
-                build,
-                status=BuildStatus.SUCCEEDED,
-                language=language,
-                entry=entry,
-                source_bytes=size_bytes,
-            )
-        await self._check_out(build, algorithm, work_dir)
-        entry = languages.find_entry(checkout.files, name)
+            built = replace(build, language=language, entry=entry, source_bytes=size_bytes)
+        else:
+            entry = languages.find_entry(checkout.files, name)
+            built = await self._python(build, algorithm, checkout, entry, steps, log)
+        return replace(built, status=BuildStatus.SUCCEEDED)
+
+    async def _python(  # noqa: PLR0917 - one caller
+        self,
+        build: Build,
+        algorithm: Algorithm,
+        checkout: Checkout,
+        entry: str,
+        steps: "_Steps",
+        log: BuildLog,
+    ) -> Build:
+        tools, language = steps.tools, Language.PYTHON
+        source_dir, work_dir = self.source_dir(build.build_id), self._work_dir(build)
         if languages.brings_own_kit(source_dir, checkout.files):
             language = Language.PYTHON_PIPE
             tools.say("The project brings a development kit of its own, which will serve it")
-
         steps.begin("resolving requirements")
-        requirements = source_dir / languages.REQUIREMENTS
-        for warning in languages.warnings(_text(requirements)):
-            tools.say(f"Warning: {warning}")
-        lock = await self._environments.resolve(
-            requirements, owner_id=algorithm.owner_id, tools=tools
+        needed, interpreter = await self._provision.choose(
+            source_dir, wish=self._wish(algorithm), tools=tools
         )
-        steps.begin("installing the environment")
-        key = await self._environments.ensure(lock, tools=tools, read_only=(source_dir,))
-
-        steps.begin(f"importing {entry}")
+        sources = NO_SOURCES
+        if needed.file and self._sources_of is not None:
+            sources = await self._sources_of(algorithm.owner_id)
+            log.hide(sources.secrets)
         modules_dir = self._modules_dir(build)
         await asyncio.to_thread(modules_dir.mkdir)
-        await self._smoke_import(entry, key, work_dir, modules_dir, tools)
-        if languages.has_tests(checkout.files):
-            steps.begin("testing")
-            await self._test(key, work_dir, tools)
-        environment = self._environments.path(key)
+        lock = await self._provision.lock(
+            needed,
+            interpreter,
+            tree=source_dir,
+            scratch_dir=modules_dir,
+            owner_id=algorithm.owner_id,
+            sources=sources,
+            tools=tools,
+        )
+        steps.begin("installing the environment")
+        provided = await self._provision.provide(
+            lock, interpreter, tree=source_dir, sources=sources, tools=tools
+        )
+
+        steps.begin(f"importing {entry}")
+        await asyncio.to_thread(trees.copy, source_dir, work_dir / _IMPORTED)
+        async with self._tested(checkout, provided, work_dir, steps) as tests:
+            await self._smoke_import(entry, provided, work_dir / _IMPORTED, modules_dir, tools)
+            signature = await asyncio.to_thread(read_signature, modules_dir)
+            await tests()
         fast_start = await self._fast_starts.examine(
-            environment, scratch_dir=modules_dir, env=_variables(environment), tools=tools
+            provided.directory,
+            scratch_dir=modules_dir,
+            env=provided.variables,
+            read_only=interpreter.mounts,
+            tools=tools,
         )
         tools.say(f"Fast start: {fast_start.reason}")
-        tools.say("Build succeeded")
         return replace(
             build,
-            status=BuildStatus.SUCCEEDED,
             language=language,
-            environment=key,
+            environment=provided.key,
             lock=lock,
             entry=entry,
-            source_bytes=checkout.size_bytes,
             fast_start=fast_start,
+            signature=signature,
         )
+
+    def _wish(self, algorithm: Algorithm) -> str:
+        """Return what the owner said about the version of Python, empty if nothing."""
+        settings = algorithm.settings
+        chosen = settings.environment_id and self._name_of_environment(settings.environment_id)
+        return chosen or settings.package_set or settings.language
+
+    def _work_dir(self, build: Build) -> Path:
+        return self._builds_dir / f"{build.build_id}{_WORK_SUFFIX}"
 
     def _modules_dir(self, build: Build) -> Path:
         return self._builds_dir / f"{build.build_id}{_MODULES_SUFFIX}"
 
-    async def _check_out(self, build: Build, algorithm: Algorithm, target: Path) -> Checkout:
-        return await self._repositories.check_out(
-            algorithm.owner_id, algorithm.algorithm_id, build.commit_sha, target
-        )
+    @asynccontextmanager
+    async def _tested(
+        self, checkout: Checkout, provided: Provided, work_dir: Path, steps: "_Steps"
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """
+        Begin to run the author's tests, if there are any; yield what waits for them.
+
+        Both they and the first import take as long as the libraries take to load, which is most of
+        the time of a build that installs nothing. So they do that at the same time.
+        """
+        if not languages.has_tests(checkout.files):
+            yield _nothing
+            return
+        tools, let_speak = steps.tools.aside()
+        target = work_dir / _TESTED
+        await asyncio.to_thread(trees.copy, work_dir / _IMPORTED, target)
+        testing = asyncio.ensure_future(self._provision.test(provided, target, tools=tools))
+
+        async def tests() -> None:
+            steps.begin("testing")
+            let_speak()
+            await testing
+
+        try:
+            yield tests
+        finally:
+            testing.cancel()
+            await asyncio.wait({testing})
+            if not testing.cancelled():
+                testing.exception()  # whoever waited for it has heard, or had a reason not to wait
 
     async def _smoke_import(
-        self, entry: str, key: str, work_dir: Path, modules_dir: Path, tools: Tools
+        self, entry: str, provided: Provided, work_dir: Path, modules_dir: Path, tools: Tools
     ) -> None:
-        environment = self._environments.path(key)
         code = await tools.run(
-            *(str(environment / "bin" / "python"), "-u", str(self._runtime_dir)),
+            *(provided.python, "-u", str(self._runtime_dir)),
             *("--check", entry, str(modules_dir)),
             cwd=work_dir,
-            env=_variables(environment),
-            read_only=(environment, self._runtime_dir),
+            env=provided.variables,
+            read_only=(*provided.read_only, self._runtime_dir),
             writable=(work_dir, modules_dir),
         )
         if code != 0:
             raise BuildFailed(f"{entry} cannot be loaded (exit code {code})")
 
-    async def _test(self, key: str, work_dir: Path, tools: Tools) -> None:
-        try:
-            tools_key = await self._environments.ensure(_TEST_TOOLS, tools=tools)
-        except BuildFailed:
-            # Without a network, the first build ever has no way to get pytest. That says nothing
-            # about the algorithm.
-            tools.say("Warning: the tests were not run, because pytest cannot be installed")
-            return
-        environment, test_tools = self._environments.path(key), self._environments.path(tools_key)
-        arguments = ["-q", "-p", "no:cacheprovider", "--rootdir", ".", "--confcutdir", ".", "src"]
-        if not any((work_dir / name).exists() for name in _PYTEST_CONFIGURATION):
-            arguments += ["-c", os.devnull]  # else pytest looks for one in the directories above
-        code = await tools.run(
-            *(str(environment / "bin" / "python"), "-u", "-c", _RUN_TESTS),
-            *(str(work_dir), str(_site_packages(test_tools)), *arguments),
-            cwd=work_dir,
-            env=_variables(environment),
-            read_only=(environment, test_tools),
-            writable=(work_dir,),
-        )
-        if code not in {0, _NO_TESTS_COLLECTED}:
-            raise BuildFailed(f"the tests failed (exit code {code})")
+
+async def _nothing() -> None:
+    """Wait for no tests."""
 
 
 class _Steps:
     """Tells a watcher and the log what is being done."""
 
     def __init__(self, tools: Tools, on_step: Callable[[str], None] | None) -> None:
-        self._tools = tools
+        self.tools = tools
         self._on_step = on_step
 
     def begin(self, step: str) -> None:
-        self._tools.say(f"{step[0].upper()}{step[1:]}")
+        self.tools.say(f"{step[0].upper()}{step[1:]}")
         if self._on_step is not None:
             self._on_step(step)
-
-
-def _log_text(log: Excerpt) -> str:
-    text = log.content().decode("utf-8", "replace")
-    # PostgreSQL stores no NUL, and URLs of package indexes may hold a password.
-    return _CREDENTIALS.sub("***@", text).replace("\0", "\ufffd")
-
-
-def _variables(environment: Path) -> dict[str, str]:
-    return {**variables_of(str(environment)), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def _site_packages(environment: Path) -> Path:
-    return next(environment.glob("lib/python*/site-packages"))
 
 
 def _name(source_dir: Path, default: str) -> str:
     conf = source_dir / languages.CONF
     return (languages.name_in_conf(conf.read_bytes()) if conf.exists() else None) or default
-
-
-def _text(path: Path) -> str:
-    return path.read_text("utf-8", "replace") if path.exists() else ""
 
 
 def _installed_runtime() -> Path:

@@ -1,7 +1,7 @@
 """
 Environments: locked, shared, read-only, made by uv.
 
-    requirements.txt -> lock -> key -> environment
+    requirements -> lock -> key -> environment
 
     DIRECTORY/KEY            an environment
     DIRECTORY/.cache/uv      packages that all owners share
@@ -16,7 +16,8 @@ Two rules keep one owner's code out of another's environment:
 
 - Code of packages runs at installation only when a package must be built from source. Then the
   owner gets a package cache and environments of their own: the shared cache holds wheels that
-  were never more than unpacked.
+  were never more than unpacked. The same holds for owners with package sources of their own,
+  whose packages nobody else may get.
 - Files of an environment are hard links into the cache, so neither is ever writable while code
   from it runs. Bytecode is made by the base interpreter, which compiles and does not import;
   without it every cold start would pay for compiling.
@@ -33,50 +34,40 @@ import hashlib
 import os
 import re
 import shutil
-import sys
-import sysconfig
 import tempfile
+import uuid
 from collections.abc import Collection, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
+
+import msgspec
 
 from algorium_server.build.confined import BuildFailed, Tools
-from algorium_server.build.packages import Uv
+from algorium_server.build.interpreters import Interpreter
+from algorium_server.build.packages import NO_SOURCES, OwnSources, Uv, secrets_in
 
 _MARKER: Final = "complete"
 _CACHE: Final = ".cache"
 _FAST_START: Final = ".fast-start"
 _LOCK: Final = "requirements.lock"
+_PLACED_LOCK: Final = ".requirements.lock"
+_FILES: Final = "# with packages of the project, sha256 "
+_LOCAL: Final = re.compile(r"(^|[\s=:])\.{1,2}/|^[^-#\s][^\s@]*/")
+"""Requirements and options that name a path."""
+_RELATIVE: Final = re.compile(
+    r"(?P<option>(--find-links|-f)[\s=]\s*(?!/|\w+:)|(?=\.{1,2}/))(?P<path>\S+)\s*"
+)
+_PACKAGES: Final = (".whl", ".zip", ".tar.gz", ".tgz")
+_TESTS_OF_PACKAGES: Final = r"/site-packages/.+/tests/"
 _STAGING_PREFIX: Final = ".resolve-"
-_PRIVATE: Final = "# built from source, private to "
+_BUILT: Final = "# built from source, private to "
+_OWN: Final = "# from package sources of their own, private to "
 _INDEX_OPTION: Final = re.compile(
     r"(--(extra-)?index-url|--find-links|--no-index|--trusted-host|-[if])\b.*"
 )
-_PINNED: Final = re.compile(r"[A-Za-z0-9._-]+(\[[^]]*\])?\s*===?\s*[^*,\s]+(\s*;.*)?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interpreter:
-    """
-    The Python that environments are made for.
-
-    Attributes:
-        executable: Not one inside of a virtual environment.
-        identity: Differs whenever environments made for one may not work with the other.
-    """
-
-    executable: Path
-    identity: str
-
-    @classmethod
-    def of_this_process(cls) -> Self:
-        """Return the base interpreter of the running process."""
-        executable = getattr(sys, "_base_executable", None) or sys.executable
-        return cls(
-            executable=Path(executable),
-            identity=f"{sys.version} {sysconfig.get_platform()} {executable}",
-        )
+_PINNED: Final = re.compile(
+    r"[A-Za-z0-9._-]+(\[[^]]*\])?\s*===?\s*[^*,\s;]+(\s*;[^*]*?)?(\s+--hash=\S+)*"
+)
 
 
 def environment_key(lock: str, interpreter: Interpreter) -> str:
@@ -90,9 +81,13 @@ class Environments:
 
     Args:
         directory: Where they lie, by key, with the caches they are made from.
-        interpreter: Which Python they are for; the server's own if not given.
+        interpreter: Which Python they are for if nothing else is said; the server's own if not
+            given.
         inherited: Where proxies, certificates and package indexes are read from; the variables
             of this process if not given.
+
+    Attributes:
+        secrets: Passwords among them, which no log may hold.
     """
 
     def __init__(
@@ -105,10 +100,10 @@ class Environments:
         self._directory = directory
         self._interpreter = interpreter or Interpreter.of_this_process()
         self._uv = Uv(
-            python=self._interpreter.executable,
             cache_dir=directory / _CACHE / "uv",
             inherited=os.environ if inherited is None else inherited,
         )
+        self.secrets = secrets_in(os.environ if inherited is None else inherited)
         self._being_made: dict[str, asyncio.Lock] = {}
 
     def path(self, key: str) -> Path:
@@ -120,17 +115,47 @@ class Environments:
         """Where to keep what was found out about importing modules of environments ahead."""
         return self._directory / _FAST_START
 
-    async def resolve(self, requirements: Path, *, owner_id: str, tools: Tools) -> str:
+    async def locked(self, project: Path, *, output: Path, tools: Tools) -> None:
         """
-        Turn a `requirements.txt` into a lock; nothing is installed.
+        Write what the `uv.lock` of a project names to a `requirements.txt`; needs no network.
+
+        Args:
+            project: Holds the lock and the `pyproject.toml` that it was made from.
+            output: Lies in a directory that only this call uses.
+            tools: Run uv.
+
+        Raises:
+            BuildFailed: It is none, or one that this uv does not understand.
+        """
+        if await self._uv.export(project, output=output, tools=tools) != 0:
+            raise BuildFailed("the uv.lock cannot be read")
+
+    async def resolve(
+        self,
+        requirements: Path,
+        *,
+        owner_id: str,
+        tools: Tools,
+        interpreter: Interpreter | None = None,
+        sources: OwnSources = NO_SOURCES,
+        named: str = "",
+        read_only: Collection[Path] = (),
+    ) -> str:
+        """
+        Turn requirements into a lock; nothing is installed.
 
         Where every requirement is pinned, cached answers cannot be outdated and are taken first.
         A file without requirements needs neither uv nor a network.
 
         Args:
-            requirements: May include files beside it, and may be missing.
+            requirements: A `requirements.txt`, which may include files beside it, and may be
+                missing.
             owner_id: Whose cache is used if a package must be built from source.
             tools: Run uv; their log gets the resolver's own words.
+            interpreter: Which Python the packages are for.
+            sources: Where the owner has packages that others do not get.
+            named: What the author calls the file, if something else.
+            read_only: What it refers to beside its own directory.
 
         Raises:
             BuildFailed: There is no solution, or no way to find out.
@@ -141,27 +166,46 @@ class Environments:
         is_pinned = all(map(_PINNED.fullmatch, _lines(text)))
         staging = await asyncio.to_thread(self._make_staging)
         output = staging / _LOCK
+        unbuilt = owner_id if sources else ""
         try:
-            for private_to, is_offline in (
-                ("", is_pinned),
-                ("", not is_pinned),
-                (owner_id, False),
+            for private_to, builds, is_offline in (
+                (unbuilt, False, is_pinned),
+                (unbuilt, False, not is_pinned),
+                (owner_id, True, False),
             ):
                 code = await self._uv.resolve(
                     requirements,
                     output=output,
+                    python=self._of(interpreter),
                     private_to=private_to,
+                    builds=builds,
                     is_offline=is_offline,
-                    is_tentative=not private_to,
+                    is_tentative=not builds,
+                    sources=sources,
+                    read_only=tuple(read_only),
                     tools=tools,
                 )
                 if code == 0:
-                    return _lock(text, resolved=output.read_text("utf-8"), private_to=private_to)
+                    header = _BUILT if builds else _OWN
+                    return _lock(
+                        text,
+                        resolved=output.read_text("utf-8"),
+                        private_to=header + private_to if private_to else "",
+                        files=await asyncio.to_thread(_digest_of_packages, text, requirements),
+                    )
         finally:
             await asyncio.to_thread(shutil.rmtree, staging, True)
-        raise BuildFailed(f"the requirements in {requirements.name} cannot be resolved")
+        raise BuildFailed(f"the requirements in {named or requirements.name} cannot be resolved")
 
-    async def ensure(self, lock: str, *, tools: Tools, read_only: Collection[Path] = ()) -> str:
+    async def ensure(
+        self,
+        lock: str,
+        *,
+        tools: Tools,
+        read_only: Collection[Path] = (),
+        interpreter: Interpreter | None = None,
+        sources: OwnSources = NO_SOURCES,
+    ) -> str:
         """
         Make the environment that *lock* describes, unless it is there already.
 
@@ -170,7 +214,9 @@ class Environments:
         Args:
             lock: From `resolve`; empty for nothing but the standard library.
             tools: Run uv.
-            read_only: What the lock refers to by path.
+            read_only: What the lock refers to by path; relative ones begin in the first one.
+            interpreter: Which Python it is for.
+            sources: As for `resolve`.
 
         Returns:
             Its key.
@@ -178,14 +224,17 @@ class Environments:
         Raises:
             BuildFailed: Something in the lock cannot be installed.
         """
-        key = environment_key(lock, self._interpreter)
+        interpreter = self._of(interpreter)
+        key = environment_key(lock, interpreter)
         async with self._being_made.setdefault(key, asyncio.Lock()):
             if (self.path(key) / _MARKER).exists():
                 tools.say(f"Environment {key} is there already")
                 return key
             await asyncio.to_thread(_make_empty, self.path(key))
             try:
-                await self._make(self.path(key), lock, tools, tuple(read_only))
+                await self._make(
+                    self.path(key), lock, interpreter, tools, tuple(read_only), sources
+                )
             except BaseException:
                 await _to_the_end(asyncio.to_thread(_remove, self.path(key)))
                 raise
@@ -196,43 +245,60 @@ class Environments:
         """Remove what a server that was killed left half made. Not while builds are running."""
         await asyncio.to_thread(self._sweep)
 
-    async def _make(
-        self, directory: Path, lock: str, tools: Tools, read_only: tuple[Path, ...]
+    def _of(self, interpreter: Interpreter | None) -> Interpreter:
+        return interpreter or self._interpreter
+
+    async def _make(  # noqa: PLR0917 - one caller
+        self,
+        directory: Path,
+        lock: str,
+        interpreter: Interpreter,
+        tools: Tools,
+        read_only: tuple[Path, ...],
+        sources: OwnSources,
     ) -> None:
-        if await self._uv.make_environment(directory, tools=tools) != 0:
+        if await self._uv.make_environment(directory, python=interpreter, tools=tools) != 0:
             raise BuildFailed("the environment cannot be created")
         lock_file = directory / _LOCK
         lock_file.write_text(lock, "utf-8")
         if lock:
-            first_line = lock.partition("\n")[0]
-            private_to = (
-                first_line.removeprefix(_PRIVATE) if first_line.startswith(_PRIVATE) else ""
-            )
+            private_to, builds = _private_to(lock)
+            placed = directory / _PLACED_LOCK
+            placed.write_text(_placed(lock, *read_only[:1]), "utf-8")
             for is_offline in (True, False):
                 code = await self._uv.install(
-                    lock_file,
+                    placed,
                     directory=directory,
+                    python=interpreter,
                     private_to=private_to,
+                    builds=builds,
                     is_offline=is_offline,
                     is_tentative=is_offline,
                     read_only=read_only,
+                    sources=sources,
                     tools=tools,
                 )
                 if code == 0:
                     break
             else:
                 raise BuildFailed("the requirements cannot be installed")
-            await self._compile(directory, tools)
-        await _to_the_end(asyncio.to_thread(_finish, directory))
+            placed.unlink()
+            await self._compile(directory, interpreter, tools)
+        await _to_the_end(asyncio.to_thread(_finish, directory, interpreter))
 
-    async def _compile(self, directory: Path, tools: Tools) -> None:
-        # -S: path files of the environment are not executed.
-        compile_all = (str(self._interpreter.executable), "-I", "-S", "-m", "compileall", "-qq")
+    async def _compile(self, directory: Path, interpreter: Interpreter, tools: Tools) -> None:
+        # -S: path files of the environment are not executed. Tests of packages are half of them,
+        # and nobody imports those.
+        compile_all = (
+            *(str(interpreter.executable), "-I", "-S", "-m", "compileall", "-qq"),
+            *("-x", _TESTS_OF_PACKAGES),
+        )
         for processes in ("0", "1"):  # as many as there are CPUs; some hosts allow no second one
             code = await tools.run(
                 *(*compile_all, "-j", processes, str(directory / "lib")),
                 cwd=directory,
                 env={"PATH": "/usr/bin:/bin"},
+                read_only=interpreter.mounts,
                 writable=(directory,),
                 is_tentative=True,
             )
@@ -266,14 +332,32 @@ def _read(path: Path) -> str:
     return path.read_text("utf-8", "replace") if path.exists() else ""
 
 
-def _lock(requirements: str, *, resolved: str, private_to: str) -> str:
+def _digest_of_packages(text: str, requirements: Path) -> str:
+    """
+    Return a digest of the packages that lie beside requirements, empty if they name none.
+
+    What a file is called says nothing about what it holds, and names are all that a lock has.
+    """
+    if not any(map(_LOCAL.search, _lines(text))):
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(_inside(requirements.parent)):
+        if path.name.endswith(_PACKAGES) and path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.relative_to(requirements.parent)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _lock(requirements: str, *, resolved: str, private_to: str, files: str) -> str:
     """
     Put a lock together: for whom, from where, what.
 
     A file with hashes names everything already, as pip demands of one. It is kept as it is, so
     that the author's hashes are those that are checked.
     """
-    header = [_PRIVATE + private_to] if private_to else []
+    header = [private_to] if private_to else []
+    header += [_FILES + files] if files else []
     if "--hash" in requirements:
         return "\n".join([*header, *_lines(requirements), ""])
     options = [line for line in _lines(requirements) if _INDEX_OPTION.fullmatch(line)]
@@ -287,13 +371,61 @@ def _lines(requirements: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def _finish(directory: Path) -> None:
+def _private_to(lock: str) -> tuple[str, bool]:
+    """Return for whom alone a lock is, empty for all, and whether code of packages may run."""
+    first_line = lock.partition("\n")[0]
+    for header, builds in ((_BUILT, True), (_OWN, False)):
+        if first_line.startswith(header):
+            return first_line.removeprefix(header), builds
+    return "", False
+
+
+class _Made(msgspec.Struct, kw_only=True):
+    """What the marker of an environment says; older ones say nothing."""
+
+    version: str
+    prefix: str
+
+
+def interpreter_dir(environment: Path) -> Path | None:
+    """
+    Return the directory that holds the interpreter of an environment; blocks, for one small file.
+
+    None if it is the server's own. Nobody but us ever wrote what is read.
+    """
+    try:
+        made = msgspec.json.decode((environment / _MARKER).read_bytes(), type=_Made)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return None if Path(made.prefix) == Interpreter.of_this_process().prefix else Path(made.prefix)
+
+
+def _placed(lock: str, base: Path | None = None) -> str:
+    """Return a lock with paths that begin in *base*, instead of where the lock happens to lie."""
+    if base is None:
+        return lock
+    return "".join(
+        f"{match['option']}{base / match['path']}\n"
+        if (match := _RELATIVE.fullmatch(line.rstrip("\n")))
+        else line
+        for line in lock.splitlines(keepends=True)
+    )
+
+
+def _finish(directory: Path, interpreter: Interpreter) -> None:
     """Make an environment read-only and say that it is complete, in this order."""
     for path in _inside(directory):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & ~0o222)
     os.sync()  # the marker must not reach the disk before what it speaks of
-    (directory / _MARKER).touch()
+    # Under another name first: whoever finds the marker finds all of it. Packages may have left
+    # something under either name, a link even.
+    half = directory / f"{_MARKER}.{uuid.uuid4().hex}"
+    made = _Made(version=interpreter.version, prefix=str(interpreter.prefix))
+    with half.open("xb") as file:
+        file.write(msgspec.json.encode(made))
+    half.chmod(0o444)
+    half.rename(directory / _MARKER)
     directory.chmod(0o555)
 
 

@@ -15,18 +15,17 @@ Source: runtime design, "Zygote".
 """
 
 import hashlib
-import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from algorium_runtime.preloading import EXAMINED_FILE, WANTED_FILE
 from algorium_server.build.confined import TIMED_OUT, Tools
+from algorium_server.build.scratch import read_json
 from algorium_server.domain.algorithms import FastStart
 from algorium_server.domain.limits import (
     MIB,
@@ -38,12 +37,9 @@ from algorium_server.domain.limits import (
 
 _RULES: Final = 1
 """To be raised with every change of the rules: what was found by older ones is forgotten."""
-_FILE_BYTES_MAX: Final = MIB
 _NAME: Final = re.compile(r"[A-Za-z_]\w{0,99}(\.[A-Za-z_]\w{0,99}){0,20}", re.ASCII)
 _WORD: Final = re.compile(r"[\w ,()/.:+-]{1,160}", re.ASCII)
 _SHOWN_MAX: Final = 5
-
-T = TypeVar("T")
 
 
 class _Fault(msgspec.Struct, array_like=True, frozen=True):
@@ -72,7 +68,13 @@ class FastStarts:
         self._runtime_dir = runtime_dir
 
     async def examine(
-        self, environment: Path, *, scratch_dir: Path, env: Mapping[str, str], tools: Tools
+        self,
+        environment: Path,
+        *,
+        scratch_dir: Path,
+        env: Mapping[str, str],
+        tools: Tools,
+        read_only: tuple[Path, ...] = (),
     ) -> FastStart:
         """
         Find out what may be imported ahead; never fails.
@@ -82,14 +84,15 @@ class FastStarts:
             scratch_dir: Holds the list that the first import wrote. Ours, to be written into.
             env: The variables of the program.
             tools: Of the build.
+            read_only: What the program must see beside it.
         """
-        names = _names(_read(scratch_dir / WANTED_FILE, list[str]))
+        names = _names(read_json(scratch_dir / WANTED_FILE, list[str]))
         if names is None:
             return FastStart(reason="no: it cannot be told which modules were imported")
         remembered = self._directory / f"{environment.name}-{_digest(names)}.json"
-        found = _read(remembered, FastStart)
+        found = read_json(remembered, FastStart)
         if found is None:
-            found = await self._examine(environment, names, scratch_dir, env, tools)
+            found = await self._examine((environment, *read_only), names, scratch_dir, env, tools)
             with suppress(OSError):  # it will be found out once more
                 self._directory.mkdir(parents=True, exist_ok=True)
                 fresh = remembered.with_suffix(f".{scratch_dir.name}")
@@ -99,7 +102,7 @@ class FastStarts:
 
     async def _examine(
         self,
-        environment: Path,
+        read_only: tuple[Path, ...],
         names: list[str],
         scratch_dir: Path,
         env: Mapping[str, str],
@@ -114,17 +117,17 @@ class FastStarts:
             directory.mkdir()
             (directory / WANTED_FILE).write_bytes(msgspec.json.encode(wanted))
             code = await tools.run(
-                *(str(environment / "bin" / "python"), "-u", str(self._runtime_dir)),
+                *(str(read_only[0] / "bin" / "python"), "-u", str(self._runtime_dir)),
                 *("--examine", str(directory)),
                 cwd=directory,
                 env=env,
-                read_only=(environment, self._runtime_dir),
+                read_only=(*read_only, self._runtime_dir),
                 writable=(directory,),
                 limit_s=PRELOAD_EXAMINE_S,
             )
             if code == TIMED_OUT:
                 return FastStart(reason="no: importing the modules ahead takes too long")
-            examined = _read(directory / EXAMINED_FILE, _Examined) if code == 0 else None
+            examined = read_json(directory / EXAMINED_FILE, _Examined) if code == 0 else None
             if examined is None:
                 return FastStart(reason=f"no: the modules cannot be imported ahead (code {code})")
             left_out |= {fault.module: fault.what for fault in examined.left_out}
@@ -172,14 +175,3 @@ def _names(names: list[str] | None) -> list[str] | None:
 
 def _digest(names: list[str]) -> str:
     return hashlib.sha256(msgspec.json.encode([_RULES, names])).hexdigest()[:32]
-
-
-def _read(path: Path, shape: type[T]) -> T | None:
-    """Read JSON of *shape*; None if it is not there, or not what it should be."""
-    with suppress(OSError, msgspec.DecodeError):
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(fd, "rb") as file:
-            status = os.fstat(fd)
-            if stat.S_ISREG(status.st_mode) and status.st_size <= _FILE_BYTES_MAX:
-                return msgspec.json.decode(file.read(_FILE_BYTES_MAX), type=shape)
-    return None

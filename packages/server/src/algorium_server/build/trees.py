@@ -5,9 +5,11 @@ What ran in there may have left anything: whoever follows a link or opens a pipe
 an author wants. Only directories, files and links, which are never followed, may remain.
 """
 
+import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -53,9 +55,40 @@ def settle(tree: Path) -> int:
     return size_bytes
 
 
+def tree_digest(tree: Path) -> str:
+    """
+    Return the SHA-256 of everything in a tree, hexadecimal.
+
+    What counts is the path of every file and link, whether a file can be executed, and what it
+    holds or where it leads. Directories count by what is in them; times and owners do not.
+    """
+    whole = hashlib.sha256()
+    for path in sorted(_files(tree), key=os.fsencode):
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            kind, content = b"link", hashlib.sha256(os.fsencode(os.readlink(path))).digest()
+        else:
+            kind = b"program" if status.st_mode & stat.S_IXUSR else b"file"
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+        # No part can be mistaken for another: names hold no NUL, and the rest has fixed sizes.
+        name = os.fsencode(os.path.relpath(path, tree))
+        whole.update(kind + b"\0" + name + b"\0" + content)
+    return whole.hexdigest()
+
+
 def copy(tree: Path, target: Path) -> None:
     """Copy a settled tree, links as links."""
     shutil.copytree(tree, target, symlinks=True)
+
+
+def _files(tree: Path) -> Iterator[str]:
+    for directory, names, files in os.walk(tree):
+        yield from (os.path.join(directory, name) for name in files)
+        for name in names:
+            path = os.path.join(directory, name)
+            if os.path.islink(path):
+                yield path
 
 
 def _settle_entry(entry: "os.DirEntry[str]", mode: int, tree: Path) -> bool:

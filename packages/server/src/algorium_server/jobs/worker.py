@@ -276,14 +276,16 @@ class JobWorker:
 
         At the first look, every job that "runs" is an orphan on a database of our own, and those
         that run under our name are on any; among several servers only the end of the lease tells.
-        A job watched here is none, however late its heartbeat.
+        A job watched here is none, however late its heartbeat. At the first look, kinds that are
+        not ours are left to the workers that have them: they may run in this very process.
         """
         now = self._clock()
+        kinds = self._handlers
         async with self._database.transaction() as connection:
             if is_first and self._database.is_exclusive:
-                found = await job_rows.running(connection)
+                found = await job_rows.running(connection, kinds=kinds)
             elif is_first and self._is_successor:
-                found = await job_rows.running(connection, worker=self._name)
+                found = await job_rows.running(connection, worker=self._name, kinds=kinds)
             else:
                 found = await job_rows.expired(connection, now)
             watched = {job.job_id for job in self._watchers.values()}
@@ -293,7 +295,7 @@ class JobWorker:
                 _log.warning("a job has no worker", job=job.job_id, kind=job.kind, reason=reason)
                 await _write(connection, job, decision, now=now)
         for job, decision in zip(orphans, decisions, strict=True):
-            if isinstance(decision, GiveUp):
+            if isinstance(decision, GiveUp) and job.kind in self._handlers:
                 self._on_given_up(job, decision)
         return len(orphans)
 

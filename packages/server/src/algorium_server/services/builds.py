@@ -20,17 +20,25 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
+from algorium_server.build.build_log import BuildLog
 from algorium_server.build.builder import Builder
 from algorium_server.build.repositories import Repositories
 from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus, BuildTrigger
-from algorium_server.domain.errors import AlgoriumError, BuildNotFound, InvalidInput, NotFound
-from algorium_server.domain.jobs import Job, JobFailed
-from algorium_server.domain.limits import BUILD_POLL_S
+from algorium_server.domain.errors import (
+    AlgoriumError,
+    BuildNotFound,
+    InvalidInput,
+    NotFound,
+    TooManyRequests,
+)
+from algorium_server.domain.jobs import Job, JobFailed, RetryLater
+from algorium_server.domain.limits import BUILD_POLL_S, BUILDS_WAITING_PER_OWNER_MAX
 from algorium_server.jobs.retry import GiveUp
+from algorium_server.services.build_logs import BuildLogs
 from algorium_server.services.directory import Directory
 from algorium_server.store import algorithms as rows
 from algorium_server.store import jobs as job_rows
-from algorium_server.store.database import Database
+from algorium_server.store.database import AsyncConnection, Database
 from algorium_server.telemetry import logger
 
 JOB_KIND: Final = "build"
@@ -47,6 +55,7 @@ class Builds:
         directory: Told of everything new.
         builder: Builds commits.
         repositories: Where source is.
+        logs: What builds say; beside their trees if not given.
         wake: Tells whoever builds that something waits, if that is this process.
         clock: Says what time it is.
     """
@@ -58,6 +67,7 @@ class Builds:
         directory: Directory,
         builder: Builder,
         repositories: Repositories,
+        logs: BuildLogs | None = None,
         wake: Callable[[], None] = lambda: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -65,8 +75,10 @@ class Builds:
         self._directory = directory
         self._builder = builder
         self._repositories = repositories
+        self.logs = logs or BuildLogs(database, directory, builder.logs_dir)
         self._wake = wake
         self._clock = clock
+        self._giving_up: set[asyncio.Task[None]] = set()
 
     async def request(
         self,
@@ -89,12 +101,14 @@ class Builds:
 
         Raises:
             InvalidInput: There is no commit yet.
+            TooManyRequests: Enough builds of its owner are waiting.
         """
         commit_sha = await self._commit(algorithm, commit_sha)
         async with self._database.transaction() as connection:
             await rows.hold_algorithm(connection, algorithm.algorithm_id)
             build = await rows.build_in_progress(connection, algorithm.algorithm_id, commit_sha)
             if build is None:
+                await self._check_room(connection, algorithm)
                 build = self._new(algorithm, commit_sha, requested_by, trigger)
                 job = Job.new(
                     build.build_id,
@@ -137,7 +151,9 @@ class Builds:
         try:
             return await self._perform(build, algorithm, on_step)
         except asyncio.CancelledError:
-            await asyncio.shield(self._finish(self._failed(build, "it was interrupted")))
+            log = self.logs.open(build.build_id)
+            failed = self._failed(build, "it was interrupted", log)
+            await asyncio.shield(self._finish(failed, log))
             raise
 
     async def run(self, job: Job) -> None:
@@ -146,6 +162,7 @@ class Builds:
 
         Raises:
             JobFailed: The build came to nothing that can be shown in its log.
+            RetryLater: Its algorithm is so new that it is not known here yet.
         """
         async with self._database.reading() as connection:
             build = await rows.build(connection, job.job_id)
@@ -153,15 +170,26 @@ class Builds:
             return  # its algorithm is gone, or it was cancelled while it waited
         algorithm = self._directory.algorithm_by_id(build.algorithm_id)
         if algorithm is None:
-            return
+            raise RetryLater("its algorithm is not known here yet")
+        self._directory.put_build(build)  # another gateway may have been asked for it
         try:
             await self._perform(build, algorithm, None)
         except AlgoriumError as error:
             raise JobFailed(error.message) from error
 
     def given_up(self, job: Job, decision: GiveUp) -> None:
-        """Note that a build was interrupted too often, or failed for a reason of ours."""
+        """Let a build fail that was interrupted too often, or met a fault of ours."""
         _log.error("a build was given up", build=job.job_id, reason=decision.reason)
+        failing = asyncio.get_running_loop().create_task(self._fail(job.job_id, decision.reason))
+        self._giving_up.add(failing)
+        failing.add_done_callback(self._giving_up.discard)
+
+    async def _fail(self, build_id: str, reason: str) -> None:
+        async with self._database.reading() as connection:
+            build = await rows.build(connection, build_id)
+        if build is not None and build.status is BuildStatus.IN_PROGRESS:
+            log = self.logs.open(build_id)
+            await self._finish(self._failed(build, reason, log), log)
 
     async def cancel(self, algorithm: Algorithm, build_id: str, *, by: str) -> Build:
         """
@@ -187,7 +215,7 @@ class Builds:
                 return build
             build = replace(build, failure=failure)
             if build.began_at is None:
-                build = self._failed(build, failure)
+                build = self._failed(build, failure, BuildLog())
             await rows.update_build(connection, build)
         self._directory.put_build(build)
         return build
@@ -222,10 +250,15 @@ class Builds:
         """
         Yield what a build says, from its first line to its last, as it says it.
 
+        Pieces are whole lines where possible. See `logs` for where to begin, and for silence.
+
         Raises:
-            BuildNotFound: There is none.
+            BuildNotFound: There is none, or its algorithm is gone meanwhile.
+            TooManyRequests: Too many read already.
         """
-        yield (await self.wait(build_id)).log
+        async for piece in self.logs.pieces(build_id):
+            if piece.text:
+                yield piece.text
 
     async def recover(self) -> None:
         """
@@ -237,7 +270,7 @@ class Builds:
             builds = await rows.builds(connection)
             waiting = await job_rows.unfinished(connection, kind=JOB_KIND)
             interrupted = [
-                self._failed(build, "the server stopped meanwhile")
+                self._failed(build, "the server stopped meanwhile", self.logs.open(build.build_id))
                 for build in builds
                 if build.status is BuildStatus.IN_PROGRESS and build.build_id not in waiting
             ]
@@ -245,7 +278,19 @@ class Builds:
                 await rows.update_build(connection, build)
         for build in interrupted:
             self._directory.put_build(build)
+        await self.logs.sweep(waiting)
         await self._builder.sweep([b.build_id for b in builds if b.status is BuildStatus.SUCCEEDED])
+
+    async def _check_room(self, connection: AsyncConnection, algorithm: Algorithm) -> None:
+        await job_rows.hold(connection, account_id=algorithm.owner_id)
+        waiting = await job_rows.count_unfinished(
+            connection, account_id=algorithm.owner_id, kind=JOB_KIND
+        )
+        if waiting >= BUILDS_WAITING_PER_OWNER_MAX:
+            raise TooManyRequests(
+                f"{BUILDS_WAITING_PER_OWNER_MAX} builds of this account are waiting already:"
+                " ask again when some have ended, or cancel some"
+            )
 
     async def _commit(self, algorithm: Algorithm, commit_sha: str) -> str:
         if commit_sha:
@@ -275,11 +320,15 @@ class Builds:
             stored = await rows.build(connection, build.build_id)
             if stored is None or stored.status is not BuildStatus.IN_PROGRESS:
                 return build  # cancelled meanwhile
+            was_cancelled = bool(stored.failure)
             build = replace(stored, began_at=self._clock())
             await rows.update_build(connection, build)
         self._directory.put_build(build)
+        log = self.logs.open(build.build_id)
+        if was_cancelled:  # but its server was gone before it ended
+            return await self._finish(self._failed(build, build.failure, log), log)
         building = asyncio.ensure_future(
-            self._builder.build(build, algorithm=algorithm, on_step=on_step)
+            self._builder.build(build, algorithm=algorithm, log=log, on_step=on_step)
         )
         try:
             while not (await asyncio.wait({building}, timeout=BUILD_POLL_S))[0]:
@@ -288,34 +337,40 @@ class Builds:
                     building.cancel()
                     await asyncio.wait({building})
                     reason = known.failure if known is not None else "its algorithm was deleted"
-                    return await self._finish(self._failed(build, reason))
+                    return await self._finish(self._failed(build, reason, log), log)
             built = building.result()
         except asyncio.CancelledError:
             # The server stops. In the queue, the build stays in progress: the next server does it.
             building.cancel()
             await asyncio.wait({building})
+            log.close()
             raise
         except Exception as error:
             # Nobody may find it "in progress" for ever.
             reason = error.message if isinstance(error, AlgoriumError) else "an internal error"
-            await asyncio.shield(self._finish(self._failed(build, reason)))
+            await asyncio.shield(self._finish(self._failed(build, reason, log), log))
             raise
-        return await self._finish(replace(built, finished_at=self._clock()))
+        built = replace(built, log=log.finish(), finished_at=self._clock())
+        return await self._finish(built, log)
 
-    def _failed(self, build: Build, reason: str) -> Build:
+    def _failed(self, build: Build, reason: str, log: BuildLog) -> Build:
+        log.say(f"Build failed: {reason}")
         return replace(
             build,
             status=BuildStatus.FAILED,
             failure=reason,
-            log=f"{build.log}Build failed: {reason}\n",
+            log=log.finish(),
             finished_at=self._clock(),
         )
 
-    async def _finish(self, build: Build) -> Build:
+    async def _finish(self, build: Build, log: BuildLog) -> Build:
         try:
             async with self._database.transaction() as connection:
                 await rows.update_build(connection, build)
-        except NotFound:
-            return build  # its algorithm was deleted meanwhile; a sweep removes the tree
+        except NotFound:  # its algorithm was deleted meanwhile
+            log.remove()
+            await self._builder.remove([build.build_id])
+            return build
         self._directory.put_build(build)
+        log.remove()  # whoever follows finds the rest in the database
         return build

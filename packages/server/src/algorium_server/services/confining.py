@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from algorium_server.build.confined import KILLED, TIMED_OUT, ConfinedJob
+from algorium_server.build.confined import KILLED, TIMED_OUT, ConfinedJob, Serving
 from algorium_server.domain.limits import (
     BUILD_DISK_BYTES_MAX,
     BUILD_DISK_FILES_MAX,
@@ -75,7 +75,9 @@ class SandboxedJobs:
             Pipe(fd, on_output, on_end=is_silent.release)
             for fd in (process.stdout_fd, process.stderr_fd)
         ]
+        serving = None
         try:
+            serving = await _served(job, process)
             async with asyncio.timeout(job.timeout_s):
                 status = await _ended(process, use)
                 for _ in pipes:
@@ -89,12 +91,14 @@ class SandboxedJobs:
             await asyncio.to_thread(use.remove_excess)
             on_output(b"\nstopped: over its limit of %d bytes on disk\n" % BUILD_DISK_BYTES_MAX)
             return KILLED
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or what it asks for cannot be answered
             await process.kill(0)
             raise
         finally:
             for pipe in pipes:
                 pipe.close()
+            if serving is not None:
+                serving.close()
         code = _exit_code(status, job, on_output)
         if code and network == "full":
             on_output(_REACHES_PUBLIC_ONLY)
@@ -107,6 +111,12 @@ class SandboxedJobs:
         return "full" if self._host.report.without_network is None else "host"
 
 
+async def _served(job: ConfinedJob, process: SandboxProcess) -> Serving | None:
+    if job.serve is None or process.listener is None:
+        return None
+    return await job.serve(process.listener, path_prefix=process.api_path_prefix)
+
+
 async def _ended(process: SandboxProcess, use: DiskUse) -> ExitStatus:
     while True:
         done, _ = await asyncio.wait({process.exited}, timeout=_LOOK_S)
@@ -117,14 +127,17 @@ async def _ended(process: SandboxProcess, use: DiskUse) -> ExitStatus:
 
 
 def _spec(job: ConfinedJob, network: Network) -> SandboxSpec:
-    read_only = [Mount(kind="ro", source=str(p), target=str(p)) for p in job.read_only]
+    own = tuple(interpreter_mounts())
+    shown = dict.fromkeys(p for p in map(str, job.read_only) if p not in {m.target for m in own})
+    read_only = [Mount(kind="ro", source=path, target=path) for path in shown]
     writable = [Mount(kind="rw", source=str(p), target=str(p)) for p in job.writable]
     return SandboxSpec(
         argv=tuple(job.argv),
         env=dict(job.env),
         cwd=str(job.cwd),
-        mounts=(*interpreter_mounts(), *read_only, *writable),
+        mounts=(*own, *read_only, *writable),
         network=network,
+        has_listener=job.serve is not None,
         limits=SandboxLimits(
             memory_bytes=job.memory_bytes,
             processes=SLOT_PROCESSES_MAX,
