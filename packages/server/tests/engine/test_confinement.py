@@ -50,6 +50,18 @@ def confined(spec, mechanism, *, layout=LAYOUT, uid=None):
     )
 
 
+def test_secrets_reach_the_program_as_they_are_and_no_text():
+    spec = replace(SPEC, secret_env={"TOKEN": "/tmp/x:/home/algo/y", "PATH_TO": "s3cret-value"})
+    for mechanism in Mechanism:
+        moved = spec if mechanism.has_own_root else confinement.translated(spec, SLOT, LAYOUT)
+        env = confined(moved, mechanism)["env"]
+
+        assert env["TOKEN"] == "/tmp/x:/home/algo/y"
+        assert env["PATH_TO"] == "s3cret-value"
+        assert "s3cret-value" not in repr(moved)
+    assert SandboxSpec.from_dict(spec.as_dict()) == spec
+
+
 def test_without_a_root_of_its_own_every_path_is_moved():
     moved = confinement.translated(confinement.with_defaults(SPEC), SLOT, LAYOUT)
 

@@ -25,6 +25,7 @@ FACTS = Facts(
     has_filters=True,
     translation="slirp4netns 1.2.0",
     zygotes="",
+    ssh="/usr/bin/ssh",
 )
 
 
@@ -46,6 +47,7 @@ def test_a_host_that_has_everything_needs_nothing():
         (HostReport(level=None, mechanism=None, missing=(probe.NOT_LINUX,)), FACTS),
         (replace(FULL, without_network=probe.NO_TRANSLATION), replace(FACTS, translation="")),
         (FULL, replace(FACTS, landlock_abi=0, cgroups=None, bubblewrap="", has_filters=False)),
+        (FULL, replace(FACTS, ssh="")),
         (FULL, replace(FACTS, landlock_abi=3, cgroups=(1, "pids"), zygotes="unshare: refused")),
         (HostReport(level=Level.NONE, mechanism=Mechanism.PLAIN), FACTS),
     ],

@@ -66,6 +66,7 @@ def test_a_zygote_sees_the_environment_and_nothing_of_a_version():
         {"copies": (("/builds/c", "/opt/algorithm"),)},
         {"env": {}},
         {"network": "full"},
+        {"secret_env": {"TOKEN": "of an algorithm"}},
         {"limits": replace(SPEC.limits, memory_bytes=1, processes=1)},
     ],
 )

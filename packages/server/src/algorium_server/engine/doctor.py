@@ -6,6 +6,7 @@ Source: runtime design, "Sandbox".
 
 import asyncio
 import platform
+import shutil
 from contextlib import suppress
 from typing import Final
 
@@ -40,6 +41,7 @@ async def examine(host: SandboxHost) -> tuple[Finding, ...]:
         has_filters=probe.NO_FILTERS not in host.report.missing,
         translation=translation,
         zygotes=_zygotes(host),
+        ssh=shutil.which("ssh") or "",
     )
     return tuple(findings(host.report, facts))
 

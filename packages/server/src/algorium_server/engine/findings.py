@@ -61,6 +61,7 @@ class Facts:
         has_filters: Whether system calls can be filtered.
         translation: Version of what connects sandboxes to the network; empty if nothing does.
         zygotes: Why slots cannot be forked from zygotes; empty if they can, None if not tried.
+        ssh: Where the program is that git uses for SSH; empty if it is not installed.
     """
 
     system: str
@@ -70,6 +71,7 @@ class Facts:
     has_filters: bool
     translation: str
     zygotes: str | None
+    ssh: str
 
 
 def findings(report: HostReport, facts: Facts) -> Iterator[Finding]:
@@ -83,6 +85,7 @@ def findings(report: HostReport, facts: Facts) -> Iterator[Finding]:
     yield _groups(facts)
     yield _network(report, facts)
     yield _zygotes(report, facts)
+    yield _ssh(facts)
 
 
 def _level(report: HostReport) -> Finding:
@@ -180,6 +183,17 @@ def _zygotes(report: HostReport, facts: Facts) -> Finding:
         )
         return Finding(what=what, state=State.PARTIAL, found=found, remedy=remedy)
     return Finding(what=what, state=State.OK, found="slots can be forked in milliseconds")
+
+
+def _ssh(facts: Facts) -> Finding:
+    if facts.ssh:
+        return Finding(what="ssh", state=State.OK, found=facts.ssh)
+    return Finding(
+        what="ssh",
+        state=State.PARTIAL,
+        found="not installed: source elsewhere can only be fetched over HTTPS",
+        remedy="apt install openssh-client",
+    )
 
 
 def _missing(lacking: Missing, *, what: str = "", state: State = State.MISSING) -> Finding:

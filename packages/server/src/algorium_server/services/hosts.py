@@ -6,22 +6,17 @@ The protocol is what services ask of a host; `internal` is the one that every se
 Source: wire specification, "SCM object", "Create, read, update, delete".
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from algorium_server.build.repositories import Repositories, Signature
 from algorium_server.domain.algorithms import INTERNAL_SCM, Algorithm
-from algorium_server.domain.errors import InvalidInput
+from algorium_server.domain.errors import UnknownScm
 from algorium_server.domain.identity import Principal
+from algorium_server.domain.scms import internal_object
 
-INTERNAL: Final[Mapping[str, Any]] = {
-    "id": INTERNAL_SCM,
-    "provider": INTERNAL_SCM,
-    "name": "",
-    "default": True,
-    "enabled": True,
-}
+INTERNAL: Final[Mapping[str, Any]] = internal_object(is_default=True)
 """The internal host as an object of the API."""
 
 
@@ -55,9 +50,9 @@ class SourceHosts(Protocol):
         Return the id of the host for a new algorithm.
 
         Raises:
-            ScmNotFound: There is no such host.
+            UnknownScm: There is no such host.
             ScmDisabled: It takes no new algorithms.
-            ScmNotConnected: The caller has not connected it.
+            ScmNeedsConnecting: The caller has not connected it.
         """
         ...
 
@@ -82,6 +77,25 @@ class SourceHosts(Protocol):
         """Let go of a deleted algorithm: what is hosted elsewhere stays as it is."""
         ...
 
+    async def refresh(self, algorithm: Algorithm) -> None:
+        """
+        Bring what has been pushed elsewhere into the repository here, before it is built.
+
+        Raises:
+            AlgoriumError: The host refuses, or does not answer; the message has its words.
+        """
+        ...
+
+    async def status(self, algorithm: Algorithm, *, is_manager: bool) -> Mapping[str, Any]:
+        """
+        Return how the connection to the host is: `scm_connection_status` and more.
+
+        Args:
+            algorithm: Which one; whoever asks may see it.
+            is_manager: Whoever asks may change it, and see the deploy key and the webhook.
+        """
+        ...
+
     def described(self, algorithm: Algorithm) -> Mapping[str, Any]:
         """Return `source` of the algorithm object: `scm`, and where the repository is."""
         ...
@@ -96,7 +110,7 @@ class InternalHosts:
     async def choose(self, _principal: Principal, wanted: WantedSource) -> str:
         """Return the internal host."""
         if wanted.scm_id not in {"", INTERNAL_SCM}:
-            raise InvalidInput(f"there is no source host {wanted.scm_id!r}")
+            raise UnknownScm(f"there is no source host {wanted.scm_id[:80]!r}")
         return INTERNAL_SCM
 
     async def begin(
@@ -122,6 +136,75 @@ class InternalHosts:
         """Remove the repository."""
         await self._repositories.remove(algorithm.owner_id, algorithm.algorithm_id)
 
+    async def refresh(self, _algorithm: Algorithm) -> None:
+        """Do nothing: what was pushed is here."""
+
+    async def status(
+        self,
+        _algorithm: Algorithm,
+        *,
+        is_manager: bool,  # noqa: ARG002 - the protocol's
+    ) -> Mapping[str, Any]:
+        """Return that it is here."""
+        return {"scm_connection_status": "active"}
+
     def described(self, _algorithm: Algorithm) -> Mapping[str, Any]:
         """Return the internal host."""
         return {"scm": INTERNAL}
+
+
+class Hosts:
+    """
+    The internal host and all others; satisfies `SourceHosts`.
+
+    Args:
+        internal: The one that every server brings.
+        external: Those that administrators have added.
+        default_id: Says which host new algorithms get that name none.
+    """
+
+    def __init__(
+        self, internal: SourceHosts, external: SourceHosts, *, default_id: Callable[[], str]
+    ) -> None:
+        self._internal = internal
+        self._external = external
+        self._default_id = default_id
+
+    async def choose(self, principal: Principal, wanted: WantedSource) -> str:
+        """Return the id of the host for a new algorithm; see `SourceHosts`."""
+        wanted = replace(wanted, scm_id=wanted.scm_id or self._default_id())
+        host = self._internal if wanted.scm_id == INTERNAL_SCM else self._external
+        return await host.choose(principal, wanted)
+
+    async def begin(
+        self,
+        principal: Principal,
+        algorithm: Algorithm,
+        wanted: WantedSource,
+        *,
+        files: Mapping[str, bytes],
+        author: Signature,
+    ) -> None:
+        """Make the repository of a new algorithm; see `SourceHosts`."""
+        await self._of(algorithm).begin(principal, algorithm, wanted, files=files, author=author)
+
+    async def end(self, algorithm: Algorithm) -> None:
+        """Let go of a deleted algorithm; see `SourceHosts`."""
+        await self._of(algorithm).end(algorithm)
+
+    async def refresh(self, algorithm: Algorithm) -> None:
+        """Bring what has been pushed elsewhere; see `SourceHosts`."""
+        await self._of(algorithm).refresh(algorithm)
+
+    async def status(self, algorithm: Algorithm, *, is_manager: bool) -> Mapping[str, Any]:
+        """Return how the connection to the host is; see `SourceHosts`."""
+        return await self._of(algorithm).status(algorithm, is_manager=is_manager)
+
+    def described(self, algorithm: Algorithm) -> Mapping[str, Any]:
+        """Return `source` of the algorithm object; see `SourceHosts`."""
+        if algorithm.scm_id != INTERNAL_SCM:
+            return self._external.described(algorithm)
+        return {"scm": {**INTERNAL, "default": self._default_id() == INTERNAL_SCM}}
+
+    def _of(self, algorithm: Algorithm) -> SourceHosts:
+        return self._internal if algorithm.scm_id == INTERNAL_SCM else self._external

@@ -1,0 +1,1 @@
+"""Providers of source hosting: GitHub, GitLab, Bitbucket."""
