@@ -24,17 +24,24 @@ from algorium_server.domain.algorithms import (
     BuildStatus,
     Callability,
     Isolation,
+    PublishGate,
     Scaling,
+    SourceVisibility,
 )
 from algorium_server.domain.errors import (
     AlgorithmNameTaken,
     InvalidInput,
+    NotAuthorized,
     Unavailable,
     VersionAlreadyPublished,
+    VersionNotFound,
 )
 from algorium_server.domain.identity import Principal, Role
+from algorium_server.services.authors import Authors
 from algorium_server.services.builds import Builds
+from algorium_server.services.demo import Demo
 from algorium_server.services.directory import Directory
+from algorium_server.services.documents import Documents, Kind
 from algorium_server.services.publishing import Publishing
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as rows
@@ -70,11 +77,26 @@ class Site:
             repositories=self.repositories,
             clock=clock,
         )
+        authors = Authors(self.directory)
+        self.documents = Documents(
+            database=database,
+            directory=self.directory,
+            authors=authors,
+            builds_dir=home / "builds",
+            environments_dir=home / "envs",
+        )
         self.publishing = Publishing(
             database=database,
             directory=self.directory,
-            builds=self.builds,
             repositories=self.repositories,
+            documents=self.documents,
+            clock=clock,
+        )
+        self.demo = Demo(
+            database=database,
+            directory=self.directory,
+            builds=self.builds,
+            publishing=self.publishing,
             clock=clock,
         )
 
@@ -266,6 +288,130 @@ def test_two_publishers_at_once_get_one_version(run):
     run(story)
 
 
+TYPED = """
+from dataclasses import dataclass
+
+@dataclass
+class Request:
+    {fields}
+
+def apply(input: Request) -> {output}:
+    return {{}}
+"""
+
+
+def typed(fields, output="str"):
+    return {"src/Hello.py": TYPED.format(fields="\n    ".join(fields), output=output).encode()}
+
+
+def test_what_may_break_for_callers_is_told_or_refused(run):
+    async def story(site):
+        algorithm = await site.algorithm(typed(["name: str", "age: int = 0"]))
+
+        async def publish(fields, gate=PublishGate.WARN, **wanted):
+            await site.commit(algorithm, typed(fields))
+            await site.builds.build_now(algorithm)
+            settings = replace(algorithm.settings, publish_gate=gate)
+            return await site.publishing.publish(replace(algorithm, settings=settings), **wanted)
+
+        assert (await publish(["name: str", "age: int = 0"])).warnings == ()
+        assert (await publish(["name: str", "age: float = 0", "x: int = 1"])).warnings == ()
+        assert (await publish(["name: str", "age: int", "x: int = 1"])).warnings == (
+            "since version 0.2.0: input.age is required now",
+            "since version 0.2.0: input.age: a number is not accepted any more",
+        )
+        assert (await publish(["other: str"], PublishGate.OFF)).warnings == ()
+        with pytest.raises(InvalidInput, match=r"input\.name is required now") as refused:
+            await publish(["name: str"], PublishGate.REFUSE)
+        assert "publish_gate" in refused.value.hint
+        assert len(site.directory.versions_of(algorithm.algorithm_id)) == 4
+        newest = await publish(["name: str"], PublishGate.REFUSE, version_type="major")
+        assert (str(newest.version.semantic_version), newest.warnings) == ("1.0.0", ())
+        public = {"version_type": "major", "callability": Callability.PUBLIC}
+        assert (await publish(["first: str"], **public)).warnings == ()
+
+    run(story)
+
+
+def test_a_version_has_its_documents_also_after_a_restart(run):
+    async def publish(site):
+        algorithm = await site.algorithm(typed(["name: str"]), settings=AlgorithmSettings())
+        build = await site.builds.build_now(algorithm)
+        return await site.publish(algorithm, publisher_id=site.jane.account_id), build
+
+    version, build = run(publish)
+
+    async def look(site):
+        async with site.database.reading() as connection:
+            return {
+                kind: await rows.document(connection, version.version_id, kind=kind)
+                for kind in Kind
+            }
+
+    documents = run(look)
+    bill, statement = json.loads(documents["sbom"]), json.loads(documents["provenance"])
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    root = bill["metadata"]["component"]
+    assert (root["name"], root["version"]) == ("jane/Hello", "0.1.0")
+    assert [each["name"] for each in bill["components"]] == ["cpython"]
+    assert statement["subject"][0] == {
+        "name": "jane/Hello/0.1.0",
+        "digest": {"sha256": build.tree_digest},
+    }
+    details = statement["predicate"]["runDetails"]
+    assert details["metadata"]["algorium_publishedBy"] == "jane"
+    assert details["metadata"]["invocationId"] == build.build_id
+    material = statement["predicate"]["buildDefinition"]["resolvedDependencies"][0]
+    assert material["digest"] == {"gitCommit": version.commit_sha}
+
+
+def test_who_sees_which_documents(run):
+    async def story(site):
+        algorithm = await site.algorithm(typed(["name: str"]))
+        await site.builds.build_now(algorithm)
+        await site.publish(algorithm)
+        stranger, owner = Principal(account=account("bob")), Principal(account=site.jane)
+
+        def ref(version):
+            return AlgorithmRef.parse(f"jane/Hello/{version}")
+
+        found = site.documents.find(owner, ref("0.1.0"))
+        assert "Request" in (await site.documents.signature(found)).input_schema
+        with pytest.raises(NotAuthorized):
+            site.documents.find(stranger, ref("0.1.0"))
+        await site.builds.build_now(algorithm)
+        await site.publish(algorithm, version_type="major", callability=Callability.PUBLIC)
+
+        assert site.documents.find(stranger, ref("")).version.semantic_version.major == 1
+        assert "in-toto" in await site.documents.document(stranger, ref("1.0.0"), Kind.PROVENANCE)
+        for kind in (Kind.BILL, Kind.LOCK):
+            with pytest.raises(NotAuthorized):
+                await site.documents.document(stranger, ref("1.0.0"), kind)
+            assert await site.documents.document(owner, ref("0.1.0"), kind) is not None
+        for version in ("0.1.0", "7.0.0", "nonsense"):
+            with pytest.raises(VersionNotFound):
+                await site.documents.document(stranger, ref(version), Kind.PROVENANCE)
+        settings = AlgorithmSettings(source_visibility=SourceVisibility.OPEN)
+        site.directory.put_algorithm(replace(algorithm, settings=settings))
+        assert "CycloneDX" in await site.documents.document(stranger, ref("1.0.0"), Kind.BILL)
+
+    run(story)
+
+
+def test_publishers_of_different_builds_get_different_versions(database, runner, tmp_path):
+    async def story():
+        site = await Site(tmp_path, database).start()
+        algorithm = await site.algorithm()
+        builds = [await site.builds.build_now(algorithm) for _ in range(4)]
+        versions = await asyncio.gather(*(site.publish(algorithm, build=b) for b in builds))
+
+        numbers = sorted(str(version.semantic_version) for version in versions)
+        assert numbers == ["0.1.0", "0.2.0", "0.3.0", "0.4.0"]
+        assert {version.build_id for version in versions} == {b.build_id for b in builds}
+
+    runner.run(story())
+
+
 def test_a_version_keeps_the_settings_it_was_published_with(run):
     async def story(site):
         shared = Scaling(isolation=Isolation.SHARED, slots_min=1)
@@ -414,9 +560,7 @@ TWO_VERSIONS = (
 
 async def publish_demo(site, examples, *, late=False):
     lines = []
-    failed = await site.publishing.publish_demo(
-        examples, owner=site.jane, on_progress=lines.append, late=late
-    )
+    failed = await site.demo.publish(examples, owner=site.jane, on_progress=lines.append, late=late)
     return failed, lines
 
 

@@ -1,58 +1,48 @@
 """
 From an idea to something that others can call: create, commit, build, publish.
 
-A version is added in the same transaction that checked the rules, so two publishers cannot both
-win.
+Whether a build may be published, and as what, is decided first; the transaction that adds the
+version makes sure that nothing was published since, else it is decided again. So two publishers
+cannot both win, and nobody waits in the database for a sample input.
 
 Source: wire specification, "Create, read, update, delete", "Builds", "Versions and publishing".
 """
 
-import asyncio
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final
 
-from algorium_server.build import languages
 from algorium_server.build.repositories import Repositories, Signature
 from algorium_server.domain.algorithms import (
     Algorithm,
     AlgorithmSettings,
     Build,
-    BuildStatus,
-    BuildTrigger,
     Callability,
-    NetworkAccess,
+    PublishGate,
     Version,
 )
 from algorium_server.domain.errors import (
     AlgorithmNameTaken,
-    AlgoriumError,
     AlreadyExists,
+    InvalidInput,
     Unavailable,
 )
-from algorium_server.domain.identity import Account
-from algorium_server.domain.languages import language_of
+from algorium_server.domain.identity import Account, Principal
+from algorium_server.domain.limits import PUBLISH_TRIES_MAX
 from algorium_server.domain.names import check_algorithm_name
-from algorium_server.domain.publication import check_publishable, newest_successful, next_version
-from algorium_server.services.accounts import ensure_organization
-from algorium_server.services.builds import Builds
-from algorium_server.services.catalog import (
-    DemoAlgorithm,
-    DemoVersion,
-    read_catalog,
-    read_project,
+from algorium_server.domain.publication import (
+    breaks,
+    check_publishable,
+    comparable,
+    newest_successful,
+    next_version,
 )
 from algorium_server.services.directory import Directory
+from algorium_server.services.documents import Documents
+from algorium_server.services.gate import Gate, SampleRun
 from algorium_server.store import algorithms as rows
 from algorium_server.store.database import Database
-from algorium_server.telemetry import logger
-
-_LOG_LINES_SHOWN: Final = 20
-
-_log = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +58,21 @@ class Publication:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What a publisher asks for, see `Publishing.publish`."""
+
+    publisher_id: str
+    publisher: Principal | None
+    callability: Callability | None
+    version_type: str
+    semantic_version: str
+    release_notes: str
+    sample_input: str
+    sample_output: str
+    is_insights_enabled: bool
+
+
 class Publishing:
     """
     Use cases of authors. Whether *author* may do what they ask is decided by the caller.
@@ -75,8 +80,9 @@ class Publishing:
     Args:
         database: Where rows are.
         directory: Told of everything new.
-        builds: Builds commits.
         repositories: Where source is.
+        gate: Runs sample inputs; None if nothing is run.
+        documents: Makes what is told of a version; None if nothing is.
         on_published: Told of every new version, once it can be called.
         clock: Says what time it is.
     """
@@ -86,15 +92,17 @@ class Publishing:
         *,
         database: Database,
         directory: Directory,
-        builds: Builds,
         repositories: Repositories,
+        gate: Gate | None = None,
+        documents: Documents | None = None,
         on_published: Callable[[Version], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._directory = directory
-        self._builds = builds
         self._repositories = repositories
+        self._gate = gate
+        self._documents = documents
         self._on_published = on_published
         self._clock = clock
 
@@ -170,6 +178,7 @@ class Publishing:
         algorithm: Algorithm,
         *,
         publisher_id: str = "",
+        publisher: Principal | None = None,
         build: Build | None = None,
         callability: Callability | None = None,
         version_type: str = "",
@@ -185,182 +194,145 @@ class Publishing:
         Args:
             algorithm: Its present settings become the version's.
             publisher_id: Account that publishes; empty for the server itself.
+            publisher: The same with its key, for the run of the sample input; without a key if
+                not given.
             build: Which build; the newest successful one if not given.
             callability: Who may call it; as the version before if not given, at first `private`.
             version_type: See `domain.publication.next_version`.
             semantic_version: See `domain.publication.next_version`.
             release_notes: For the callers.
             sample_input: An input as JSON or text, for documentation.
-            sample_output: What it gives.
+            sample_output: What it gives; if not given, what it gave when it was run.
             is_insights_enabled: It may report insights.
 
         Raises:
             VersionAlreadyPublished: The build is published, or there is no successful one.
-            InvalidInput: A rule of versions is broken, or the build failed.
+            InvalidInput: A rule of versions is broken, the build failed, or the owner's gate
+                refuses it.
+            AlgorithmNotFound: It was deleted meanwhile.
+            Unavailable: Others publish all the time.
         """
-        async with self._database.transaction() as connection:
+        wanted = _Wanted(
+            publisher_id=publisher_id,
+            publisher=publisher,
+            callability=callability,
+            version_type=version_type,
+            semantic_version=semantic_version,
+            release_notes=release_notes,
+            sample_input=sample_input,
+            sample_output=sample_output,
+            is_insights_enabled=is_insights_enabled,
+        )
+        sample: SampleRun | None = None
+        for _ in range(PUBLISH_TRIES_MAX):
+            # Decided before the transaction, which then only makes sure that nothing has changed
+            # meanwhile: a sample input may take a minute, and a bill of materials reads files.
+            # What was decided for one build is not true of a newer one: it stays the same.
+            published, build = await self._look(algorithm, build)
+            version = self._version(algorithm, build, published, wanted)
+            if sample is None:
+                sample = await self._run_sample(algorithm, build, wanted)
+            version = replace(version, sample_output=sample_output or sample.output)
+            warnings = await self._warnings(algorithm, build, published, version, sample)
+            documents: Mapping[str, str] = {}
+            if self._documents is not None:
+                documents = await self._documents.of_new(algorithm, build, version)
+            if await self._add(version, published, documents):
+                self._directory.put_version(version)
+                self._on_published(version)
+                return Publication(version=version, warnings=warnings)
+        raise Unavailable(f"others are publishing {algorithm.name} all the time; try again")
+
+    async def _look(self, algorithm: Algorithm, build: Build | None) -> tuple[list[Version], Build]:
+        """Return what is published, and the build that is to be, with its lock."""
+        async with self._database.reading() as connection:
             published = await rows.versions(connection, algorithm_id=algorithm.algorithm_id)
             if build is None:
                 builds = await rows.builds(connection, algorithm_id=algorithm.algorithm_id)
                 build = newest_successful(builds)
             check_publishable(algorithm, build, published)
-            if callability is None:
-                callability = published[-1].callability if published else Callability.PRIVATE
-            version = Version(
-                version_id=str(uuid.uuid4()),
-                algorithm_id=algorithm.algorithm_id,
-                build_id=build.build_id,
-                semantic_version=next_version(
-                    published,
-                    callability=callability,
-                    version_type=version_type,
-                    semantic_version=semantic_version,
-                ),
-                commit_sha=build.commit_sha,
+            stored = await rows.build(connection, build.build_id)
+        return published, stored or build
+
+    def _version(
+        self, algorithm: Algorithm, build: Build, published: list[Version], wanted: "_Wanted"
+    ) -> Version:
+        callability = wanted.callability
+        if callability is None:
+            callability = published[-1].callability if published else Callability.PRIVATE
+        return Version(
+            version_id=str(uuid.uuid4()),
+            algorithm_id=algorithm.algorithm_id,
+            build_id=build.build_id,
+            semantic_version=next_version(
+                published,
                 callability=callability,
-                network_access=algorithm.settings.network_access,
-                is_pipeline_enabled=algorithm.settings.is_pipeline_enabled,
-                scaling=algorithm.settings.scaling,
-                release_notes=release_notes,
-                sample_input=sample_input,
-                sample_output=sample_output,
-                is_insights_enabled=is_insights_enabled,
-                publisher_id=publisher_id,
-                published_at=self._clock(),
-            )
-            await rows.add_version(connection, version)
-        self._directory.put_version(version)
-        self._on_published(version)
-        return Publication(version=version)
-
-    async def publish_demo(
-        self,
-        examples_dir: Path,
-        *,
-        owner: Account,
-        on_progress: Callable[[str], None],
-        has_network: bool = False,
-        late: bool = False,
-    ) -> tuple[str, ...]:
-        """
-        Publish what of the demo is not published yet.
-
-        An algorithm that cannot be built is told and left out; the next call tries again. One whose
-        language this host does not have is no failure.
-
-        Args:
-            examples_dir: Holds the catalog and the projects.
-            owner: Becomes the owner of the organizations that own the algorithms, and commits.
-            on_progress: Gets lines to show.
-            has_network: Whether algorithms can be given network access on this host. If not, those
-                that could use it are published without: they can do the rest of their work.
-            late: Publish those that take their time to build, and no others.
-
-        Returns:
-            References that could not be published.
-
-        Raises:
-            InvalidInput: The catalog is not readable.
-            Unavailable: This host offers no confinement.
-        """
-        failed = []
-        for entry in await asyncio.to_thread(read_catalog, examples_dir):
-            if entry.is_late != late:
-                continue
-            name = f"{entry.owner}/{entry.name}"
-            if reason := _why_not(entry):
-                on_progress(f"{name}: skipped: {reason}")
-                continue
-            wanted = entry if has_network else _isolated(entry)
-            if wanted != entry and self._directory.algorithm(entry.ref) is None:
-                on_progress(f"{name}: without network access, which this host cannot give")
-            try:
-                failed += await self._publish_demo_algorithm(wanted, name, owner, on_progress)
-            except Unavailable:
-                raise
-            except Exception as error:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise  # what something on the way made of being told to stop
-                # The server must start, and the other algorithms can do without this one.
-                reason = error.message if isinstance(error, AlgoriumError) else "an internal error"
-                on_progress(f"{name}: not published: {reason}")
-                _log.exception("a demo algorithm was not published; the next start tries again")
-                failed.append(name)
-        return tuple(failed)
-
-    async def _publish_demo_algorithm(
-        self,
-        entry: DemoAlgorithm,
-        name: str,
-        owner: Account,
-        on_progress: Callable[[str], None],
-    ) -> list[str]:
-        algorithm = await self._demo_algorithm(entry, owner)
-        for version in entry.versions:
-            ref = f"{name}/{version.semantic_version}"
-            versions = self._directory.versions_of(algorithm.algorithm_id)
-            if version.semantic_version in {v.semantic_version for v in versions}:
-                continue
-            if not await self._publish_demo_version(algorithm, version, owner, ref, on_progress):
-                return [ref]  # a later version first would make this one unpublishable
-        return []
-
-    async def _demo_algorithm(self, entry: DemoAlgorithm, owner: Account) -> Algorithm:
-        existing = self._directory.algorithm(entry.ref)
-        if existing is not None:
-            return existing
-        organization = await ensure_organization(
-            self._database, self._directory, name=entry.owner, owner=owner, now=self._clock()
-        )
-        return await self.create_algorithm(
-            owner=organization,
-            name=entry.name,
-            summary=entry.summary,
-            tagline=entry.tagline,
-            settings=entry.settings,
+                version_type=wanted.version_type,
+                semantic_version=wanted.semantic_version,
+            ),
+            commit_sha=build.commit_sha,
+            callability=callability,
+            network_access=algorithm.settings.network_access,
+            is_pipeline_enabled=algorithm.settings.is_pipeline_enabled,
+            scaling=algorithm.settings.scaling,
+            release_notes=wanted.release_notes,
+            sample_input=wanted.sample_input,
+            is_insights_enabled=wanted.is_insights_enabled,
+            publisher_id=wanted.publisher_id,
+            published_at=self._clock(),
         )
 
-    async def _publish_demo_version(
+    async def _run_sample(self, algorithm: Algorithm, build: Build, wanted: "_Wanted") -> SampleRun:
+        """Run the sample input, unless there is none, or nobody to run it for."""
+        text = wanted.sample_input or algorithm.sample_input
+        publisher = wanted.publisher
+        account = self._directory.account(wanted.publisher_id)
+        if publisher is None and account is not None:
+            publisher = self._directory.principal_of(account)
+        is_off = algorithm.settings.publish_gate is PublishGate.OFF
+        if self._gate is None or publisher is None or is_off or not text:
+            return SampleRun()
+        return await self._gate.run(build, text, publisher=publisher)
+
+    async def _warnings(
         self,
         algorithm: Algorithm,
-        version: DemoVersion,
-        author: Account,
-        ref: str,
-        on_progress: Callable[[str], None],
+        build: Build,
+        published: list[Version],
+        version: Version,
+        sample: SampleRun,
+    ) -> tuple[str, ...]:
+        """Return what the publisher should know; raise if the owner wants nothing of the kind."""
+        gate = algorithm.settings.publish_gate
+        if gate is PublishGate.OFF:
+            return ()
+        warnings = [sample.warning] if sample.warning else []
+        before = comparable(
+            published, callability=version.callability, wanted=version.semantic_version
+        )
+        if before is not None:
+            async with self._database.reading() as connection:
+                old = await rows.build(connection, before.build_id)
+            if old is not None:
+                warnings += breaks(before, old.signature, build.signature)
+        if warnings and gate is PublishGate.REFUSE:
+            raise InvalidInput(
+                f"not published, as publish_gate is refuse: {'; '.join(warnings)}",
+                hint="Mend it, publish a new major version if it is meant, or set publish_gate.",
+            )
+        return tuple(warnings)
+
+    async def _add(
+        self, version: Version, published: list[Version], documents: Mapping[str, str]
     ) -> bool:
-        files = await asyncio.to_thread(read_project, version.source)
-        message = f"Version {version.semantic_version}\n\n{version.release_notes}\n"
-        commit_sha = await self.commit_files(algorithm, files, author=author, message=message)
-        build = await self._builds.build_now(
-            algorithm,
-            commit_sha,
-            trigger=BuildTrigger.DEMO,
-            on_step=lambda step: on_progress(f"{ref}: {step}"),
-        )
-        if build.status is not BuildStatus.SUCCEEDED:
-            on_progress(f"{ref}: not published")
-            for line in build.log.splitlines()[-_LOG_LINES_SHOWN:]:
-                on_progress(f"    {line}")
-            return False
-        await self.publish(
-            algorithm,
-            build=build,
-            callability=Callability.PUBLIC,
-            semantic_version=str(version.semantic_version),
-            release_notes=version.release_notes,
-            sample_input=version.sample_input,
-            sample_output=version.sample_output,
-        )
-        on_progress(f"{ref}: published")
+        """Add a version, unless others have been published since; return whether it was."""
+        known = {each.version_id for each in published}
+        async with self._database.transaction() as connection:
+            await rows.hold_algorithm(connection, version.algorithm_id)
+            now = await rows.versions(connection, algorithm_id=version.algorithm_id)
+            if {each.version_id for each in now} != known:
+                return False
+            await rows.add_version(connection, version)
+            for kind, content in documents.items():
+                await rows.add_document(connection, version.version_id, kind=kind, content=content)
         return True
-
-
-def _isolated(entry: DemoAlgorithm) -> DemoAlgorithm:
-    settings = replace(entry.settings, network_access=NetworkAccess.ISOLATED)
-    return replace(entry, settings=settings)
-
-
-def _why_not(entry: DemoAlgorithm) -> str:
-    language = language_of(entry.settings.language)
-    return languages.why_not(language) if language is not None else ""
