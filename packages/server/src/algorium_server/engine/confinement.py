@@ -55,7 +55,7 @@ def translated(spec: SandboxSpec, slot: SlotDir, layout: HostLayout) -> SandboxS
 
     Whole arguments and whole entries of `:`-separated variables are understood, paths inside
     of other text are not. A copy or private file system becomes a directory of the slot, a
-    mount becomes its source.
+    mount becomes its source. Secrets stay as they are, whatever they look like.
     """
     places = {TMP_DIR: slot.tmp, HOME_DIR: slot.home, RUNTIME_DIR: layout.runtime_dir}
     mounts, copies = [], []
@@ -142,7 +142,7 @@ def confinement(
     """
     return {
         "argv": list(spec.argv),
-        "env": dict(spec.env),
+        "env": {**spec.env, **spec.secret_env},
         "cwd": spec.cwd,
         "copies": [
             (f"{COPY_SOURCES_DIR}/{number}" if mechanism.has_own_root else source, target)

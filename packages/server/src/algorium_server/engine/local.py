@@ -32,7 +32,7 @@ from algorium_server.engine.receiving import SlotFrame
 from algorium_server.engine.room import EngineLimits
 from algorium_server.engine.sandbox import ExitStatus
 from algorium_server.engine.slots import Slot, SlotEnded
-from algorium_server.engine.starting import Starter
+from algorium_server.engine.starting import SecretsOf, Starter
 
 _TICK_S: Final = 0.02
 """How exact the deadlines of running calls are."""
@@ -46,11 +46,20 @@ class LocalEngine:
         host: Starts sandboxes.
         listeners: Serve the platform's API inside every slot.
         limits: How many slots may exist.
+        secrets_of: Opens what slots of an algorithm get as variables.
     """
 
-    def __init__(self, host: SandboxHost, listeners: PlatformApi, *, limits: EngineLimits) -> None:
+    def __init__(
+        self,
+        host: SandboxHost,
+        listeners: PlatformApi,
+        *,
+        limits: EngineLimits,
+        secrets_of: SecretsOf | None = None,
+    ) -> None:
         self._host = host
-        self._capacity = Capacity(Starter(host, listeners, cpus=limits.slot_cpus), limits)
+        starter = Starter(host, listeners, cpus=limits.slot_cpus, secrets_of=secrets_of)
+        self._capacity = Capacity(starter, limits)
         self._running: set[Delivery] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._ticking = False

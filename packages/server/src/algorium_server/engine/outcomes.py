@@ -23,6 +23,7 @@ from algorium_server.domain.calls import (
     is_json,
     is_utf8,
 )
+from algorium_server.domain.errors import AlgoriumError
 from algorium_server.domain.limits import MIB
 from algorium_server.engine.receiving import SlotFrame
 from algorium_server.engine.sandbox import ExitStatus, SandboxLimits
@@ -120,6 +121,16 @@ def load_timed_out(timings: Timings, stdout: str) -> CallFailure:
         error_type="LoadingError",
         timings=timings,
         stdout=stdout,
+    )
+
+
+def lacks_secrets(error: AlgoriumError, timings: Timings) -> CallFailure:
+    """Answer a call whose slot could not be given the algorithm's secrets."""
+    return CallFailure(
+        message=f"the secrets of this algorithm cannot be read: {error.message}",
+        hint=error.hint,
+        error_type="LoadingError",
+        timings=timings,
     )
 
 

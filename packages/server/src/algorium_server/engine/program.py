@@ -39,6 +39,7 @@ class Program:
         source_dir: Checked-out tree of the commit.
         source_bytes: Size of that tree; small ones become writable copies inside the slot.
         environment_dir: Virtual environment with the algorithm's dependencies; only for Python.
+        interpreter_dir: Holds the interpreter of that environment; None if it is the server's.
         entry: What the build found: a module, a file, a class.
         language: How it is started.
         algorithm_id: Whose build it is.
@@ -66,6 +67,7 @@ class Program:
     as_owner: Callable[[], Principal] | None = field(default=None, compare=False)
     preload: tuple[str, ...] | None = None
     network: Literal["isolated", "full"] = "isolated"
+    interpreter_dir: Path | None = None
 
 
 def slot_spec(program: Program, *, cpus: float = 0.0) -> SandboxSpec:
@@ -118,13 +120,19 @@ def base_interpreter() -> str:
 def _environment_mounts(program: Program) -> Iterable[Mount]:
     if program.language not in {Language.PYTHON, Language.PYTHON_PIPE}:
         return ()
-    environment = str(program.environment_dir)
-    return (Mount(kind="ro", source=environment, target=environment),)
+    shown = [str(program.environment_dir)]
+    if program.interpreter_dir is not None and not _is_in_base_system(program.interpreter_dir):
+        shown.append(str(program.interpreter_dir))
+    return [Mount(kind="ro", source=path, target=path) for path in shown]
 
 
 def interpreter_mounts() -> Iterable[Mount]:
     """Mount the server's base interpreter where it is not part of the base system."""
     prefix = sys.base_prefix
-    if prefix == "/usr" or prefix.startswith("/usr/"):
+    if _is_in_base_system(Path(prefix)):
         return ()
     return (Mount(kind="ro", source=prefix, target=prefix),)
+
+
+def _is_in_base_system(prefix: Path) -> bool:
+    return prefix.is_relative_to("/usr")

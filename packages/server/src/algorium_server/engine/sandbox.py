@@ -167,6 +167,8 @@ class SandboxSpec:
         has_listener: Whether a TCP listener is opened inside and handed out.
         zygote: How the program may be forked instead of started: then *argv* is the runtime with
             the entry as its last argument. None: it must be started.
+        secret_env: Further variables, passed on as they are. They never reach a zygote, and no
+            text that is made of this.
     """
 
     argv: tuple[str, ...]
@@ -179,6 +181,7 @@ class SandboxSpec:
     has_slot_socket: bool = False
     has_listener: bool = False
     zygote: ZygoteSpec | None = None
+    secret_env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def has_own_network(self) -> bool:

@@ -7,12 +7,12 @@ Source: runtime design, "Scheduling", "Failures".
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from algorium_runtime import frames
 from algorium_server.domain.calls import CallOutcome, Timings
-from algorium_server.domain.errors import Unavailable
+from algorium_server.domain.errors import AlgoriumError, Unavailable
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import LOAD_TIMEOUT_S
 from algorium_server.engine import outcomes
@@ -20,11 +20,15 @@ from algorium_server.engine.flights import Flight, LoadFailed
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.listener import PlatformApi
 from algorium_server.engine.program import Program, slot_spec
+from algorium_server.engine.sandbox import SandboxSpec
 from algorium_server.engine.slots import Slot, SlotEnded
 from algorium_server.engine.spawned import SandboxProcess
 from algorium_server.telemetry import logger
 
 _log = logger(__name__)
+
+SecretsOf = Callable[[str], Awaitable[Mapping[str, str]]]
+"""Opens the secrets of an algorithm: from its id to variables, for one slot each time."""
 
 
 class Starter:
@@ -35,10 +39,19 @@ class Starter:
         host: Starts sandboxes.
         listeners: Serve the platform's API inside every slot.
         cpus: Processors that one slot may use; 0 for no limit.
+        secrets_of: Opens what slots get beside that; None if there are no secrets.
     """
 
-    def __init__(self, host: SandboxHost, listeners: PlatformApi, *, cpus: float = 0.0) -> None:
+    def __init__(
+        self,
+        host: SandboxHost,
+        listeners: PlatformApi,
+        *,
+        cpus: float = 0.0,
+        secrets_of: SecretsOf | None = None,
+    ) -> None:
         self._host = host
+        self._secrets_of = secrets_of
         self._cpus = cpus
         self._listeners = listeners
         self._numbers = itertools.count(1)
@@ -61,11 +74,12 @@ class Starter:
             load_id: What its calls of other algorithms name as their parent while it loads.
 
         Raises:
-            LoadFailed: The algorithm's fault: an exception, an exit, a hang, or nonsense.
+            LoadFailed: The algorithm's fault: an exception, an exit, a hang, or nonsense. Or its
+                secrets cannot be had.
             Unavailable: The host's: no sandbox can be started.
         """
         began = time.monotonic()
-        process = await self._host.spawn(slot_spec(program, cpus=self._cpus))
+        process = await self._host.spawn(await self._spec(program, began))
         slot = Slot(process, number=next(self._numbers))
         try:
             slot.load_principal = _loading(program, flight, load_id, began)
@@ -80,6 +94,19 @@ class Starter:
         slot.load_principal = None
         slot.load_s = time.monotonic() - began
         return slot
+
+    async def _spec(self, program: Program, began: float) -> SandboxSpec:
+        spec = slot_spec(program, cpus=self._cpus)
+        if self._secrets_of is None:
+            return spec
+        try:
+            secrets = await self._secrets_of(program.algorithm_id)
+        except AlgoriumError as error:
+            timings = Timings(queue_s=0.0, load_s=time.monotonic() - began, run_s=0.0)
+            _log.warning("no secrets for a slot", program=program.key, error=error.message)
+            # It says nothing about the program: the next slot may get them.
+            raise LoadFailed(outcomes.lacks_secrets(error, timings), was_killed=True) from error
+        return replace(spec, secret_env=secrets) if secrets else spec
 
     async def _load(self, slot: Slot, process: SandboxProcess, began: float) -> None:
         def failed(
