@@ -8,10 +8,14 @@ from algorium import AsyncAlgorium
 
 _WRAPPED = (
     "AsyncAlgorithmHandle",
+    "AsyncAlgorithms",
     "AsyncConnectors",
     "AsyncDataDirectory",
     "AsyncDataFile",
+    "AsyncEnvironments",
     "AsyncFileReader",
+    "AsyncManagedAlgorithm",
+    "AsyncSecrets",
 )
 
 
@@ -27,6 +31,9 @@ class Blocking:
         if inspect.ismethod(value):
             return lambda *args, **kwargs: self._settle(value(*args, **kwargs))
         return self._settle(value)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._settle(self._target(*args, **kwargs))
 
     def __repr__(self) -> str:
         return repr(self._target)

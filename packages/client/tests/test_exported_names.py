@@ -38,6 +38,10 @@ def test_type_checkers_see_the_same_names() -> None:
     [
         (algorium.Algorium, algorium.AsyncAlgorium),
         (algorium.AlgorithmHandle, algorium.AsyncAlgorithmHandle),
+        (algorium.Algorithms, algorium.AsyncAlgorithms),
+        (algorium.ManagedAlgorithm, algorium.AsyncManagedAlgorithm),
+        (algorium.Environments, algorium.AsyncEnvironments),
+        (algorium.Secrets, algorium.AsyncSecrets),
         (algorium.Connectors, algorium.AsyncConnectors),
         (algorium.DataDirectory, algorium.AsyncDataDirectory),
         (algorium.DataFile, algorium.AsyncDataFile),

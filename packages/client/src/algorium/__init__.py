@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from algorium._algorithms import AlgorithmHandle, AsyncAlgorithmHandle
+    from algorium._authoring import Algorithms
+    from algorium._authoring_async import AsyncAlgorithms, AsyncManagedAlgorithm
     from algorium._client import Algorium, AsyncAlgorium
     from algorium._connector_flow import (
         ConnectorCheck,
@@ -26,16 +28,20 @@ if TYPE_CHECKING:
     from algorium._data import DataFile
     from algorium._data_async import AsyncDataDirectory, AsyncDataFile
     from algorium._directories import DataDirectory
+    from algorium._environments import AsyncEnvironments, Environments
     from algorium._errors import (
         AccountNotFound,
         AlgorithmError,
         AlgorithmExit,
+        AlgorithmNameTaken,
         AlgorithmNotFound,
         AlgorithmSystemError,
         AlgorithmTimeout,
         AlgoriumError,
         AlreadyExists,
         ApiError,
+        BuildFailed,
+        BuildNotFound,
         ConditionFailed,
         ConfigurationError,
         ConnectionFailed,
@@ -76,34 +82,61 @@ if TYPE_CHECKING:
         UnexpectedResponse,
         UnsupportedContentType,
         UnsupportedError,
+        VersionAlreadyPublished,
+        VersionNotFound,
     )
     from algorium._file_headers import FileStat
+    from algorium._managed import ManagedAlgorithm
     from algorium._mirror import SyncReport
     from algorium._progress import Progress
     from algorium._readers import AsyncFileReader, FileReader
     from algorium._responses import AlgoResponse, AsyncReceipt, Metadata
+    from algorium._secrets import AsyncSecrets, Secrets
+    from algorium._source_flow import SourceFile, SourceTree
     from algorium._upload_flow import UnfinishedUpload, UploadPart
+    from algorium.wire.authoring import (
+        AlgorithmInfo,
+        BuildInfo,
+        CommitInfo,
+        EnvironmentInfo,
+        FailedCall,
+        LanguageInfo,
+        ScmStatus,
+        VersionInfo,
+    )
     from algorium.wire.bodies import DataAcl, ReadAcl
     from algorium.wire.refs import AlgorithmRef, RefSyntaxError
+    from algorium.wire.secrets import SecretInfo
     from algorium.wire.uris import DataUri, UriSyntaxError
     from algorium.wire.usage import UsageRecord, UsageTotal
 
 _MODULES = {
     "algorium._algorithms": "AlgorithmHandle AsyncAlgorithmHandle",
+    "algorium._authoring": "Algorithms",
+    "algorium._authoring_async": "AsyncAlgorithms AsyncManagedAlgorithm",
     "algorium._client": "Algorium AsyncAlgorium",
     "algorium._connector_flow": "ConnectorCheck ConnectorInfo ConnectorReport StorageUse",
     "algorium._connectors": "AsyncConnectors Connectors",
     "algorium._data": "DataFile",
     "algorium._data_async": "AsyncDataDirectory AsyncDataFile",
+    "algorium._environments": "AsyncEnvironments Environments",
     "algorium._file_headers": "FileStat",
     "algorium._directories": "DataDirectory",
+    "algorium._managed": "ManagedAlgorithm",
     "algorium._mirror": "SyncReport",
     "algorium._progress": "Progress",
     "algorium._readers": "AsyncFileReader FileReader",
     "algorium._responses": "AlgoResponse AsyncReceipt Metadata",
+    "algorium._secrets": "AsyncSecrets Secrets",
+    "algorium._source_flow": "SourceFile SourceTree",
     "algorium._upload_flow": "UnfinishedUpload UploadPart",
+    "algorium.wire.authoring": (
+        "AlgorithmInfo BuildInfo CommitInfo EnvironmentInfo FailedCall LanguageInfo ScmStatus "
+        "VersionInfo"
+    ),
     "algorium.wire.bodies": "DataAcl ReadAcl",
     "algorium.wire.refs": "AlgorithmRef RefSyntaxError",
+    "algorium.wire.secrets": "SecretInfo",
     "algorium.wire.uris": "DataUri UriSyntaxError",
     "algorium.wire.usage": "UsageRecord UsageTotal",
 }
@@ -115,21 +148,32 @@ __all__ = [
     "AlgorithmError",
     "AlgorithmExit",
     "AlgorithmHandle",
+    "AlgorithmInfo",
+    "AlgorithmNameTaken",
     "AlgorithmNotFound",
     "AlgorithmRef",
     "AlgorithmSystemError",
     "AlgorithmTimeout",
+    "Algorithms",
     "Algorium",
     "AlgoriumError",
     "AlreadyExists",
     "ApiError",
     "AsyncAlgorithmHandle",
+    "AsyncAlgorithms",
     "AsyncAlgorium",
     "AsyncConnectors",
     "AsyncDataDirectory",
     "AsyncDataFile",
+    "AsyncEnvironments",
     "AsyncFileReader",
+    "AsyncManagedAlgorithm",
     "AsyncReceipt",
+    "AsyncSecrets",
+    "BuildFailed",
+    "BuildInfo",
+    "BuildNotFound",
+    "CommitInfo",
     "ConditionFailed",
     "ConfigurationError",
     "ConnectionFailed",
@@ -144,6 +188,9 @@ __all__ = [
     "DataFile",
     "DataUri",
     "EntityNotFoundError",
+    "EnvironmentInfo",
+    "Environments",
+    "FailedCall",
     "FeatureNotImplemented",
     "FileReader",
     "FileStat",
@@ -153,8 +200,10 @@ __all__ = [
     "InvalidInput",
     "InvalidRequest",
     "LanguageError",
+    "LanguageInfo",
     "LoadingError",
     "MalformedJson",
+    "ManagedAlgorithm",
     "Metadata",
     "MethodNotAllowed",
     "NotAuthenticated",
@@ -174,7 +223,12 @@ __all__ = [
     "RefSyntaxError",
     "ResponseTimeout",
     "ResultTypeError",
+    "ScmStatus",
+    "SecretInfo",
+    "Secrets",
     "SourceFailed",
+    "SourceFile",
+    "SourceTree",
     "StorageUse",
     "SyncReport",
     "ThirdPartyCredentialError",
@@ -191,6 +245,9 @@ __all__ = [
     "UriSyntaxError",
     "UsageRecord",
     "UsageTotal",
+    "VersionAlreadyPublished",
+    "VersionInfo",
+    "VersionNotFound",
 ]
 
 

@@ -8,12 +8,15 @@ from typing import Final, Generic, Self, TypeVar
 
 from algorium import _connector_flow, _flow, _upload_flow
 from algorium._algorithms import AlgorithmHandle, AsyncAlgorithmHandle
+from algorium._authoring import Algorithms
+from algorium._authoring_async import AsyncAlgorithms
 from algorium._config import Connection, connection
 from algorium._connector_flow import StorageUse
 from algorium._connectors import AsyncConnectors, Connectors
 from algorium._data import DataFile
 from algorium._data_async import AsyncDataDirectory, AsyncDataFile
 from algorium._directories import DataDirectory
+from algorium._environments import AsyncEnvironments, Environments
 from algorium._flow import USAGE_PAGE_MAX, CallOptions, UsageWish
 from algorium._retry import RetryPolicy
 from algorium._transport import AsyncTransport, SyncTransport, TransportOptions
@@ -154,6 +157,16 @@ class Algorium(_Client[SyncTransport]):
         """Storage elsewhere that your account has connected: S3, Google Cloud, Azure, Dropbox."""
         return Connectors(self._transport)
 
+    @property
+    def algorithms(self) -> Algorithms:
+        """Algorithms that you make: created, built, published, looked into."""
+        return Algorithms(self._transport)
+
+    @property
+    def environments(self) -> Environments:
+        """Languages and environments that algorithms can be built in."""
+        return Environments(self._transport)
+
     def unfinished_uploads(self) -> list[UnfinishedUpload]:
         """
         Return uploads of large files that were cut off, oldest first.
@@ -288,6 +301,16 @@ class AsyncAlgorium(_Client[AsyncTransport]):
     def connectors(self) -> AsyncConnectors:
         """Storage elsewhere that your account has connected, as `Algorium.connectors`."""
         return AsyncConnectors(self._transport)
+
+    @property
+    def algorithms(self) -> AsyncAlgorithms:
+        """Algorithms that you make, as `Algorium.algorithms`."""
+        return AsyncAlgorithms(self._transport)
+
+    @property
+    def environments(self) -> AsyncEnvironments:
+        """Languages and environments, as `Algorium.environments`."""
+        return AsyncEnvironments(self._transport)
 
     async def unfinished_uploads(self) -> list[UnfinishedUpload]:
         """Return uploads that were cut off, as `Algorium.unfinished_uploads`."""

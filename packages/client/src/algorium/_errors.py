@@ -4,6 +4,7 @@ The tree of exceptions, over the table of codes (`algorium.wire.codes`).
     AlgoriumError
     ├── ConfigurationError            an address, profile or certificate cannot be used
     ├── ResultTypeError               the result is not of the type it was asked as
+    ├── BuildFailed                   what was compiled cannot be called; `log` says why
     ├── TransportError                no usable answer came
     │   ├── ConnectionFailed          no connection: nothing was sent
     │   ├── ConnectionLost            broken off: the request may have been carried out
@@ -17,11 +18,15 @@ The tree of exceptions, over the table of codes (`algorium.wire.codes`).
     │   ├── InvalidRequest      2015  anything else wrong with the request; other 4xx
     │   │   ├── MethodNotAllowed 405
     │   │   ├── UnsupportedContentType 415
-    │   │   └── RangeNotSatisfiable 416
+    │   │   ├── RangeNotSatisfiable 416
+    │   │   ├── AlgorithmNameTaken 1002 the owner has an algorithm of that name
+    │   │   └── VersionAlreadyPublished 1007 nothing new to publish
     │   ├── NotAuthenticated    2002  no, unknown or expired credentials; 401
     │   ├── NotAuthorized       2001  known, but not allowed; 403
     │   ├── NotFound             404  not there, or not for this caller
     │   │   ├── AlgorithmNotFound 1000
+    │   │   ├── BuildNotFound   1010  no such build, or its log is not there yet
+    │   │   ├── VersionNotFound 1014
     │   │   ├── PathNotFound          no such file or directory
     │   │   └── AccountNotFound  3000
     │   ├── AlreadyExists        409
@@ -106,6 +111,20 @@ class ConfigurationError(AlgoriumError):
 
 class ResultTypeError(AlgoriumError):
     """The result, or a field in it, is not of the type it was asked as."""
+
+
+class BuildFailed(AlgoriumError):
+    """
+    What was compiled cannot be called.
+
+    Attributes:
+        build_id: Names the build, empty if the server does not tell.
+        log: Everything the tools said.
+    """
+
+    hint_default = "Its log says why: look at the last lines first."
+    build_id: str = ""
+    log: str = ""
 
 
 class TransportError(AlgoriumError):
@@ -198,6 +217,20 @@ class RangeNotSatisfiable(InvalidRequest):
     status = 416
 
 
+class AlgorithmNameTaken(InvalidRequest):
+    """The owner has an algorithm of that name, in whatever case."""
+
+    code = 1002
+    hint_default = "Choose another name, or go on with the algorithm that is there."
+
+
+class VersionAlreadyPublished(InvalidRequest):
+    """The newest successful build is published already, or there is none."""
+
+    code = 1007
+    hint_default = "Push a change or compile again; then there is something new to publish."
+
+
 class NotAuthenticated(ApiError):
     """There are no credentials, or they are unknown or expired."""
 
@@ -227,8 +260,21 @@ class AlgorithmNotFound(NotFound):
 
     code = 1000
     hint_default = (
-        "Check owner, name and version; private versions are visible to their owner only."
+        "Check owner, name and version; without a version the newest public one is meant."
     )
+
+
+class BuildNotFound(NotFound):
+    """The algorithm has no such build, or the build's log is not there yet."""
+
+    code = 1010
+
+
+class VersionNotFound(NotFound):
+    """The algorithm has no such version."""
+
+    code = 1014
+    hint_default = "Listing its versions shows what is there."
 
 
 class PathNotFound(NotFound):
@@ -422,13 +468,20 @@ _BY_CODE: dict[int, type[ApiError]] = {
         InvalidRequest,
         NotAuthenticated,
         NotAuthorized,
+        AlgorithmNameTaken,
+        VersionAlreadyPublished,
         AlgorithmNotFound,
+        BuildNotFound,
+        VersionNotFound,
         AccountNotFound,
         InternalError,
         FeatureNotImplemented,
     )
     if cls.code is not None
 }
+
+_BY_CODE[1011] = BuildNotFound
+"""Its log is not there, which is the same to who asked for it."""
 
 _BY_STATUS: dict[int, type[ApiError]] = {
     401: NotAuthenticated,

@@ -1,5 +1,5 @@
 """
-The command `algo`: call algorithms, look after files.
+The command `algo`: make and call algorithms, look after files.
 
 Exit codes: 0 done, 1 the job failed, 2 wrong usage. Results go to standard output, everything said
 about them to standard error. The commands are in `_cli/`; how results look is in `_rendering.py`.
@@ -11,12 +11,22 @@ from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
 
-from algorium._cli.program import CommandError, UsageError, app, note
+from algorium._cli.program import CommandError, Failed, UsageError, app, note
 from algorium._errors import AlgorithmError, AlgoriumError
 from algorium.wire.refs import RefSyntaxError
 from algorium.wire.uris import UriSyntaxError
 
-for _subject in ("calls", "files", "transfers", "usage"):
+for _subject in (
+    "calls",
+    "authoring",
+    "builds",
+    "secrets",
+    "catalogs",
+    "files",
+    "transfers",
+    "freeze",
+    "usage",
+):
     import_module(f"algorium._cli.{_subject}")  # adds its commands to `app`
 
 __all__ = ["app", "main"]
@@ -34,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CommandError, UsageError, RefSyntaxError, UriSyntaxError) as error:
         command = f"algo {words[0]}" if words and words[0] in app else "algo"
         return _fail(str(error), hint=f"`{command} --help` shows how to use it.", exit_code=2)
+    except Failed as error:
+        return _fail(str(error), hint=error.hint or "`algo --help` shows what else can be done.")
     except AlgorithmError as error:
         hint = error.hint or "Run it again with --debug to see what it printed."
         return _fail(f"{error.error_type}: {error.message}", hint=hint, request=error.request_id)
@@ -41,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = error.hint or "`algo --help` shows what else can be done."
         return _fail(error.message, hint=hint, request=error.request_id)
     except KeyboardInterrupt:
-        return _fail("interrupted", hint="The same `cp`, `mv` or `sync` goes on where it was.")
+        return _fail("interrupted", hint=_hint_after_interrupt(words))
     except BrokenPipeError:
         # Whoever read our output has enough. Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,6 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(str(error), hint="Check the path and its permissions.")
     return 0
+
+
+def _hint_after_interrupt(words: Sequence[str]) -> str:
+    if words and words[0] in {"push", "build", "logs"}:
+        return "A build goes on by itself; `algo logs --follow` shows it again."
+    return "The same `cp`, `mv` or `sync` goes on where it was."
 
 
 def _fail(message: str, *, hint: str, request: str = "", exit_code: int = 1) -> int:

@@ -12,6 +12,8 @@ try:
 except ImportError:  # an optional extra
     raise SystemExit("error: algo needs more packages\nhint: pip install 'algorium[cli]'") from None
 
+from algorium._config import Connection, connection
+
 if TYPE_CHECKING:
     from algorium import Algorium
 
@@ -27,7 +29,7 @@ Recursive: Final = Parameter(name=["--recursive", "-r"], negative="")
 
 app = App(
     name="algo",
-    help="Call algorithms and look after files on an Algorium server.",
+    help="Make and call algorithms and look after files on an Algorium server.",
     version=lambda: version("algorium"),
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # `main` says what an interrupt means
@@ -36,6 +38,19 @@ app = App(
 
 class UsageError(Exception):
     """The command line asks for something that makes no sense."""
+
+
+class Failed(Exception):
+    """
+    What was to be done cannot be done.
+
+    Attributes:
+        hint: What to do next.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @Parameter(name="*")
@@ -59,6 +74,10 @@ class Server:
         from algorium import Algorium  # noqa: PLC0415
 
         return Algorium(api_address=self.api_address, profile=self.profile)
+
+    def connection(self) -> Connection:
+        """Return where the server is and with what it is asked, without asking it."""
+        return connection(api_address=self.api_address, profile=self.profile)
 
 
 def connect(server: Server | None) -> "Algorium":
