@@ -38,6 +38,9 @@ _CLIENT_FIRST = (
     "Progress",
     "SyncReport",
     "Connectors",
+    "Algorithms",
+    "ManagedAlgorithm",
+    "Environments",
 )
 
 _CODE_GROUPS = {

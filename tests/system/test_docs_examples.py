@@ -60,6 +60,32 @@ def test_the_guide_about_data_runs(server: RunningServer, tmp_path: Path) -> Non
     assert told.endswith("copied b.jpg\ndeleted a.jpg\npicture\n")
 
 
+def test_the_guide_for_authors_runs(server: RunningServer, tmp_path: Path) -> None:
+    page = "docs/guides/author-from-the-command-line.md"
+    environment = {
+        "HOME": str(tmp_path),
+        "ALGORITHMIA_API": server.api,
+        "ALGORITHMIA_API_KEY": server.key,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    commands = (["sh", "-euc", blocks(page, "sh")], [sys.executable, "-c", blocks(page, "python")])
+
+    told = []
+    for command in commands:
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, done.stderr
+        told.append(done.stdout)
+
+    assert "\n3\nadmin/Wordcount/0.1.0\n" in told[0]
+    assert "admin/Wordcount/0.1.1\n" in told[0]
+    assert "failed, as it should\n" in told[0]
+    assert "AlgorithmError: there is no text" in told[0]
+    assert told[0].endswith("nothing new\n")
+    assert told[1] == "admin/Charcount/0.1.0 4\n"
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_shell_lines_of_a_page_run(page: str, server: RunningServer, tmp_path: Path) -> None:

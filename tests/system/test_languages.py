@@ -12,7 +12,7 @@ from running import RunningServer
 from waiting import wait_until
 
 from algorium_server.build import languages
-from algorium_server.build.templating import render_into, template_of
+from algorium_server.build.templating import render_into
 from algorium_server.domain.languages import Language, language_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -151,18 +151,6 @@ def demos() -> dict[str, str | Path]:
     }
 
 
-def templates(place: Path) -> dict[str, str | Path]:
-    found: dict[str, str | Path] = {}
-    for name in TEMPLATES:
-        language = language_of(name)
-        assert language is not None
-        if not languages.why_not(language):
-            project = place / f"template-{name}"
-            render_into(project, template_of(name), user="templates", name=f"New{name}")
-            found[f"templates/New{name}"] = project
-    return found
-
-
 def serve(place: Path, sources: Mapping[str, str | Path]) -> RunningServer:
     examples = write_examples(place / "examples", sources)
     return RunningServer(place / "home", "--demo", "--examples-dir", str(examples))
@@ -184,9 +172,9 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
 
 @pytest.fixture(scope="module")
 def online(registry: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with a new algorithm in each language."""
+    """A server that may fetch packages."""
     place = tmp_path_factory.mktemp("online")
-    with serve(place, templates(place) | write_overloads(place / "overloads")) as server:
+    with serve(place, write_overloads(place / "overloads")) as server:
         yield server
 
 
@@ -228,6 +216,18 @@ def post(server: RunningServer, ref: str, body: bytes, content_type: str) -> dic
     return found
 
 
+def manage(server: RunningServer, path: str, body: Any = None) -> dict[str, Any]:
+    answer = httpx2.post(
+        f"{server.api}{path}",
+        json=body or {},
+        headers={"Authorization": f"Simple {server.key}"},
+        timeout=280,
+    )
+    assert answer.is_success, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
 def said(server: RunningServer) -> str:
     return "\n".join(server.lines)
 
@@ -253,20 +253,33 @@ def test_every_demo_takes_text_json_and_bytes(greeter: tuple[RunningServer, str]
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_every_template_is_built_and_called_as_it_is(online: RunningServer, name: str) -> None:
+def test_every_template_goes_from_its_creation_to_a_version(
+    online: RunningServer, name: str
+) -> None:
     language = language_of(name)
     assert language is not None
     need(language)
-    ref = f"templates/New{name}"
+    owner = online.credentials["username"]
 
-    if name == "java11":
-        body = b'{"first_name": "Jane", "last_name": "Doe"}'
-        assert post(online, ref, body, "application/json")["result"] == "hello Jane Doe"
-        failure = post(online, ref, b"{}", "application/json")["error"]
-        assert "Missing required field in JSON input: first_name" in failure["message"]
-    else:
-        answer = post(online, ref, b"Jane", "text/plain")
-        assert str(answer.get("result") or answer).lower() == "hello jane", said(online)
+    new = {"name": f"New{name}", "details": {"label": name}, "settings": {"language": name}}
+    created = manage(online, f"/v1/algorithms/{owner}", new)
+    assert created["settings"]["language"] == name
+    compiled = manage(online, f"/v1/algorithms/{owner}/New{name}/compile")
+    assert compiled["compilation"]["successful"], compiled["compilation"]["output"]
+    sha = compiled["version_info"]["git_hash"]
+    published = manage(online, f"/v1/algorithms/{owner}/New{name}/versions")
+    assert published["version_info"]["semantic_version"] == "0.1.0"
+
+    for version in (sha, "0.1.0"):
+        ref = f"{owner}/New{name}/{version}"
+        if name == "java11":
+            body = b'{"first_name": "Jane", "last_name": "Doe"}'
+            assert post(online, ref, body, "application/json")["result"] == "hello Jane Doe"
+            failure = post(online, ref, b"{}", "application/json")["error"]
+            assert "Missing required field in JSON input: first_name" in failure["message"]
+        else:
+            answer = post(online, ref, b"Jane", "text/plain")
+            assert str(answer.get("result") or answer).lower() == "hello jane", said(online)
 
 
 @pytest.mark.slow

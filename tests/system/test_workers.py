@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -282,6 +283,40 @@ def test_new_and_revoked_keys_reach_both(server: RunningServer) -> None:
             wait_until(lambda s=new.secret: statuses(s) == [200, 200], timeout_s=PATIENCE_S)
             store.write(accounts.remove_key, new.key.key_id)
             wait_until(lambda s=new.secret: statuses(s) == [401, 401], timeout_s=PATIENCE_S)
+
+
+def test_who_is_shut_out_at_one_gateway_is_shut_out_at_the_other(server: RunningServer) -> None:
+    admin = {"Authorization": server.credentials["admin_api_key"]}
+    with both(server) as (one, other):
+
+        def ask(method: str, path: str, body: object = None) -> Any:
+            answer = one.http.request(method, path, headers=admin, json=body)
+            assert answer.is_success, answer.text
+            return answer.json() if answer.content else None
+
+        def status(secret: str) -> int:
+            headers = {"Authorization": secret}
+            return other.http.get("/v1/data", headers=headers).status_code
+
+        for number, shut_out in enumerate(
+            (
+                lambda user, key: ask("DELETE", f"/v1/users/{user}/keys/{key}"),
+                lambda user, key: ask(
+                    "POST", f"/v1/users/{user}/keys/{key}/rotate", {"grace_seconds": 0}
+                ),
+                lambda user, _: ask("PUT", f"/v1/users/{user}", {"disabled": True}),
+                lambda user, _: ask("DELETE", f"/v1/users/{user}"),
+            )
+        ):
+            user = f"shut{number}"
+            ask("POST", "/v1/users", {"username": user, "email": f"{user}@example.com"})
+            key = ask("POST", f"/v1/users/{user}/keys", {"permissions": {"allow_data": True}})
+            secret = key["api_key"]
+            wait_until(lambda s=secret: status(s) == 200, timeout_s=PATIENCE_S)
+            shut_out(user, key["key_id"])
+            began = time.monotonic()
+            wait_until(lambda s=secret: status(s) == 401, timeout_s=PATIENCE_S)
+            assert time.monotonic() - began < 3  # a second, and what a busy machine adds
 
 
 def test_a_published_version_can_be_called_at_both(server: RunningServer) -> None:

@@ -179,6 +179,10 @@ def test_where_nothing_is_known_nothing_is_said(tmp_path: Path, source: str) -> 
             "class Own(metaclass=Bad): pass\ndef apply(input: Own) -> int: return 1",
             "No schema: ",
         ),
+        (
+            "from typing import Literal\ndef apply(input: Literal['\\ud800']) -> int: return 1",
+            "No schema: UnicodeEncodeError: ",
+        ),
     ],
 )
 def test_what_cannot_be_described_is_told_and_fails_nothing(

@@ -28,6 +28,7 @@ from algorium_server.api.credentials import Credentials
 from algorium_server.api.heads import Heads
 from algorium_server.api.health import HealthFace, Readiness
 from algorium_server.api.http import AsgiApp, Receive, Scope, Send
+from algorium_server.api.management import build_management
 from algorium_server.api.resumable import ResumableFace
 from algorium_server.api.router import build_router
 from algorium_server.api.sending import FileSender
@@ -35,6 +36,7 @@ from algorium_server.api.slots import SlotApi
 from algorium_server.api.storage import StorageFace
 from algorium_server.api.usage import UsageFace
 from algorium_server.authoring import open_authoring
+from algorium_server.data.models import ModelCache
 from algorium_server.data.opening import forget_providers
 from algorium_server.data.parts import PartFiles
 from algorium_server.domain.limits import (
@@ -56,17 +58,22 @@ from algorium_server.home import (
     sandboxes_dir,
 )
 from algorium_server.jobs.worker import JobWorker
+from algorium_server.keeping import Keeping
 from algorium_server.listening import address_of, allow_many_connections, listen
+from algorium_server.people import open_people
 from algorium_server.sealing import Seal
 from algorium_server.services.admission import Admission
 from algorium_server.services.calls import CallService
 from algorium_server.services.connectors import ConnectorService
 from algorium_server.services.data import DataService
 from algorium_server.services.directory import Directory
+from algorium_server.services.error_log import ErrorLog
 from algorium_server.services.examination import Examination
 from algorium_server.services.following import Following
 from algorium_server.services.meter import Meter
-from algorium_server.services.reaching import Reach
+from algorium_server.services.models import Models
+from algorium_server.services.push_output import PushOutput
+from algorium_server.services.reaching import PUBLIC_PLACES, Reach
 from algorium_server.services.resumable import ResumableUploads
 from algorium_server.services.scrubbing import Scrubber
 from algorium_server.services.sources import Sources
@@ -154,6 +161,7 @@ class Gateway:
     meter: Meter
     duties: Duties
     following: Following
+    push_output: PushOutput
 
 
 async def _serve(settings: Settings) -> int:
@@ -192,6 +200,7 @@ async def _serve(settings: Settings) -> int:
             await stopping.wait()
         state.stop(grace_s)
         gateway.meter.is_stopping = True
+        gateway.push_output.stopping.set()
         _log.info("stopping", grace_s=grace_s)
     return 0
 
@@ -218,11 +227,15 @@ async def open_gateway(
         if not database.is_exclusive:
             following.start()
         meter = await stack.enter_async_context(_meter(database, settings))
+        errors = ErrorLog(database, worker=f"gateway-{place.number}")
+        errors.start()
+        stack.push_async_callback(errors.close)
         blobs = await open_blobs(settings)
         stack.callback(blobs.close)
         # The operator's own storage is open; what users connect must not see how.
         forget_providers()
-        sources = Sources(database, Seal.open(home), Reach(settings.connectors_allowed))
+        seal = Seal.open(home)
+        sources = Sources(database, seal, Reach(settings.connectors_allowed))
         stack.push_async_callback(sources.close)
         data = DataService(database, blobs, directory, quota=settings.quota, sources=sources)
         sender = FileSender()
@@ -230,6 +243,11 @@ async def open_gateway(
         parts = PartFiles(home / "uploads")
         stack.callback(parts.close)
         uploads = ResumableUploads(database, blobs, parts, data, quota=data.quota)
+
+        cache = ModelCache(home / "models", bytes_max=settings.model_cache_mib * MIB)
+        stack.callback(cache.close)
+        await cache.sweep()
+        models = Models(data, cache, builds_dir=home / "builds")
 
         host = await SandboxHost.start(
             settings.sandbox_wanted,
@@ -239,7 +257,10 @@ async def open_gateway(
         )
         stack.push_async_callback(host.close)
         inside = _Later()
-        engine = await stack.enter_async_context(_engine(host, inside, settings, place))
+        keeping = Keeping(database, seal, Reach(settings.connectors_allowed))
+        stack.push_async_callback(keeping.close)
+        engine = await stack.enter_async_context(_engine(host, inside, keeping, settings, place))
+        keeping_routes = await keeping.begin(engine, directory, following)
         calls = CallService(
             directory=directory,
             engine=engine,
@@ -247,6 +268,7 @@ async def open_gateway(
             environments_dir=home / "envs",
             end_session=data.end_session,
             meter=meter,
+            errors=errors,
             admission=place.admission,
             share_of=place.share_of,
         )
@@ -261,17 +283,46 @@ async def open_gateway(
         authoring = await stack.enter_async_context(
             open_authoring(
                 home=home,
+                api=api,
                 database=database,
                 directory=directory,
+                following=following,
                 host=host,
-                programs=calls.programs,
+                calls=calls,
                 credentials=credentials,
+                errors=errors,
+                push_bytes_max=settings.push_mib_max * MIB,
+                builds_max=settings.builds_max,
+                build_timeout_s=settings.build_timeout_s,
+                data=data,
+                seal=seal,
+                package_reach=Reach((*PUBLIC_PLACES, *settings.connectors_allowed)),
+                scm_poll_s=settings.scm_poll_s,
                 worker_name="" if place.is_alone or not database.is_embedded else "builds",
             )
         )
+        people = await stack.enter_async_context(
+            open_people(
+                api=api,
+                database=database,
+                directory=directory,
+                blobs=blobs,
+                algorithms=authoring.algorithms,
+                credentials=credentials,
+                meter=meter,
+            )
+        )
+        catch_up = None if database.is_exclusive else following.catch_up
+        management = build_management(
+            credentials,
+            *authoring.routes,
+            *people,
+            *keeping_routes,
+            catch_up=catch_up,
+        )
         router = inside.app = build_router(
-            calls=CallFace(calls, void_calls, credentials),
-            data=BytesFace(data, credentials, sender=sender),
+            calls=CallFace(calls, void_calls, credentials, catch_up=catch_up),
+            data=BytesFace(data, credentials, sender=sender, models=models),
             health=HealthFace(lambda: _readiness(state, host, place)),
             usage=UsageFace(UsageService(database, directory, meter), credentials, api=api),
             admin=AdminFace(Examination(host), credentials),
@@ -279,7 +330,8 @@ async def open_gateway(
                 StorageService(database, directory, quota=settings.quota), credentials
             ),
             uploads=ResumableFace(uploads, credentials),
-            management=authoring.management,
+            management=management,
+            git=authoring.git,
             users=ConnectorsFace(ConnectorService(database, directory, sources), credentials),
         )
         yield Gateway(
@@ -287,18 +339,22 @@ async def open_gateway(
             heads=Heads(calls),
             host=host,
             meter=meter,
+            push_output=authoring.push_output,
             duties=Duties(
                 settings=settings,
                 report=host.report,
                 since=place.since,
                 database=database,
                 directory=directory,
+                algorithms=authoring.algorithms,
+                sourcing=authoring.sourcing,
                 builds=authoring.builds,
                 build_worker=authoring.build_worker,
-                publishing=authoring.publishing,
+                demo=authoring.demo,
                 data=data,
                 uploads=uploads,
                 meter=meter,
+                errors=errors,
                 scrubber=Scrubber(database, blobs, every=timedelta(days=settings.scrub_days)),
             ),
             following=following,
@@ -317,12 +373,13 @@ async def _meter(database: Database, settings: Settings) -> AsyncIterator[Meter]
 
 @asynccontextmanager
 async def _engine(
-    host: SandboxHost, router: AsgiApp, settings: Settings, place: Place
+    host: SandboxHost, router: AsgiApp, keeping: Keeping, settings: Settings, place: Place
 ) -> AsyncIterator[LocalEngine]:
     engine = LocalEngine(
         host,
         SlotApi(router),
         limits=_engine_limits(settings, place),
+        secrets_of=keeping.secrets_of,
     )
     await engine.start()
     try:

@@ -1,12 +1,12 @@
 """
-The command `algorium fsck`: opens a home without a server, checks what is stored, tells the result.
+Commands that open a home beside a server or without one: `algorium fsck` and `algorium password`.
 
-Without `--repair` it changes nothing and may run beside a server.
+`fsck` checks what is stored; without `--repair` it changes nothing and may run beside a server.
 """
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,6 +14,8 @@ from typing import Any, Final
 from algorium_server.domain.errors import Unavailable
 from algorium_server.home import database_url, locked, open_blobs
 from algorium_server.services.checking import Check, CheckReport
+from algorium_server.services.directory import Directory
+from algorium_server.services.passwords import Passwords
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database
 
@@ -34,8 +36,7 @@ async def check(settings: Settings, *, reads: bool, repairs: bool, tells: bool) 
         Unavailable: There is nothing, it cannot be used, or a server runs on it and it is to be
             repaired.
     """
-    if not settings.database and not (settings.home / "algorium.db").is_file():
-        raise Unavailable(f"there is no database in {settings.home}: is --home right?")
+    _check_home(settings)
     async with AsyncExitStack() as stack:
         if repairs:
             stack.enter_context(locked(settings.home))
@@ -47,6 +48,38 @@ async def check(settings: Settings, *, reads: bool, repairs: bool, tells: bool) 
             database, blobs, reads=reads, on_progress=progress or (lambda _done, _total: None)
         )
         return await checking.run(datetime.now(UTC), repairs=repairs)
+
+
+async def set_password(settings: Settings, username: str, read: Callable[[], str]) -> str:
+    """
+    Set the password of a user, beside a server or without one.
+
+    Args:
+        settings: Where.
+        username: Whose, in any case.
+        read: Asks for the password; called once it is clear that there is such a user.
+
+    Returns:
+        The user's name as it is written.
+
+    Raises:
+        Unavailable: There is nothing, or it cannot be used.
+        NotFound: There is no such user.
+        InvalidInput: The password is too short or too long.
+    """
+    _check_home(settings)
+    async with await Database.open(database_url(settings)) as database:
+        directory = Directory(database)
+        await directory.load()
+        passwords = Passwords(database, directory)
+        passwords.user(username)
+        account = await passwords.set(username, read())
+        return account.username
+
+
+def _check_home(settings: Settings) -> None:
+    if not settings.database and not (settings.home / "algorium.db").is_file():
+        raise Unavailable(f"there is no database in {settings.home}: is --home right?")
 
 
 def as_dict(report: CheckReport) -> Mapping[str, Any]:

@@ -1,10 +1,11 @@
 """
-The command `algorium`: serve, check what is stored, examine the host, tell the version.
+The command `algorium`: serve, check what is stored, verify versions, examine the host.
 
 Exit codes: 0 done, 1 the job failed (the reason is on standard error), 2 wrong usage.
 """
 
 import asyncio
+import getpass
 import importlib.metadata
 import json
 import sys
@@ -78,6 +79,15 @@ _StorageOptions: Any = _options(
     [option for option in Settings.table() if option.name in {"home", "database", "storage"}],
 )
 """Those that say where things are."""
+_VerifyOptions: Any = _options(
+    "_VerifyOptions",
+    [
+        option
+        for option in Settings.table()
+        if option.name in {"home", "database", "sandbox", "unsafe_no_sandbox", "network_allow"}
+    ],
+)
+"""Those, and how to confine what is run."""
 
 
 @app.command
@@ -163,6 +173,91 @@ def fsck(
     else:
         sys.stdout.write(as_text(report))
     return DONE if report.is_clean else FAILED
+
+
+@app.command
+def verify(
+    name: Annotated[str, cyclopts.Parameter(help="OWNER/NAME/VERSION; a commit is a version too.")],
+    *,
+    as_json: _Json = False,
+    options: Annotated[_VerifyOptions, cyclopts.Parameter(name="*")] = _VerifyOptions(),  # noqa: B008 - frozen
+) -> int:
+    """
+    Build a version again from its commit and its lock, and compare it with what is stored.
+
+    Ends with 1 if something differs, or cannot be compared.
+    """
+    try:
+        settings = Settings(**{row.name: getattr(options, row.name) for row in fields(options)})
+    except InvalidInput as error:
+        return _complain(error, code=WRONG_USAGE)
+    from algorium_server import verifying  # noqa: PLC0415 - as in `serve`
+    from algorium_server.telemetry import configure  # noqa: PLC0415
+
+    configure("warning", "auto")
+    verdict = asyncio.run(verifying.verify(settings, name))
+    if as_json:
+        _print_json(verifying.as_dict(verdict))
+    else:
+        sys.stdout.write(verifying.as_text(verdict))
+    return DONE if verdict.is_same else FAILED
+
+
+@app.command
+def password(
+    username: Annotated[str, cyclopts.Parameter(help="Name of the user.")],
+    *,
+    options: Annotated[_StorageOptions, cyclopts.Parameter(name="*")] = _StorageOptions(),  # noqa: B008 - frozen
+) -> int:
+    """
+    Set the password with which a user may use git; it is asked for, or read from standard input.
+
+    Works while the server runs, and while it does not.
+    """
+    try:
+        settings = Settings(**{row.name: getattr(options, row.name) for row in fields(options)})
+    except InvalidInput as error:
+        return _complain(error, code=WRONG_USAGE)
+    from algorium_server.checking import set_password  # noqa: PLC0415 - as in `serve`
+    from algorium_server.telemetry import configure  # noqa: PLC0415
+
+    configure("warning", "auto")
+    name = asyncio.run(set_password(settings, username, _read_password))
+    sys.stdout.write(f"the password of {name} is set\n")
+    return DONE
+
+
+@app.command
+def permissions(*, as_json: _Json = False) -> int:
+    """Print who may do what: with calls and data, algorithms, accounts."""
+    from algorium_server.domain.rights import rights_tables  # noqa: PLC0415 - as in `serve`
+
+    tables = tuple(rights_tables())
+    if as_json:
+        _print_json(
+            {
+                table.title: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+                for table in tables
+            }
+        )
+        return DONE
+    console = Console(file=sys.stdout, markup=False, highlight=False)
+    for table in tables:
+        shown = Table(*table.columns, title=table.title)
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print(shown)
+    return DONE
+
+
+def _read_password() -> str:
+    """Read a password: never from arguments, which others can see."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    first = getpass.getpass("New password: ")
+    if getpass.getpass("Again: ") != first:
+        raise InvalidInput("the two passwords differ; nothing was changed")
+    return first
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

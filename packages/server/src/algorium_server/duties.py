@@ -7,7 +7,7 @@ died; so nothing here may rely on having been finished by whoever had them befor
 
 import asyncio
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from algorium.wire.refs import AlgorithmRef
 from algorium_server.announcing import say
@@ -15,11 +15,13 @@ from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import CHANGES_KEPT_MAX, CHANGES_PRUNE_S
 from algorium_server.engine.probe import HostReport
 from algorium_server.jobs.worker import JobWorker
+from algorium_server.services.algorithms import Algorithms
 from algorium_server.services.builds import Builds
 from algorium_server.services.data import DataService
+from algorium_server.services.demo import Demo
 from algorium_server.services.directory import Directory
+from algorium_server.services.error_log import ErrorLog
 from algorium_server.services.meter import Meter
-from algorium_server.services.publishing import Publishing
 from algorium_server.services.resumable import ResumableUploads
 from algorium_server.services.scrubbing import Scrubber
 from algorium_server.settings import Settings
@@ -30,6 +32,18 @@ from algorium_server.telemetry import logger
 _HELLO: Final = AlgorithmRef(owner="demo", name="Hello")
 
 _log = logger(__name__)
+
+
+class SourceDuties(Protocol):
+    """What is to be done about source that is hosted elsewhere."""
+
+    async def begin(self) -> None:
+        """Tidy up, and begin to fetch."""
+        ...
+
+    async def keep(self) -> None:
+        """Look for pushes that were missed, until cancelled."""
+        ...
 
 
 class Duties:
@@ -53,12 +67,15 @@ class Duties:
         since: datetime,
         database: Database,
         directory: Directory,
+        algorithms: Algorithms,
+        sourcing: SourceDuties,
         builds: Builds,
         build_worker: JobWorker,
-        publishing: Publishing,
+        demo: Demo,
         data: DataService,
         uploads: ResumableUploads,
         meter: Meter,
+        errors: ErrorLog,
         scrubber: Scrubber,
     ) -> None:
         self.demo = "building" if settings.demo else ""
@@ -68,12 +85,15 @@ class Duties:
         self._since = since
         self._database = database
         self._directory = directory
+        self._algorithms = algorithms
+        self._sourcing = sourcing
         self._builds = builds
         self._build_worker = build_worker
-        self._publishing = publishing
+        self._demo = demo
         self._data = data
         self._uploads = uploads
         self._meter = meter
+        self._errors = errors
         self._scrubber = scrubber
 
     @property
@@ -89,8 +109,10 @@ class Duties:
             InvalidInput: The catalog of the demo is not readable.
             Unavailable: The database does not answer.
         """
+        await self._algorithms.recover(before=self._since)
         await self._builds.recover()
         await self._build_worker.start()
+        await self._sourcing.begin()
         await self._publish_demo(late=False)
         self._has_begun.set()
 
@@ -98,9 +120,10 @@ class Duties:
         if not self._settings.demo:
             return
         owner = self._directory.account_named(self._settings.admin_username)
-        assert owner is not None, "made on the first start"
+        if owner is None:  # the first administrator has been deleted; there is another one always
+            owner = next(each for each in self._directory.accounts() if each.is_admin)
         try:
-            failed = await self._publishing.publish_demo(
+            failed = await self._demo.publish(
                 self._settings.examples_dir,
                 owner=owner,
                 on_progress=say,
@@ -121,13 +144,19 @@ class Duties:
             self._data.keep_swept(since=self._since),
             self._uploads.keep_swept(),
             self._meter.keep_pruned(),
+            self._errors.keep_pruned(),
             self._scrubber.keep(),
             self._keep_changes_pruned(),
+            self._keep_fetched(),
             return_exceptions=True,
         )
         for error in done:
             if isinstance(error, Exception):
                 _log.error("clean-ups have ended until the next start", exc_info=error)
+
+    async def _keep_fetched(self) -> None:
+        await self._has_begun.wait()
+        await self._sourcing.keep()
 
     async def _publish_late(self) -> None:
         await self._has_begun.wait()

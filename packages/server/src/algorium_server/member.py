@@ -122,6 +122,7 @@ class _Member:
             await self._stopping.wait()
             self._state.stop(settings.shutdown_grace_s)
             gateway.meter.is_stopping = True
+            gateway.push_output.stopping.set()
         if self._problem is not None:
             raise self._problem
 

@@ -12,7 +12,15 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_ty
 
 from algorium_server.data.bucket import StorageUrl
 from algorium_server.domain.errors import InvalidInput, Unavailable
-from algorium_server.domain.limits import GATEWAYS_MAX, SLOTS_MAX
+from algorium_server.domain.limits import (
+    BUILD_TIMEOUT_S,
+    BUILDS_CONCURRENT_MAX,
+    GATEWAYS_MAX,
+    MIB,
+    MODEL_CACHE_BYTES_MAX_DEFAULT,
+    PUSH_BYTES_MAX_DEFAULT,
+    SLOTS_MAX,
+)
 from algorium_server.domain.names import check_account_name
 from algorium_server.domain.storage import Quota
 from algorium_server.engine.reach import parse_allowed
@@ -116,7 +124,8 @@ class Settings:
     connector_allow: str = _option(
         "",
         "What connectors may be pointed at beside Amazon's, Google's, Azure's and Dropbox's own"
-        " services: networks, addresses, hosts, with or without a port, such as"
+        " services, package indexes of accounts beside public ones, and where secret providers may"
+        " be: networks, addresses, hosts, with or without a port, such as"
         " 10.1.0.0/16,127.0.0.1:9000,*.example.com; public for all public addresses. Only what is"
         " named may be reached without TLS.",
     )
@@ -146,6 +155,13 @@ class Settings:
         "Processors that one slot may use at most, such as 1.5, where control groups can limit it;"
         " 0 for no limit. Without one, slots share what there is equally.",
     )
+    builds_max: int = _option(
+        BUILDS_CONCURRENT_MAX,
+        "Builds that run at the same time; each algorithm has one at a time anyway.",
+    )
+    build_timeout_s: float = _option(
+        BUILD_TIMEOUT_S, "Seconds that one build may take, from the checkout to the last test."
+    )
     account_bytes_max: int = _option(
         0, "Bytes that each account may store in all its files together; 0 for no limit."
     )
@@ -158,6 +174,19 @@ class Settings:
     # A year and a month: each month can be compared with the same one a year ago.
     usage_keep_days: int = _option(
         400, "Days for which the usage of each call is kept; 0 keeps it for ever."
+    )
+    scm_poll_s: float = _option(
+        300.0,
+        "Seconds between two looks for pushes to GitHub, GitLab or Bitbucket that no webhook told"
+        " of; 0 for none.",
+    )
+    push_mib_max: int = _option(
+        PUSH_BYTES_MAX_DEFAULT // MIB, "What one git push may send, in MiB."
+    )
+    model_cache_mib: int = _option(
+        MODEL_CACHE_BYTES_MAX_DEFAULT // MIB,
+        "Disk for model files that algorithms fetch from elsewhere, in MiB, so that they are"
+        " fetched once; 0 fetches them each time.",
     )
     shutdown_grace_s: float = _option(
         10.0, "Seconds that calls in flight may take to finish when the server is told to stop."
@@ -202,6 +231,7 @@ class Settings:
             raise InvalidInput("--shutdown-grace-s must be a number of seconds, 0 or more")
         check_account_name(self.admin_username)
         self._check_slots()
+        self._check_authoring()
         if self.public_url and not self.public_url.startswith(("http://", "https://")):
             raise InvalidInput("--public-url must begin with http:// or https://")
         if self.unsafe_no_sandbox and self.sandbox != "auto":
@@ -224,6 +254,18 @@ class Settings:
             parse_places(self.connector_allow)
         except ValueError as error:
             raise InvalidInput(f"--connector-allow: {error}") from None
+
+    def _check_authoring(self) -> None:
+        if self.scm_poll_s and not 1 <= self.scm_poll_s < float("inf"):
+            raise InvalidInput("--scm-poll-s must be 0, or a number of seconds of 1 or more")
+        if self.push_mib_max < 1:
+            raise InvalidInput(f"--push-mib-max must be at least 1, not {self.push_mib_max}")
+        if self.model_cache_mib < 0:
+            raise InvalidInput(f"--model-cache-mib must be 0 or more, not {self.model_cache_mib}")
+        if self.builds_max < 1:
+            raise InvalidInput(f"--builds-max must be at least 1, not {self.builds_max}")
+        if not 0 < self.build_timeout_s < float("inf"):
+            raise InvalidInput("--build-timeout-s must be a number of seconds above 0")
 
     def _check_storage(self) -> None:
         for name in ("account_bytes_max", "account_files_max"):

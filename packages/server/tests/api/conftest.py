@@ -1,18 +1,21 @@
 """A real server for ASGI applications: uvicorn in a thread, on a free port."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import httpx2
 import pytest
 import uvicorn
+from authoring_site import Site, running_site
 
 from algorium_server.api.http import AsgiApp, Receive, Scope, Send
 from algorium_server.api.protocol import JsonProtocol
+from algorium_server.store.database import sqlite_url
 
 DEADLINE_S = 20.0
 
@@ -108,3 +111,14 @@ def serve_with_lifespan() -> Iterator[Callable[[AsgiApp], Address]]:
     """Serve an application that is told about start and end, on a server of its own."""
     with ExitStack() as stack:
         yield lambda app: stack.enter_context(_running(app, "on"))
+
+
+@pytest.fixture(scope="module")
+def authoring_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Serve the management API for a whole module; its tests use names of their own."""
+    home = tmp_path_factory.mktemp("authoring")
+    stack = AsyncExitStack()
+    with asyncio.Runner() as runner:
+        opened = running_site(sqlite_url(home / "algorium.db"), home, runner)
+        yield runner.run(stack.enter_async_context(opened))
+        runner.run(stack.aclose())

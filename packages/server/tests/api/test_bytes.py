@@ -13,8 +13,8 @@ from sqlalchemy import insert
 
 from algorium_server.domain.identity import Role
 from algorium_server.domain.limits import LISTING_ENTRIES_MAX, MIB
+from algorium_server.store import columns, schema
 from algorium_server.store import files as file_rows
-from algorium_server.store import schema
 from algorium_server.store.database import sqlite_url
 
 JAVA = {"user-agent": "algorithmia-java/1.3.8"}
@@ -307,7 +307,7 @@ async def add_rows(site, collection, names):
         found = await file_rows.collection(connection, owner_id=owner_id, name=collection)
         await connection.execute(
             insert(schema.files),
-            [schema.row_of(rows.file(found.collection_id, name)) for name in names],
+            [columns.row_of(rows.file(found.collection_id, name)) for name in names],
         )
 
 

@@ -33,6 +33,7 @@ def test_schemas_become_lines_of_json(tmp_path):
         json.dumps({"input": {"x": "y" * 2_000_000}}),
         '{"input": ' + '{"a":' * 5000 + "1" + "}" * 5000 + "}",
         '{"input": {"a": "\\u0000"}}',
+        '{"input": {"allOf": ' + "[" * 200 + "]" * 200 + "}}",
         b'{"input": {"a": "\xff"}}',
     ],
 )

@@ -19,8 +19,8 @@ from algorium_server.domain.errors import (
     PathNotFound,
 )
 from algorium_server.domain.limits import DELETED_WHOLE_FILES_MAX, FILE_IN_ROW_BYTES_MAX
+from algorium_server.store import columns, schema
 from algorium_server.store import files as file_rows
-from algorium_server.store import schema
 
 LONG = b"x" * (FILE_IN_ROW_BYTES_MAX + 1)
 """Too long for a row, so that there is a blob."""
@@ -184,7 +184,7 @@ async def fill(site, row, count):
     async with site.database.transaction() as connection:
         await connection.execute(
             insert(schema.files),
-            [schema.row_of(rows.file(row.collection_id, f"{n:06}")) for n in range(count)],
+            [columns.row_of(rows.file(row.collection_id, f"{n:06}")) for n in range(count)],
         )
 
 

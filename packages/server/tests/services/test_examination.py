@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from algorium_server.build.languages import FoundTool
 from algorium_server.domain.languages import Language
 from algorium_server.engine.findings import State
-from algorium_server.services.examination import languages
+from algorium_server.services.examination import git, languages
 
 
 def tool(command: str, path: str | None, *, is_optional: bool = False) -> FoundTool:
@@ -50,3 +52,13 @@ def test_each_language_has_its_finding():
     )
 
     assert [each.what for each in found] == ["language node", "language ruby"]
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [(None, "missing"), ((2, 30), "in part"), ((2, 31), "ok"), ((3, 0), "ok")]
+)
+def test_git_is_there_or_how_to_get_it_is_told(version, state):
+    finding = git(version)
+
+    assert finding.state == state
+    assert bool(finding.remedy) == (state != "ok")

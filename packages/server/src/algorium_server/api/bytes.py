@@ -52,6 +52,7 @@ from algorium_server.domain.errors import (
 )
 from algorium_server.domain.identity import Principal
 from algorium_server.services.data import DataService, Listing
+from algorium_server.services.models import Models
 
 _HOSTED_DATA: Final = re.compile(rb"/*v1/+hostedData/*")
 
@@ -64,12 +65,19 @@ class BytesFace:
         data: Does the work.
         credentials: Tells who asks.
         sender: Sends long files past the event loop; None to send all through it.
+        models: Opens model files for slots; None if they are files as any other.
     """
 
     def __init__(
-        self, data: DataService, credentials: Credentials, *, sender: FileSender | None = None
+        self,
+        data: DataService,
+        credentials: Credentials,
+        *,
+        sender: FileSender | None = None,
+        models: Models | None = None,
     ) -> None:
         self._data = data
+        self._models = models
         self._credentials = credentials
         self._sender = sender
 
@@ -141,6 +149,10 @@ class BytesFace:
             reply = await part_reply(self._data, principal, uri, scope)
             if reply is not None:
                 return reply
+        if self._models is not None and principal.acting is not None:
+            model = await self._models.open(principal, uri)
+            if model is not None:
+                return whole_reply(model, scope)
         query = parse_query(scope)
         marker, wants_acl = query.get("marker", ""), boolean(query.get("acl", ""))
         if marker.lower() in {"true", "false"}:  # Scala's client asks for the ACL by this name

@@ -9,6 +9,7 @@ import os
 import time
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -51,6 +52,7 @@ from algorium_server.domain.errors import (
     InvalidInput,
     MalformedJson,
     MethodNotAllowed,
+    NotAuthenticated,
     RequestTimedOut,
     UnsupportedContentType,
 )
@@ -85,6 +87,8 @@ class CallFace:
         calls: Calls that are answered.
         void_calls: Calls that are accepted only.
         credentials: Tells who asks.
+        catch_up: Brings in what other gateways have written, such as a version that one of them
+            has just published for this caller.
     """
 
     def __init__(
@@ -92,10 +96,13 @@ class CallFace:
         calls: CallService,
         void_calls: VoidCalls,
         credentials: Credentials,
+        *,
+        catch_up: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._calls = calls
         self._void_calls = void_calls
         self._credentials = credentials
+        self._catch_up = catch_up
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -127,7 +134,13 @@ class CallFace:
         is_web: bool,
         cors: list[Header],
     ) -> None:
-        head = self._head(scope, is_web=is_web)
+        try:
+            head = self._head(scope, is_web=is_web)
+        except (AlgorithmNotFound, NotAuthenticated):
+            if self._catch_up is None:
+                raise
+            await self._catch_up()
+            head = self._head(scope, is_web=is_web)
         call = self._calls.open(head.grant, head.options, request_id)
         outcome: CallOutcome | BaseException | None = None
         try:

@@ -24,9 +24,15 @@ _SCHEMES: Final = frozenset({"simple", "bearer"})
 
 
 class Credentials:
-    """Who sends a request. Reads memory only, so it may be asked for every call."""
+    """
+    Who sends a request. Reads memory only, so it may be asked for every call.
+
+    Attributes:
+        used_keys: Ids of the keys that were shown since somebody has emptied it.
+    """
 
     def __init__(self, directory: Directory) -> None:
+        self.used_keys: set[str] = set()
         self._directory = directory
         self._cached: dict[bytes, Principal] = {}
         self._generation = directory.generation
@@ -50,6 +56,8 @@ class Credentials:
             return (self._of_header(raw) if raw else None) or inside
         known = self._of_header(raw) if raw else None
         if known is not None:
+            if known.key is not None:
+                self.used_keys.add(known.key.key_id)
             return known
         if not raw or not parse_authorization(raw):
             raise NotAuthenticated("authorization required")

@@ -15,8 +15,10 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from algorium_server.api.credentials import Credentials
+from algorium_server.api.document import described_body, document_of
 from algorium_server.api.errors import as_known, error_body, header_text
 from algorium_server.api.http import (
     JSON,
@@ -40,6 +42,7 @@ from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import MANAGEMENT_BODY_BYTES_MAX
 
 M = TypeVar("M", bound=BaseModel)
+CatchUp = Callable[[], Awaitable[None]]
 
 _NO_SUCH_ALGORITHM: Final = b'{"error":"No such algorithm"}'
 """Clients of the old service compare these bytes."""
@@ -69,20 +72,31 @@ def _asking(request: Request) -> Principal:
 
 Asking = Annotated[Principal, Depends(_asking)]
 """Who asks; without credentials the route is not entered."""
+KNOWN: Final = Depends(_asking)
+"""The same for routes that answer everybody who has a key."""
 
 
-def body_of(shape: type[M]) -> Any:
+def body_of(shape: type[M], *, refusal: type[AlgoriumError] | None = None) -> Any:
     """
     Return a dependency that reads the body as JSON of a shape, whatever its type says.
 
     No body, `null` and a form are an empty object. Wrong JSON is code 2013, a missing field 2015,
     a wrong value 6001.
+
+    Args:
+        shape: Of the body.
+        refusal: What is raised instead of these three.
     """
 
     async def read(request: Request) -> M:
-        return _checked(shape, await _json_of(request))
+        try:
+            return _checked(shape, await _json_of(request))
+        except (MalformedJson, InvalidRequest, InvalidInput) as error:
+            if refusal is None or type(error) not in {MalformedJson, InvalidRequest, InvalidInput}:
+                raise
+            raise refusal(error.message) from error
 
-    return Depends(read)
+    return Depends(described_body(read, shape))
 
 
 def described(shape: type[BaseModel]) -> dict[str, Any]:
@@ -92,13 +106,17 @@ def described(shape: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"content": {JSON: {"schema": schema}}, "required": False}}
 
 
-def build_management(credentials: Credentials, *routers: APIRouter) -> AsgiApp:
+def build_management(
+    credentials: Credentials, *routers: APIRouter, catch_up: CatchUp | None = None
+) -> AsgiApp:
     """
     Make the application for the management API.
 
     Args:
         credentials: Tells who asks.
         routers: The routes, each with its whole path.
+        catch_up: Brings into memory what other gateways have written, if there are any: whoever
+            has had an answer from one of them sees what it was about on every other.
     """
     app = FastAPI(
         title="Algorium",
@@ -113,17 +131,25 @@ def build_management(credentials: Credentials, *routers: APIRouter) -> AsgiApp:
         },
     )
     app.state.credentials = credentials
-    for router in routers:
-        app.include_router(router)
+    # Of two routes that fit, the one with an id is meant: no account is called like one.
+    routes = [route for router in routers for route in router.routes]
+    app.router.routes += [route for route in routes if _has_id(route)]
+    app.router.routes += [route for route in routes if not _has_id(route)]
 
     @app.get("/v1/openapispec", include_in_schema=False)
     async def document() -> Response:
-        return Answer(app.openapi())
+        return Answer(document_of(app))
 
     async def management(scope: Scope, receive: Receive, send: Send) -> None:
+        if catch_up is not None:
+            await catch_up()
         await app(_without_spare_slashes(scope), receive, send)
 
     return management
+
+
+def _has_id(route: BaseRoute) -> bool:
+    return ":uuid}" in getattr(route, "path", "")
 
 
 def _without_spare_slashes(scope: Scope) -> Scope:

@@ -21,7 +21,8 @@ _ROUTE: Final = re.compile(
     rb"|v1/+(?P<usage>(?:admin/+)?usage)|v1/+(?P<admin>admin/+host)"
     rb"|v1/+(?P<uploads>uploads)|v1/+(?P<storage>storage)"
     rb"|v1/+(?P<users>users/+[^/]+/+connectors)|(?P<health>healthz|readyz)"
-    rb"|(?P<management>v1/+[^/]+))(?P<rest>/.*)?",
+    rb"|(?P<git>git)"
+    rb"|(?P<management>v1/+[^/]+|source|admin))(?P<rest>/.*)?",
     re.DOTALL,
 )
 
@@ -41,6 +42,7 @@ def build_router(
     uploads: AsgiApp = _nothing,
     users: AsgiApp = _nothing,
     management: AsgiApp = _nothing,
+    git: AsgiApp = _nothing,
 ) -> AsgiApp:
     """
     Make the application that hands each request to its face.
@@ -54,7 +56,8 @@ def build_router(
         storage: Answers `/v1/storage`.
         uploads: Answers `/v1/uploads`.
         users: Answers `/v1/users/{username}/connectors`.
-        management: Answers whatever else there is below `/v1`.
+        management: Answers whatever else there is below `/v1`, `/source`, and `/admin/roles`.
+        git: Answers `/git`.
 
     The faces see a `raw_path` that begins with exactly these prefixes.
     """
@@ -68,6 +71,7 @@ def build_router(
         "uploads": uploads,
         "users": users,
         "management": management,
+        "git": git,
     }
 
     async def router(scope: Scope, receive: Receive, send: Send) -> None:

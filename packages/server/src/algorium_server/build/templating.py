@@ -7,6 +7,10 @@ contents of files.
 Source: wire specification of the runtime, "Templates a new algorithm gets".
 """
 
+import gzip
+import io
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -46,17 +50,36 @@ def render(template: str, *, user: str, name: str) -> dict[str, bytes]:
     Raises:
         InvalidInput: An algorithm cannot be called so.
     """
-    directory = _TEMPLATES / template
     check_algorithm_name(name)
+    return _filled(template, lambda text: text.replace("__ALGO__", name).replace("__USER__", user))
 
-    def filled(text: str) -> str:
-        return text.replace("__ALGO__", name).replace("__USER__", user)
 
-    return {
-        filled(path.relative_to(directory).as_posix()): filled(path.read_text("utf-8")).encode()
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+def packed(template: str, *, user: str = "", name: str = "") -> bytes:
+    """
+    Return a template as a compressed archive, the same bytes each time.
+
+    Args:
+        template: From `template_of`.
+        user: Who owns the algorithm; without it and *name* the placeholders stay.
+        name: What it is called.
+
+    Raises:
+        InvalidInput: An algorithm cannot be called so.
+    """
+    if user or name:
+        files = render(template, user=user, name=name)
+    else:
+        files = _filled(template, lambda text: text)
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w") as archive,
+    ):
+        for path, content in files.items():
+            member = tarfile.TarInfo(path)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
 
 
 def render_into(target: Path, template: str, *, user: str, name: str) -> None:
@@ -65,3 +88,12 @@ def render_into(target: Path, template: str, *, user: str, name: str) -> None:
         place = target / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
+
+
+def _filled(template: str, fill: Callable[[str], str]) -> dict[str, bytes]:
+    directory = _TEMPLATES / template
+    return {
+        fill(path.relative_to(directory).as_posix()): fill(path.read_text("utf-8")).encode()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from algorium_server.domain.errors import AlreadyExists
+from algorium_server.domain.errors import AlreadyExists, EmailTaken
 from algorium_server.domain.identity import (
     DEFAULT_KEY_PERMISSIONS,
     Account,
@@ -26,13 +26,14 @@ from algorium_server.domain.identity import (
     KeyPermissions,
     Role,
 )
+from algorium_server.domain.keys import DEFAULT_KEY_LABEL, implied_permissions, mask_of
 from algorium_server.domain.names import check_account_name
 from algorium_server.durable import write_file
 from algorium_server.services.directory import Directory, key_digest
 from algorium_server.store import accounts as rows
-from algorium_server.store.database import Database
+from algorium_server.store.database import AsyncConnection, Database
+from algorium_server.store.users import take_email
 
-DEFAULT_KEY_LABEL: Final = "default-key"
 CREDENTIALS_FILE: Final = "credentials.json"
 
 _BASE62: Final = string.ascii_letters + string.digits
@@ -56,6 +57,15 @@ class NewKey:
     key: ApiKey
     secret: str
 
+    async def store(self, connection: AsyncConnection) -> None:
+        """Add it, without its secret."""
+        mask = mask_of(self.secret)
+        await rows.add_key(connection, self.key, digest=key_digest(self.secret), mask=mask)
+
+    def put_into(self, directory: Directory) -> None:
+        """Let it be found from now on."""
+        directory.put_key(self.key, digest=key_digest(self.secret))
+
 
 async def create_account(
     database: Database,
@@ -71,15 +81,18 @@ async def create_account(
 
     Raises:
         InvalidInput: The name cannot be an account's.
-        AlreadyExists: A user or organization has it.
+        AlreadyExists: A user or organization has it, or had it.
+        EmailTaken: Another user has the address, or had it.
     """
-    account = _account(AccountKind.USER, username, now=now, email=email, fullname=fullname)
-    new = _default_key(account, now=now)
+    account = new_account(AccountKind.USER, username, now=now, email=email, fullname=fullname)
+    new = default_key(account, now=now)
     async with database.transaction() as connection:
         await rows.add_account(connection, account)
-        await rows.add_key(connection, new.key, digest=key_digest(new.secret))
+        if email and not await take_email(connection, email, account_id=account.account_id):
+            raise EmailTaken
+        await new.store(connection)
     directory.put_account(account)
-    directory.put_key(new.key, digest=key_digest(new.secret))
+    new.put_into(directory)
     return account, new
 
 
@@ -106,11 +119,11 @@ async def create_key(
         permissions: What it may do; by default what its label and kind imply.
     """
     if permissions is None:
-        permissions = _implied_permissions(label, kind)
-    new = _key(account, label=label, kind=kind, permissions=permissions, now=now)
+        permissions = implied_permissions(label, kind)
+    new = new_key(account, label=label, kind=kind, permissions=permissions, now=now)
     async with database.transaction() as connection:
-        await rows.add_key(connection, new.key, digest=key_digest(new.secret))
-    directory.put_key(new.key, digest=key_digest(new.secret))
+        await new.store(connection)
+    new.put_into(directory)
     return new
 
 
@@ -129,7 +142,7 @@ async def ensure_organization(
         if existing.kind is not AccountKind.ORGANIZATION:
             raise AlreadyExists(f"{name} is the name of a user, not of an organization")
         return existing
-    organization = _account(AccountKind.ORGANIZATION, name, now=now)
+    organization = new_account(AccountKind.ORGANIZATION, name, now=now)
     async with database.transaction() as connection:
         await rows.add_account(connection, organization)
         await rows.set_membership(
@@ -163,9 +176,9 @@ async def first_start(
     Returns:
         The new credentials, to be shown once; None if this was not the first start.
     """
-    account = _account(AccountKind.USER, admin_username, now=now, is_admin=True)
-    default = _default_key(account, now=now)
-    admin = _key(
+    account = new_account(AccountKind.USER, admin_username, now=now, is_admin=True)
+    default = default_key(account, now=now)
+    admin = new_key(
         account, label="admin-key", kind=KeyKind.ADMIN, permissions=KeyPermissions(), now=now
     )
     credentials = AdministratorCredentials(
@@ -176,16 +189,16 @@ async def first_start(
             return None
         await rows.add_account(connection, account)
         for new in (default, admin):
-            await rows.add_key(connection, new.key, digest=key_digest(new.secret))
+            await new.store(connection)
         text = json.dumps(asdict(credentials), indent=2) + "\n"
         await asyncio.to_thread(write_file, home / CREDENTIALS_FILE, text)
     directory.put_account(account)
     for new in (default, admin):
-        directory.put_key(new.key, digest=key_digest(new.secret))
+        new.put_into(directory)
     return credentials
 
 
-def _account(
+def new_account(
     kind: AccountKind,
     username: str,
     *,
@@ -194,6 +207,12 @@ def _account(
     fullname: str = "",
     is_admin: bool = False,
 ) -> Account:
+    """
+    Return an account that is not stored yet.
+
+    Raises:
+        InvalidInput: The name cannot be an account's.
+    """
     return Account(
         account_id=str(uuid.uuid4()),
         kind=kind,
@@ -205,8 +224,9 @@ def _account(
     )
 
 
-def _default_key(account: Account, *, now: datetime) -> NewKey:
-    return _key(
+def default_key(account: Account, *, now: datetime) -> NewKey:
+    """Return a `default-key` that is not stored yet."""
+    return new_key(
         account,
         label=DEFAULT_KEY_LABEL,
         kind=KeyKind.STANDARD,
@@ -215,15 +235,28 @@ def _default_key(account: Account, *, now: datetime) -> NewKey:
     )
 
 
-def _implied_permissions(label: str, kind: KeyKind) -> KeyPermissions:
-    if label == DEFAULT_KEY_LABEL and kind is KeyKind.STANDARD:
-        return DEFAULT_KEY_PERMISSIONS
-    return KeyPermissions(allow_algo_management=kind is KeyKind.MANAGEMENT)
-
-
-def _key(
-    account: Account, *, label: str, kind: KeyKind, permissions: KeyPermissions, now: datetime
+def new_key(
+    account: Account,
+    *,
+    label: str,
+    kind: KeyKind,
+    permissions: KeyPermissions,
+    now: datetime,
+    expires_at: datetime | None = None,
+    secret: str = "",
 ) -> NewKey:
+    """
+    Return a key that is not stored yet.
+
+    Args:
+        account: The user or organization it acts as.
+        label: What people call it.
+        kind: What it is for.
+        permissions: What it may do.
+        now: Creation time.
+        expires_at: When it ends.
+        secret: Its value, if it comes from elsewhere.
+    """
     key = ApiKey(
         key_id=str(uuid.uuid4()),
         account_id=account.account_id,
@@ -231,6 +264,7 @@ def _key(
         kind=kind,
         permissions=permissions,
         created_at=now,
+        expires_at=expires_at,
     )
     random_part = "".join(secrets.choice(_BASE62) for _ in range(_SECRET_RANDOM_CHARS))
-    return NewKey(key=key, secret="sim" + random_part)
+    return NewKey(key=key, secret=secret or "sim" + random_part)

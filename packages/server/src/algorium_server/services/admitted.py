@@ -9,11 +9,15 @@ from typing import Protocol
 import msgspec
 
 from algorium_server.domain import access
-from algorium_server.domain.calls import CallOptions, LargeBody, Timings
+from algorium_server.domain.call_errors import INPUT_HEAD_BYTES
+from algorium_server.domain.calls import CallInput, CallOptions, ContentType, LargeBody, Timings
 from algorium_server.domain.identity import ActingAlgorithm, Principal
 from algorium_server.domain.usage import UsageSubject
 from algorium_server.engine.program import Program
 from algorium_server.services.directory import Resolved
+
+_IN_MEMORY = (bytes, bytearray)
+"""A tuple, made once: a union would be made, and be slower to ask, with every call."""
 
 
 class Running(Protocol):
@@ -70,10 +74,14 @@ class OpenCall(msgspec.Struct, kw_only=True):
         is_counted: It takes part in the limits of open calls.
         deadline_at: Monotonic seconds.
         started_us: When it was admitted, in microseconds since 1970 UTC.
+        is_nested: An algorithm made this call, although nobody may wait for it.
         input_bytes: Size of its input, 0 until that is known.
+        input_type: Type of its input, once that is known.
+        input_head: First bytes of its input, for the error log.
         large_input: Its input, if that is kept outside of memory; freed when the call is closed.
         running: None until the engine has it.
         is_metered: Its usage is recorded by somebody else: not when it is closed.
+        stacktrace: Of its failure, whoever may see it; empty if there is none.
     """
 
     request_id: str
@@ -84,10 +92,25 @@ class OpenCall(msgspec.Struct, kw_only=True):
     is_counted: bool
     deadline_at: float
     started_us: int
+    is_nested: bool = False
     input_bytes: int = 0
+    input_type: ContentType = ContentType.JSON
+    input_head: bytes = b""
     large_input: LargeBody | None = None
     running: Running | None = None
     is_metered: bool = False
+    stacktrace: str = ""
+
+    def take(self, call_input: CallInput) -> None:
+        """Remember of the input what the end of the call is told with."""
+        body = call_input.body
+        self.input_bytes = len(body)
+        self.input_type = call_input.content_type
+        if isinstance(body, _IN_MEMORY):
+            self.input_head = body[:INPUT_HEAD_BYTES]
+        else:
+            self.large_input = body
+            self.input_head = body.read(0, INPUT_HEAD_BYTES)
 
     def inside(self) -> Principal:
         """Return as whom the algorithm acts while the call runs."""
@@ -106,5 +129,6 @@ class OpenCall(msgspec.Struct, kw_only=True):
                 depth=acting.depth + 1 if acting is not None else 1,
                 is_pipeline_enabled=grant.resolved.is_pipeline_enabled,
                 call_id=self.request_id,
+                build_id=grant.resolved.build.build_id,
             ),
         )

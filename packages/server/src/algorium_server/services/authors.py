@@ -48,7 +48,7 @@ class Authors:
         """
         verdict = authorship.may(principal, act, algorithm, is_public=self.is_public(algorithm))
         if isinstance(verdict, Refused):
-            raise NotAuthorized(detail=verdict.reason)
+            raise NotAuthorized(hint=verdict.reason)
 
     def may(self, principal: Principal, act: Act, algorithm: Algorithm) -> bool:
         """Whether the caller may do this with an algorithm."""
@@ -67,7 +67,7 @@ class Authors:
             raise NotAuthorized(detail=f"there is no account {username!r}")
         verdict = authorship.may_create(principal, owner.account_id)
         if isinstance(verdict, Refused):
-            raise NotAuthorized(detail=verdict.reason)
+            raise NotAuthorized(hint=verdict.reason)
         return owner
 
     def is_public(self, algorithm: Algorithm) -> bool:

@@ -73,6 +73,13 @@ class UsageMeter(Protocol):
         """Take one, at once."""
 
 
+class FailedCalls(Protocol):
+    """Where failed calls go: `services.error_log`."""
+
+    def record(self, call: OpenCall, outcome: CallOutcome | BaseException | None) -> None:
+        """Take a call that has ended, if it has failed, at once."""
+
+
 class CallService:
     """
     Use cases of calling.
@@ -84,6 +91,7 @@ class CallService:
         environments_dir: Where environments lie, by key.
         end_session: Ends the session data of a call tree; None if there is none.
         meter: Takes the usage record of every call; None if nobody wants them.
+        errors: Takes failed calls; None if nobody wants them.
         admission: Counts the open calls of accounts; by default those of this service alone.
         share_of: See `Programs`.
     """
@@ -97,6 +105,7 @@ class CallService:
         environments_dir: Path,
         end_session: Callable[[str], Coroutine[Any, Any, None] | None],
         meter: UsageMeter | None = None,
+        errors: FailedCalls | None = None,
         admission: Admission | None = None,
         share_of: Callable[[int], int] = int,
     ) -> None:
@@ -110,6 +119,7 @@ class CallService:
         )
         self._end_session = end_session
         self._meter = meter
+        self._errors = errors
         self._admission = admission or OwnAdmission()
         self._children: dict[str, int] = {}
 
@@ -201,6 +211,7 @@ class CallService:
             is_counted=True,
             deadline_at=deadline_at,
             started_us=time.time_ns() // 1000,
+            is_nested=acting is not None,
         )
 
     def resume(
@@ -211,6 +222,7 @@ class CallService:
         *,
         request_id: str,
         is_sudo: bool,
+        is_nested: bool = False,
         started_us: int,
     ) -> OpenCall:
         """
@@ -222,6 +234,7 @@ class CallService:
             options: How.
             request_id: As it was admitted.
             is_sudo: The same.
+            is_nested: An algorithm called.
             started_us: When it was, in microseconds since 1970 UTC.
         """
         return OpenCall(
@@ -233,6 +246,7 @@ class CallService:
             is_counted=False,
             deadline_at=time.monotonic() + options.timeout_s,
             started_us=started_us,
+            is_nested=is_nested,
         )
 
     def close(
@@ -253,6 +267,8 @@ class CallService:
             now_us = 0 if call.is_counted else time.time_ns() // 1000
             stopping = self._meter.is_stopping
             self._meter.record(record_of(call, outcome, now_us=now_us, is_stopping=stopping))
+        if self._errors is not None and not isinstance(outcome, CallSuccess):
+            self._errors.record(call, outcome)
         _free(call, outcome)
         if call.is_counted:
             self._admission.leave(call.grant.caller.account.account_id)
@@ -296,9 +312,7 @@ class CallService:
             tree_id=call.tree_id,
             on_delivery=on_delivery,
         )
-        body = call_input.body
-        call.input_bytes = len(body)
-        call.large_input = None if isinstance(body, bytes | bytearray) else body
+        call.take(call_input)
         finish = partial(_finish, call, on_outcome)
         running = call.running = self._engine.submit(grant.program, flight, call_input, finish)
         return running
@@ -364,6 +378,7 @@ def _visible(outcome: CallOutcome, call: OpenCall) -> CallOutcome:
             return outcome
     stdout = outcome.stdout if options.wants_stdout and call.grant.sees_stdout else ""
     if isinstance(outcome, CallFailure):
+        call.stacktrace = outcome.stacktrace
         stacktrace = outcome.stacktrace if call.grant.sees_stacktrace else ""
         return replace(outcome, stdout=stdout, stacktrace=stacktrace)
     return outcome if outcome.stdout == stdout else replace(outcome, stdout=stdout)

@@ -10,9 +10,9 @@ Two things are derived and kept: the principal of a key, and what a reference re
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from algorium.wire.refs import AlgorithmRef
@@ -23,6 +23,7 @@ from algorium_server.domain.algorithms import (
     BuildStatus,
     NetworkAccess,
     Scaling,
+    Signature,
     Version,
 )
 from algorium_server.domain.identity import Account, ApiKey, Principal, Role
@@ -78,23 +79,32 @@ class Directory:
     """
     Accounts, keys, algorithms, builds and versions in memory.
 
+    Args:
+        database: Where they are read from.
+        clock: Says what time it is, for keys that end.
+
     Attributes:
         generation: Grows with every change of accounts, keys or roles; whoever keeps principals
             compares it.
         revision: Grows with every change; whoever keeps anything compares it.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._database = database
+        self._clock = clock
         self.generation = 0
         self.revision = 0
         self._accounts: dict[str, Account] = {}
         self._accounts_by_name: dict[str, Account] = {}
         self._keys: dict[str, ApiKey] = {}
+        self._next_end: datetime | None = None
         self._roles: dict[str, dict[str, Role]] = {}
         self._algorithms: dict[str, Algorithm] = {}
         self._algorithms_by_name: dict[tuple[str, str], Algorithm] = {}
         self._builds: dict[str, Build] = {}
+        self._builds_of: dict[str, dict[str, Build]] = {}
         self._newest_builds: dict[tuple[str, str], Build] = {}
         self._versions: dict[str, tuple[Version, ...]] = {}
         self._principals: dict[str, Principal] = {}
@@ -122,6 +132,7 @@ class Directory:
         self._accounts = {account.account_id: account for account in accounts}
         self._accounts_by_name = {account.username.lower(): account for account in accounts}
         self._keys = {digest: key for key, digest in keys}
+        self._find_next_end()
         self._roles = {}
         for organization_id, user_id, role in memberships:
             self._roles.setdefault(user_id, {})[organization_id] = role
@@ -165,7 +176,7 @@ class Directory:
         """Return who made an earlier call, by key if there was one; None if either is gone."""
         if not key_id:
             account = self._accounts.get(account_id)
-            return self.principal_of(account) if account is not None else None
+            return None if account is None or account.is_disabled else self.principal_of(account)
         digest = next((d for d, key in self._keys.items() if key.key_id == key_id), "")
         return self._principals.get(digest) or self._make_principal(digest)
 
@@ -178,6 +189,10 @@ class Directory:
     def algorithm_by_id(self, algorithm_id: str) -> Algorithm | None:
         """Return an algorithm by its id."""
         return self._algorithms.get(algorithm_id)
+
+    def algorithms_of(self, owner_id: str) -> list[Algorithm]:
+        """Return the algorithms of an account, in no particular order."""
+        return [each for each in self._algorithms.values() if each.owner_id == owner_id]
 
     def owner_name(self, algorithm: Algorithm) -> str:
         """Return the username of the algorithm's owner."""
@@ -192,8 +207,12 @@ class Directory:
         return tuple(self._versions.values())
 
     def build(self, build_id: str) -> Build | None:
-        """Return a build without its log and its lock; those are in the store only."""
+        """Return a build without log, lock and signature; those are in the store only."""
         return self._builds.get(build_id)
+
+    def builds_of(self, algorithm_id: str) -> tuple[Build, ...]:
+        """Return the builds of an algorithm, in no particular order; see `build`."""
+        return tuple(self._builds_of.get(algorithm_id, {}).values())
 
     def newest_build_of_commit(self, algorithm_id: str, sha: str) -> Build | None:
         """Return the newest *successful* build of a commit, without its log and its lock."""
@@ -254,18 +273,52 @@ class Directory:
             self._index_algorithms()
         self._forget(principals=True)
 
+    def remove_account(self, account_id: str) -> None:
+        """Forget an account with its keys and memberships: nobody can act as it any more."""
+        account = self._accounts.pop(account_id, None)
+        if account is None:
+            return
+        self._accounts_by_name.pop(account.username.lower(), None)
+        self._keys = {d: key for d, key in self._keys.items() if key.account_id != account_id}
+        self._find_next_end()
+        self._roles.pop(account_id, None)
+        for user_id, roles in self._roles.items():
+            if account_id in roles:
+                self._roles[user_id] = {o: r for o, r in roles.items() if o != account_id}
+        self._index_algorithms()
+        self._forget(principals=True)
+
     def put_key(self, key: ApiKey, *, digest: str) -> None:
         """Take in a new or changed key."""
         if self._keys.get(digest) == key:
             return
+        if key.has_expired(self._clock()):
+            self.remove_key(key.key_id)
+            return
         self._drop_key(key.key_id)
         self._keys[digest] = key
+        self._find_next_end()
         self._forget(principals=True)
+
+    def change_key(self, key: ApiKey) -> None:
+        """Take in what has changed of a key that is known."""
+        digest = next((d for d, each in self._keys.items() if each.key_id == key.key_id), None)
+        if digest is not None:
+            self.put_key(key, digest=digest)
 
     def remove_key(self, key_id: str) -> None:
         """Forget a key; whoever shows it is nobody from now on."""
         if self._drop_key(key_id):
+            self._find_next_end()
             self._forget(principals=True)
+
+    def end_keys(self) -> None:
+        """Forget the keys that have expired; to be called often, for it costs a comparison."""
+        if self._next_end is None or self._next_end > (now := self._clock()):
+            return
+        self._keys = {d: key for d, key in self._keys.items() if not key.has_expired(now)}
+        self._find_next_end()
+        self._forget(principals=True)
 
     def put_membership(self, *, organization_id: str, user_id: str, role: Role | None) -> None:
         """Take in a user's role in an organization; None ends the membership."""
@@ -289,6 +342,18 @@ class Directory:
             self._index_algorithms()
         self._forget()
 
+    def remove_algorithm(self, algorithm_id: str) -> None:
+        """Forget an algorithm with all its builds and versions: nobody can call it any more."""
+        algorithm = self._algorithms.pop(algorithm_id, None)
+        if algorithm is None:
+            return
+        for build in self._builds_of.pop(algorithm_id, {}).values():
+            self._builds.pop(build.build_id, None)
+            self._newest_builds.pop((algorithm_id, build.commit_sha), None)
+        self._versions.pop(algorithm_id, None)
+        self._index_algorithms()
+        self._forget()
+
     def put_build(self, build: Build) -> None:
         """Take in a new or finished build."""
         build = _lean(build)
@@ -310,7 +375,9 @@ class Directory:
     def _make_principal(self, digest: str) -> Principal | None:
         key = self._keys.get(digest)
         account = self._accounts.get(key.account_id) if key is not None else None
-        if account is None:
+        if key is None or account is None or account.is_disabled:
+            return None
+        if key.has_expired(self._clock()):
             return None
         principal = Principal(account=account, key=key, roles=self.roles_of(account.account_id))
         self._principals[digest] = principal
@@ -344,6 +411,10 @@ class Directory:
             del self._keys[digest]
         return bool(digests)
 
+    def _find_next_end(self) -> None:
+        ends = (key.expires_at for key in self._keys.values())
+        self._next_end = min((end for end in ends if end is not None), default=None)
+
     def _index_algorithms(self) -> None:
         self._algorithms_by_name = {}
         for algorithm in self._algorithms.values():
@@ -356,11 +427,13 @@ class Directory:
             self._algorithms_by_name[by_name] = algorithm
 
     def _index_builds(self) -> None:
+        self._builds_of = {}
         self._newest_builds = {}
         for build in self._builds.values():
             self._index_build(build)
 
     def _index_build(self, build: Build) -> None:
+        self._builds_of.setdefault(build.algorithm_id, {})[build.build_id] = build
         commit = build.algorithm_id, build.commit_sha
         newest = self._newest_builds.get(commit)
         if build.status is BuildStatus.SUCCEEDED and (
@@ -377,7 +450,7 @@ class Directory:
 
 
 def _lean(build: Build) -> Build:
-    return replace(build, log="", lock="")
+    return replace(build, log="", lock="", signature=Signature())
 
 
 def _finished_at(build: Build) -> tuple[datetime, str]:

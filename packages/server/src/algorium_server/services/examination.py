@@ -10,6 +10,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
+from algorium_server.build.git import GIT_MIN, git_version
 from algorium_server.build.languages import FoundTool, toolchains
 from algorium_server.domain import access
 from algorium_server.domain.errors import NotAuthorized
@@ -48,12 +49,29 @@ async def examine(host: SandboxHost) -> dict[str, Any]:
 
     The members of the sandbox's report, `findings` with a remedy for what is missing, and `usage`.
     """
-    findings = [*await doctor.examine(host), *languages(await asyncio.to_thread(toolchains))]
+    findings = [
+        *await doctor.examine(host),
+        git(await asyncio.to_thread(git_version)),
+        *languages(await asyncio.to_thread(toolchains)),
+    ]
     return {
         **host.report.as_dict(),
         "findings": [asdict(finding) for finding in findings],
         "usage": host.usage(),
     }
+
+
+def git(version: tuple[int, int] | None) -> Finding:
+    """Return a finding for git, which clones, pushes and builds need."""
+    found = ".".join(map(str, version)) if version is not None else "not installed"
+    if version is not None and version >= GIT_MIN:
+        return Finding(what="git", state=State.OK, found=found)
+    return Finding(
+        what="git",
+        state=State.MISSING if version is None else State.PARTIAL,
+        found=f"{found}; {'.'.join(map(str, GIT_MIN))} or later is needed to clone and push",
+        remedy="apt-get install git",
+    )
 
 
 def languages(tools: Iterable[FoundTool]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ Source: design, "Hot path without I/O of its own": within 1 s in other processes
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -49,6 +49,11 @@ class Following:
         self._recent: Sequence[Change] = ()
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._listeners: list[tuple[ChangeKind, Callable[[], Awaitable[None]]]] = []
+
+    def listen(self, kind: ChangeKind, listener: Callable[[], Awaitable[None]]) -> None:
+        """Have *listener* read anew what it keeps of a kind, after each change of that kind."""
+        self._listeners.append((kind, listener))
 
     def start(self, *, every_s: float = CHANGES_POLL_S) -> None:
         """Begin to look for changes every so often."""
@@ -86,11 +91,18 @@ class Following:
                 # with it what hung on it.
                 self._position = await self._directory.load()
                 self._recent = ()
+                await self._tell(set(ChangeKind))
                 return
             news.put_into(self._directory)
+            await self._tell({change.kind for some in (self._recent, found) for change in some})
             self._recent = found
             if found:
                 self._position = found[-1].number
+
+    async def _tell(self, kinds: set[ChangeKind]) -> None:
+        for kind, listener in self._listeners:
+            if kind in kinds:
+                await listener()
 
     async def _keep_up(self, every_s: float) -> None:
         is_troubled = False

@@ -24,10 +24,10 @@ from algorium_server.domain.identity import Account, Principal
 from algorium_server.domain.limits import COMMITTED_AT_ONCE_FILES_MAX
 from algorium_server.services.directory import Directory
 from algorium_server.store import files, puts
+from algorium_server.store.columns import is_storable, name_key
 from algorium_server.store.database import Database
 from algorium_server.store.defaults import default_of
 from algorium_server.store.puts import Named
-from algorium_server.store.schema import is_storable, name_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,7 @@ class Meter:
     Attributes:
         is_full: No more calls should be admitted: there is no room for their records.
         is_stopping: The server is being stopped; what ends from now on may end because of that.
+        used_keys: Ids of the keys of calls since somebody has emptied it.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Meter:
         clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self.is_full = self.is_stopping = False
+        self.used_keys: set[str] = set()
         self._database = database
         self._journal = Journal(directory, segment_bytes_max=USAGE_SEGMENT_BYTES_MAX)
         self._keep_days = keep_days
@@ -175,6 +177,7 @@ class Meter:
         async with self._writing:
             self._has_fresh.clear()
             records, self._fresh = self._fresh, []
+            self.used_keys.update(record.subject.key_id for record in records)
             written, problem = await self._in_thread(partial(self._append, records))
             if written:
                 self._has_journaled.set()

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
+from algorium_server.build.environments import interpreter_dir
 from algorium_server.domain.algorithms import Isolation, NetworkAccess, Scaling
 from algorium_server.domain.identity import ActingAlgorithm, Principal
 from algorium_server.domain.limits import SLOT_MEMORY_BYTES
@@ -75,11 +76,13 @@ class Programs:
     ) -> Program:
         build = resolved.build
         fast_start = build.fast_start
+        environment_dir = self._environments_dir / build.environment
         return Program(
             key=key,
             source_dir=self._builds_dir / build.build_id,
             source_bytes=build.source_bytes,
-            environment_dir=self._environments_dir / build.environment,
+            environment_dir=environment_dir,
+            interpreter_dir=interpreter_dir(environment_dir),
             entry=build.entry,
             language=build.language,
             preload=fast_start.modules if fast_start.is_possible else None,
@@ -107,5 +110,6 @@ class Programs:
                 deadline_at=0.0,
                 depth=1,
                 is_pipeline_enabled=resolved.is_pipeline_enabled,
+                build_id=resolved.build.build_id,
             ),
         )

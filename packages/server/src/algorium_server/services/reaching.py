@@ -69,6 +69,10 @@ class AllowedPlace:
         return host.endswith(self.host[1:]) if self.host.startswith("*.") else host == self.host
 
 
+PUBLIC_PLACES: Final = (AllowedPlace(host=_PUBLIC),)
+"""Whatever has public addresses only: what sandboxes on the network may reach as well."""
+
+
 def parse_places(text: str) -> tuple[AllowedPlace, ...]:
     """
     Read what an operator allows, separated by commas or spaces; the forms are above.

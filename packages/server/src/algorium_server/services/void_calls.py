@@ -47,6 +47,7 @@ class _Payload(msgspec.Struct, frozen=True):
     content_type: str
     body: bytes
     subject: UsageSubject | None = None
+    is_nested: bool = False
 
 
 class VoidCalls:
@@ -95,6 +96,7 @@ class VoidCalls:
             content_type=call_input.content_type.value,
             body=content_of(call_input.body),
             subject=grant.subject,
+            is_nested=call.is_nested,
         )
         job = Job.new(
             call.request_id,
@@ -134,6 +136,7 @@ class VoidCalls:
             CallOptions(timeout_s=payload.timeout_s, output=Output.VOID),
             request_id=job.job_id,
             is_sudo=payload.is_sudo,
+            is_nested=payload.is_nested,
             started_us=us_of(job.created_at),
         )
         call_input = CallInput(content_type=ContentType(payload.content_type), body=payload.body)
