@@ -10,8 +10,8 @@ import rows
 from data_site import running_site
 
 from algorium_server.data.commits import Commits
-from algorium_server.data.connector import Condition
 from algorium_server.data.hosted import HostedCollection
+from algorium_server.domain.conditions import Condition
 from algorium_server.domain.errors import ConditionFailed, NotAuthorized, PathNotFound
 from algorium_server.domain.limits import COMMITTED_AT_ONCE_FILES_MAX, FILE_IN_ROW_BYTES_MAX
 from algorium_server.services.checking import Check

@@ -12,7 +12,8 @@ sys.path.append(str(Path(__file__).parent))
 
 from sources import NAMES, Place, Source, running
 
-from algorium_server.data.connector import Condition, Span
+from algorium_server.data.connector import Span
+from algorium_server.domain.conditions import Condition
 from algorium_server.domain.errors import (
     AlreadyExists,
     ConditionFailed,

@@ -15,13 +15,13 @@ sys.path.append(str(Path(__file__).parent))
 from fake_dropbox import TOKEN, Drive, Node, running_dropbox
 from sources import ROOTS, opened
 
-from algorium_server.data.connector import Condition
 from algorium_server.data.levels import moment_of, name_below, size_of
 from algorium_server.data.objects import Objects
 from algorium_server.data.opening import forget_providers
 from algorium_server.data.refusals import Scrubber
 from algorium_server.data.requests import trusting
 from algorium_server.data.s3 import S3Service
+from algorium_server.domain.conditions import Condition
 from algorium_server.domain.connectors import ConnectorOptions
 from algorium_server.domain.errors import (
     InvalidInput,

@@ -9,8 +9,7 @@ from data_site import running_site
 
 from algorium.wire.bodies import ReadAcl
 from algorium.wire.uris import DataUri
-from algorium_server.data.connector import ALWAYS
-from algorium_server.domain.conditions import ANY, Preconditions
+from algorium_server.domain.conditions import ALWAYS, ANY, Preconditions
 from algorium_server.domain.errors import ConditionFailed, InvalidInput, PathNotFound
 from algorium_server.domain.limits import UPLOAD_PART_BYTES_MIN
 from algorium_server.services.spots import Spot

@@ -20,7 +20,6 @@ from algorium_server.data.levels import (
     Store,
     hexadecimal,
     moment_of,
-    name_below,
     size_of,
     texts,
     unquoted,
@@ -93,19 +92,10 @@ class AzureService:
             parameters["marker"] = token
         answer = await self._send("GET", "", parameters)
         root = xml_of(self._requests.checked(answer).body, "azureblob", kind="EnumerationResults")
-        entries = []
-        is_marked = False
-        for found in root.iterfind("Blobs/Blob"):
-            key = _name(found)
-            is_marked = is_marked or key == prefix
-            name = name_below(prefix, key)
-            if name is not None and not key.endswith("/"):
-                entries.append(_entry(name, found.find("Properties")))
-        names = (name_below(prefix, _name(found)) for found in root.iterfind("Blobs/BlobPrefix"))
-        return Level(
-            folders=tuple(name for name in names if name is not None),
-            files=tuple(entries),
-            is_marked=is_marked and bool(prefix),
+        return Level.below(
+            prefix,
+            map(_entry, root.iterfind("Blobs/Blob")),
+            map(_name, root.iterfind("Blobs/BlobPrefix")),
             token=next(texts(root, "NextMarker"), ""),
         )
 
@@ -165,10 +155,11 @@ def _name(found: Element) -> str:
     return unquote(text) if name.get("Encoded") == "true" else text
 
 
-def _entry(name: str, properties: Element | None) -> Entry:
+def _entry(found: Element) -> Entry:
+    properties = found.find("Properties")
     known = {each.tag: each.text or "" for each in (properties if properties is not None else ())}
     return Entry(
-        name=name,
+        name=_name(found),
         is_directory=False,
         size_bytes=size_of(known.get("Content-Length", "")),
         modified_at=moment_of(known.get("Last-Modified", "")),

@@ -11,19 +11,17 @@ Source: decision 0015.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
 from algorium_server.data.blobs import StoredBlob
-from algorium_server.data.connector import ALWAYS, Condition
 from algorium_server.data.groups import Group
 from algorium_server.domain.collections import Collection, CollectionKind, File
+from algorium_server.domain.conditions import ALWAYS, Condition
 from algorium_server.domain.errors import (
     AlgoriumError,
-    AlreadyExists,
     ConditionFailed,
     InternalError,
     OutOfSpace,
@@ -220,14 +218,8 @@ class _Batch:
         return found
 
     async def _special(self, known: Collection) -> Collection | None:
-        with suppress(AlreadyExists):  # by another first upload
-            await files.add_collection(self._connection, replace(known, created_at=self._now))
-        found = await files.special_collection(
-            self._connection,
-            kind=known.kind,
-            owner_id=known.owner_id,
-            algorithm_id=known.algorithm_id,
-            name=known.name,
+        found = await files.ensure_special_collection(
+            self._connection, replace(known, created_at=self._now)
         )
         if found is None:
             return None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from algorium_server.domain.conditions import ALWAYS, Condition
+
 Path = tuple[str, ...]
 """Segments of a place within a source; none is empty or contains a slash."""
 
@@ -47,23 +49,6 @@ class Span:
 
     start: int
     end: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """
-    What must hold at a place for it to be changed, checked at the moment of the change.
-
-    Attributes:
-        etags: The file there must be one of these; None if it does not matter.
-        is_new: There must be nothing.
-    """
-
-    etags: frozenset[str] | None = None
-    is_new: bool = False
-
-
-ALWAYS = Condition()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,9 +26,10 @@ from dropbox.exceptions import ApiError, AuthError, DropboxException
 from dropbox.stone_validators import ValidationError
 from requests.adapters import HTTPAdapter
 
-from algorium_server.data.connector import ALWAYS, Condition, Entry, Page, Path, Span
+from algorium_server.data.connector import Entry, Page, Path, Span
 from algorium_server.data.refusals import Scrubber
 from algorium_server.data.requests import trusting
+from algorium_server.domain.conditions import ALWAYS, Condition
 from algorium_server.domain.connectors import ConnectorOptions
 from algorium_server.domain.errors import (
     AlgoriumError,

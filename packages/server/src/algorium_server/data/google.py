@@ -23,7 +23,6 @@ from algorium_server.data.levels import (
     Store,
     hexadecimal,
     moment_of,
-    name_below,
     size_of,
 )
 from algorium_server.data.opening import client_options, retry_config
@@ -129,24 +128,18 @@ class GoogleService:
             parameters["pageToken"] = token
         path = f"/storage/v1/b/{encoded(bucket)}/o"
         found = _read(await self._send("GET", path, parameters), _Objects)
-        names = (name_below(prefix, key) for key in found.prefixes)
-        return Level(
-            folders=tuple(name for name in names if name is not None),
-            files=tuple(
-                Entry(
-                    name=name,
-                    is_directory=False,
-                    size_bytes=size_of(each.size),
-                    modified_at=moment_of(each.updated),
-                    etag=each.generation,
-                    md5=hexadecimal(each.md5Hash),
-                )
-                for each in found.items
-                if (name := name_below(prefix, each.name)) and not each.name.endswith("/")
-            ),
-            is_marked=bool(prefix) and any(each.name == prefix for each in found.items),
-            token=found.nextPageToken,
+        objects = (
+            Entry(
+                name=each.name,
+                is_directory=False,
+                size_bytes=size_of(each.size),
+                modified_at=moment_of(each.updated),
+                etag=each.generation,
+                md5=hexadecimal(each.md5Hash),
+            )
+            for each in found.items
         )
+        return Level.below(prefix, objects, found.prefixes, token=found.nextPageToken)
 
     async def buckets(self) -> list[str]:
         """Return the names of all buckets of the service account's project."""

@@ -26,11 +26,12 @@ from algorium_server.data.blobs import (
 )
 from algorium_server.data.clearing import delete_all, discard, expire
 from algorium_server.data.commits import Commits, Put, check_condition, etag_of
-from algorium_server.data.connector import ALWAYS, Condition, Entry, OnDisk, Page, Path, Span
+from algorium_server.data.connector import Entry, OnDisk, Page, Path, Span
 from algorium_server.data.owned import Owned
 from algorium_server.data.pages import marker_after, name_of_marker
 from algorium_server.data.room import check_move, room_for, within_room
 from algorium_server.domain.collections import Collection, File
+from algorium_server.domain.conditions import ALWAYS, Condition
 from algorium_server.domain.errors import (
     AlreadyExists,
     ConditionFailed,

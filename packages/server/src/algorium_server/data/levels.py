@@ -8,11 +8,11 @@ without bytes whose key ends in a slash: it makes a directory exist that is empt
 
 import base64
 import binascii
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 from xml.etree.ElementTree import Element
 
 import defusedxml.ElementTree
@@ -44,6 +44,39 @@ class Level:
     files: tuple[Entry, ...] = ()
     is_marked: bool = False
     token: str = ""
+
+    @classmethod
+    def below(
+        cls,
+        prefix: str,
+        keys: Iterable[Entry],
+        prefixes: Iterable[str],
+        *,
+        token: str = "",
+    ) -> Self:
+        """
+        Make a level of what a store lists, leaving out what has no address as a path.
+
+        Args:
+            prefix: What was listed.
+            keys: The objects, whole keys as their names.
+            prefixes: The parts of longer keys, up to their slash.
+            token: Continues after this part.
+        """
+        is_marked = False
+        files = []
+        for entry in keys:
+            is_marked = is_marked or entry.name == prefix
+            name = name_below(prefix, entry.name)
+            if name is not None and not entry.name.endswith("/"):
+                files.append(replace(entry, name=name))
+        names = (name_below(prefix, key) for key in prefixes)
+        return cls(
+            folders=tuple(name for name in names if name is not None),
+            files=tuple(files),
+            is_marked=is_marked and bool(prefix),
+            token=token,
+        )
 
     @property
     def is_empty(self) -> bool:

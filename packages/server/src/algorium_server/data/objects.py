@@ -18,12 +18,13 @@ from typing import Any
 
 import obstore
 
-from algorium_server.data.connector import ALWAYS, Condition, Entry, Page, Path, Span
+from algorium_server.data.connector import Entry, Page, Path, Span
 from algorium_server.data.feeding import Feed
 from algorium_server.data.leveled import Levels
 from algorium_server.data.levels import ObjectService, Store
 from algorium_server.data.pages import page_of_folders
 from algorium_server.data.removal import Removal
+from algorium_server.domain.conditions import ALWAYS, Condition
 from algorium_server.domain.connectors import is_bucket
 from algorium_server.domain.errors import (
     AlgoriumError,

@@ -5,12 +5,11 @@ Source: wire specification, "Special names and who may do what".
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
 from algorium_server.domain.collections import Collection, CollectionKind
-from algorium_server.domain.errors import AlreadyExists, PathNotFound
+from algorium_server.domain.errors import PathNotFound
 from algorium_server.store import files
 from algorium_server.store.database import AsyncConnection
 
@@ -51,11 +50,9 @@ class Owned:
         found = await self._found(connection)
         if found is None and is_created and self._collection.kind is not CollectionKind.ACCOUNT:
             self.check(self._collection)
-            with suppress(AlreadyExists):  # by another first upload
-                await files.add_collection(
-                    connection, replace(self._collection, created_at=self._clock())
-                )
-            found = await self._found(connection)
+            found = await files.ensure_special_collection(
+                connection, replace(self._collection, created_at=self._clock())
+            )
         if found is None:
             raise PathNotFound
         self.check(found)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote_plus, urlsplit
+from xml.etree.ElementTree import Element
 
 from obstore.store import S3Store
 
@@ -19,7 +20,6 @@ from algorium_server.data.levels import (
     Level,
     Store,
     moment_of,
-    name_below,
     size_of,
     texts,
     unquoted,
@@ -112,30 +112,12 @@ class S3Service:
         def key_of(text: str) -> str:
             return unquote_plus(text) if is_encoded else text
 
-        entries = []
-        is_marked = False
-        for found in root.iterfind("Contents"):
-            key = key_of(found.findtext("Key") or "")
-            is_marked = is_marked or key == prefix
-            name = name_below(prefix, key)
-            if name is not None and not key.endswith("/"):
-                entries.append(
-                    Entry(
-                        name=name,
-                        is_directory=False,
-                        size_bytes=size_of(found.findtext("Size")),
-                        modified_at=moment_of(found.findtext("LastModified") or ""),
-                        etag=unquoted(found.findtext("ETag")),
-                    )
-                )
-        names = (
-            name_below(prefix, key_of(text)) for text in texts(root, "CommonPrefixes", "Prefix")
-        )
         is_cut = "true" in texts(root, "IsTruncated")
-        return Level(
-            folders=tuple(name for name in names if name is not None),
-            files=tuple(entries),
-            is_marked=is_marked and bool(prefix),
+        objects = root.iterfind("Contents")
+        return Level.below(
+            prefix,
+            (_entry(each, key_of(each.findtext("Key") or "")) for each in objects),
+            map(key_of, texts(root, "CommonPrefixes", "Prefix")),
             token=next(texts(root, "NextContinuationToken"), "") if is_cut else "",
         )
 
@@ -247,3 +229,13 @@ class S3Service:
             "token": self._credentials.get("session_token") or None,
             "expires_at": None,
         }
+
+
+def _entry(found: Element, key: str) -> Entry:
+    return Entry(
+        name=key,
+        is_directory=False,
+        size_bytes=size_of(found.findtext("Size")),
+        modified_at=moment_of(found.findtext("LastModified") or ""),
+        etag=unquoted(found.findtext("ETag")),
+    )

@@ -73,6 +73,23 @@ class Preconditions:
 UNCONDITIONAL: Final = Preconditions()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """
+    What must hold at a place for it to be changed, checked at the moment of the change.
+
+    Attributes:
+        etags: The file there must be one of these; None if it does not matter.
+        is_new: There must be nothing.
+    """
+
+    etags: frozenset[str] | None = None
+    is_new: bool = False
+
+
+ALWAYS: Final = Condition()
+
+
 def _is_among(etags: Etags, etag: str, *, exists: bool) -> bool:
     if etags == ANY or not exists:
         return exists

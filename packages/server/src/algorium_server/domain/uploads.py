@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from algorium_server.domain.conditions import Condition
 from algorium_server.domain.errors import InvalidInput, TooLarge
 from algorium_server.domain.limits import (
     UPLOAD_PART_BYTES,
@@ -18,20 +19,6 @@ from algorium_server.domain.limits import (
 )
 
 _SHOWN_PARTS_MAX = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadDemand:
-    """
-    What must hold at the file's place when it becomes visible.
-
-    Attributes:
-        etags: The file there must be one of these; None if it does not matter.
-        is_new: There must be nothing.
-    """
-
-    etags: tuple[str, ...] | None = None
-    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +51,7 @@ class BegunUpload:
     algorithm_id: str
     owner_id: str
     uri: str
-    demand: UploadDemand
+    demand: Condition
     size_bytes: int | None
     part_bytes: int
     created_at: datetime

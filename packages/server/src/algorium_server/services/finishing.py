@@ -14,13 +14,13 @@ from functools import partial
 from algorium.wire.uris import DataUri
 from algorium_server.data.blobs import BlobMissing, BlobStore, StoredBlob
 from algorium_server.data.checksums import Digests
-from algorium_server.data.connector import Condition, Entry
+from algorium_server.data.connector import Entry
 from algorium_server.data.hosted import HostedCollection
 from algorium_server.data.parts import PartFiles, WholeFile
 from algorium_server.domain.errors import DigestMismatch, InvalidInput, NotFound
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import UPLOAD_FINISHED_AGE_S
-from algorium_server.domain.uploads import BegunUpload, UploadDemand, UploadResult
+from algorium_server.domain.uploads import BegunUpload, UploadResult
 from algorium_server.services.data import DataService
 from algorium_server.services.spots import Spot
 from algorium_server.store import uploads
@@ -120,9 +120,7 @@ class Finisher:
             key=key, size_bytes=size_bytes, md5=digests.md5, checksum=digests.checksum
         )
         assert isinstance(spot.connector, HostedCollection), "looked at before"
-        await spot.connector.place(
-            spot.path[0], blob, condition=_condition_of(upload.demand), within=within
-        )
+        await spot.connector.place(spot.path[0], blob, condition=upload.demand, within=within)
         assert result is not None, "set within the transaction"
         return result
 
@@ -138,7 +136,7 @@ class Finisher:
         entry = await spot.connector.write(
             spot.path,
             file.chunks(size_bytes),
-            condition=_condition_of(upload.demand),
+            condition=upload.demand,
             size_bytes=size_bytes,
         )
         async with self._database.transaction() as connection:
@@ -174,8 +172,3 @@ async def check_unfinished(connection: AsyncConnection, upload: BegunUpload) -> 
         raise NotFound("upload not found")
     if found.result is not None:
         raise InvalidInput("the upload is finished")
-
-
-def _condition_of(demand: UploadDemand) -> Condition:
-    etags = None if demand.etags is None else frozenset(demand.etags)
-    return Condition(etags=etags, is_new=demand.is_new)

@@ -13,16 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from algorium_server.data.connector import (
-    ALWAYS,
-    Condition,
-    Connector,
-    Entry,
-    OpenFile,
-    Page,
-    Path,
-    Span,
-)
+from algorium_server.data.connector import Connector, Entry, OpenFile, Page, Path, Span
+from algorium_server.domain.conditions import ALWAYS, Condition
 from algorium_server.domain.connectors import StoredConnector
 from algorium_server.domain.errors import NotAuthorized
 from algorium_server.domain.limits import SOURCE_SMALL_BYTES_MAX

@@ -11,7 +11,6 @@ Only who began an upload knows of it: the same account, through the same algorit
 Source: ours; the old service had nothing like it.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,7 +18,6 @@ from uuid import uuid4
 
 from algorium.wire.uris import DataUri
 from algorium_server.data.blobs import BlobStore
-from algorium_server.data.connector import Condition
 from algorium_server.data.parts import PartFiles
 from algorium_server.data.room import within_room
 from algorium_server.domain.access import Refused, may_use_data
@@ -44,7 +42,6 @@ from algorium_server.domain.limits import (
 from algorium_server.domain.storage import NO_QUOTA, Quota, StorageUse, check_quota
 from algorium_server.domain.uploads import (
     BegunUpload,
-    UploadDemand,
     UploadPart,
     UploadResult,
     part_bytes_for,
@@ -52,6 +49,7 @@ from algorium_server.domain.uploads import (
 from algorium_server.services.data import DataService
 from algorium_server.services.finishing import Finisher, check_unfinished
 from algorium_server.services.spots import condition_at
+from algorium_server.services.sweeping import keep_sweeping
 from algorium_server.store import storage, uploads
 from algorium_server.store.database import AsyncConnection, Database
 from algorium_server.telemetry import logger
@@ -132,7 +130,7 @@ class ResumableUploads:
             algorithm_id=_algorithm_of(principal),
             owner_id=spot.owner_id or principal.account.account_id,
             uri=str(spot.uri),
-            demand=_demand_of(condition),
+            demand=condition,
             size_bytes=size_bytes,
             part_bytes=part_bytes_for(size_bytes, part_bytes),
             created_at=now,
@@ -277,15 +275,7 @@ class ResumableUploads:
 
     async def keep_swept(self, *, every_s: float = SWEEP_EVERY_S) -> None:
         """Give up what has expired, now and then every so often, until cancelled."""
-        while True:
-            try:
-                await self.sweep(self._clock())
-            except Exception:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise  # what a database makes of being cancelled in the middle
-                _log.exception("sweeping uploads failed; trying again", after_s=every_s)
-            await asyncio.sleep(every_s)
+        await keep_sweeping(lambda: self.sweep(self._clock()), what="uploads", every_s=every_s)
 
     async def sweep(self, now: datetime) -> None:
         """Give up uploads whose time is over, and files that a crash has left without an upload."""
@@ -353,11 +343,6 @@ def _require_writing(principal: Principal) -> None:
     verdict = may_use_data(principal, for_writing=True)
     if isinstance(verdict, Refused):
         raise NotAuthorized(detail=verdict.reason)
-
-
-def _demand_of(condition: Condition) -> UploadDemand:
-    etags = None if condition.etags is None else tuple(sorted(condition.etags))
-    return UploadDemand(etags=etags, is_new=condition.is_new)
 
 
 def _check_length(least_bytes: int, most_bytes: int, size_bytes: int | None) -> None:

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 
 from algorium.wire.bodies import ReadAcl
 from algorium.wire.uris import DataUri
-from algorium_server.data.connector import ALWAYS, Condition, Connector, Entry, Path
-from algorium_server.domain.conditions import ANY, UNCONDITIONAL, Outcome, Preconditions
+from algorium_server.data.connector import Connector, Entry, Path
+from algorium_server.domain.conditions import (
+    ALWAYS,
+    ANY,
+    UNCONDITIONAL,
+    Condition,
+    Outcome,
+    Preconditions,
+)
 from algorium_server.domain.errors import ConditionFailed, PathNotFound
 
 

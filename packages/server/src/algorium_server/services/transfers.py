@@ -8,8 +8,9 @@ only if it is still the one that was copied. Whatever fails before, the file is 
 
 from unicodedata import normalize
 
-from algorium_server.data.connector import Condition, Entry
+from algorium_server.data.connector import Entry
 from algorium_server.data.hosted import HostedCollection
+from algorium_server.domain.conditions import Condition
 from algorium_server.domain.errors import AlgoriumError, ConditionFailed, InvalidInput
 from algorium_server.services.spots import Spot
 

@@ -8,7 +8,6 @@ uploads; what fails is tried again by the next sweep.
 Source: wire specification, "Special names and who may do what".
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from algorium_server.data.hosted import HostedCollection
 from algorium_server.domain.collections import Collection, CollectionKind
 from algorium_server.domain.errors import AlgoriumError, PathNotFound
 from algorium_server.domain.limits import BLOB_GRACE_S, SWEEP_EVERY_S, TEMP_COLLECTION_AGE_S
+from algorium_server.services.sweeping import keep_sweeping
 from algorium_server.store import files
 from algorium_server.store.database import Database
 from algorium_server.telemetry import logger
@@ -89,19 +89,18 @@ class Upkeep:
                 server that has its blobs to itself.
             every_s: Between two sweeps.
         """
-        blobs_before = (since or self._clock()) - timedelta(seconds=_CLOCK_SLACK_S)
-        while True:
-            try:
-                await self.sweep(self._clock())
-                await self.sweep_blobs(before=blobs_before)
-            except Exception:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise  # what a database makes of being cancelled in the middle
-                # Whatever it is: without sweeping, the disk fills up until somebody notices.
-                _log.exception("sweeping failed; trying again", after_s=every_s)
-            await asyncio.sleep(every_s)
-            blobs_before = self._clock() - timedelta(seconds=BLOB_GRACE_S)
+        began_at = since or self._clock()
+        is_first = True
+
+        async def sweep() -> None:
+            nonlocal is_first
+            age_s = _CLOCK_SLACK_S if is_first else BLOB_GRACE_S
+            before = (began_at if is_first else self._clock()) - timedelta(seconds=age_s)
+            is_first = False
+            await self.sweep(self._clock())
+            await self.sweep_blobs(before=before)
+
+        await keep_sweeping(sweep, what="files", every_s=every_s)
 
     async def sweep(self, now: datetime) -> None:
         """Delete old temporary files, and sessions of processes that crashed."""

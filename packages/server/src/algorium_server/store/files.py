@@ -6,6 +6,7 @@ nothing points at any more, and deletes those blobs after the commit.
 """
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -106,6 +107,26 @@ async def all_collections_of(connection: AsyncConnection, owner_id: str) -> list
     return await _collections(
         connection,
         select(table).where(table.c.owner_id == owner_id).order_by(table.c.collection_id),
+    )
+
+
+async def ensure_special_collection(
+    connection: AsyncConnection, collection: Collection
+) -> Collection | None:
+    """
+    Return a special collection as it is, which gets its row if it has none.
+
+    Returns:
+        The collection with the id that it has; None if somebody else deletes it just now.
+    """
+    with suppress(AlreadyExists):  # by another first upload
+        await add_collection(connection, collection)
+    return await special_collection(
+        connection,
+        kind=collection.kind,
+        owner_id=collection.owner_id,
+        algorithm_id=collection.algorithm_id,
+        name=collection.name,
     )
 
 

@@ -37,6 +37,7 @@ from algorium_server.domain.algorithms import (
 )
 from algorium_server.domain.changes import ChangeKind
 from algorium_server.domain.collections import CollectionKind
+from algorium_server.domain.conditions import Condition
 from algorium_server.domain.connectors import ConnectorOptions, StorageProtocol
 from algorium_server.domain.identity import AccountKind, KeyKind, KeyPermissions, Role
 from algorium_server.domain.images import ImageName
@@ -44,7 +45,7 @@ from algorium_server.domain.jobs import JobState
 from algorium_server.domain.languages import Language
 from algorium_server.domain.package_sources import PackageSources
 from algorium_server.domain.scms import LinkStatus, Provider, ScmProfile, ScmUrls
-from algorium_server.domain.uploads import UploadDemand, UploadResult
+from algorium_server.domain.uploads import UploadResult
 from algorium_server.store.columns import (
     EnumText,
     FreeText,
@@ -479,7 +480,7 @@ uploads = Table(
     Column("algorithm_id", String(36), nullable=False),
     Column("owner_id", String(36), nullable=False, index=True),
     Column("uri", FreeText, nullable=False),
-    Column("demand", JsonText(UploadDemand), nullable=False),
+    Column("demand", JsonText(Condition), nullable=False),
     Column("size_bytes", BigInteger),
     Column("part_bytes", BigInteger, nullable=False),
     Column("created_at", UtcTimestamp, nullable=False),
