@@ -112,6 +112,18 @@ class RunningServer:
         """The administrator's default key."""
         return self.credentials["api_key"]
 
+    def add_user(self, username: str) -> str:
+        """Create a user as the administrator does, and return its first key."""
+        made = httpx2.post(
+            f"{self.api}/v1/users",
+            json={"username": username, "email": f"{username}@example.com"},
+            headers={"Authorization": f"Simple {self.credentials['admin_api_key']}"},
+            timeout=60,
+        )
+        assert made.status_code == 200, made.text
+        key: str = made.json()["api_key"]
+        return key
+
     def call(self, ref: str, value: Any = None, **options: Any) -> httpx2.Response:
         """Post JSON to an algorithm."""
         return httpx2.post(

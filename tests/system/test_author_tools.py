@@ -243,6 +243,7 @@ def test_other_branches_are_pushed_and_not_built(desk: Desk, client: Algorium) -
         (["publish", "x/y", "--sample", "a", "--sample-json", "1"], 2, "error: choose one"),
         (["publish", "x/y", "--sample-json", "{"], 2, "error: the sample is not JSON"),
         (["errors", "a/b", "--mine"], 2, "error: choose one"),
+        (["publish", "a/b/1.0.0"], 2, "error: this is about all of it"),
         (["delete", "admin/Nothing/1.0.0", "--yes"], 2, "error: versions are not deleted"),
     ],
 )

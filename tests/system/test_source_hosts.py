@@ -506,6 +506,9 @@ def test_administrators_decide_which_hosts_there_are(sites: dict[type[Place], Si
         {"enabled": "maybe"},
     ):
         assert code_of(admin("POST", "", described | {"id": "wrong"} | wrong)) == (400, 4020), wrong
+    for malformed in (b"{", b"[]", b"\xff"):
+        assert code_of(admin("POST", "", content=malformed)) == (400, 4020)
+        assert code_of(admin("PATCH", "/second", content=malformed)) == (400, 4021)
     assert code_of(site.ask("POST", "/v1/admin/scms", described)) == (403, 2001)
 
     assert code_of(admin("PATCH", "/second", {})) == (400, 4021)

@@ -13,11 +13,11 @@ import pytest
 from standin import KEY, Fault, StandIn
 
 from algorium._cli import following
-from algorium._cli.builds import _built
+from algorium._cli.builds import built
 from algorium._cli.following import LogWriter
 from algorium._cli.git import Git, repository_url
 from algorium._cli.program import Failed, Server, UsageError
-from algorium._cli.projects import project_here, ref_of, unpack
+from algorium._cli.projects import algorithm_of, project_here, ref_of, unpack
 from algorium._config import Connection
 from algorium.cli import main
 from algorium.wire.authoring import AlgorithmInfo, BuildInfo
@@ -102,6 +102,8 @@ class TestProjects:
         assert (str(found.ref), found.root) == (expected, root)
         assert found.language == (config or {}).get("language", "")
         assert ref_of("x/Y/1.0.0", SERVER) == AlgorithmRef(owner="x", name="Y", version="1.0.0")
+        with pytest.raises(UsageError, match="name it as x/Y"):  # `publish` would take the newest
+            algorithm_of("x/Y/1.0.0", SERVER)
 
     @pytest.mark.parametrize("config", [None, [], {}, {"username": 1}, {"algoname": "a b"}])
     def test_what_is_no_project_is_told(
@@ -282,7 +284,7 @@ class Handle:
 def test_the_build_that_was_asked_for_is_told(listed: "list[dict[str, Any]]") -> None:
     handle = Handle(listed, BUILD)
 
-    assert _built(handle, "", is_quiet=True).build_id == "b1"  # type: ignore[arg-type]  # as much of one as is asked for
+    assert built(handle, "", is_quiet=True).build_id == "b1"  # type: ignore[arg-type]  # as much of one as is asked for
 
 
 def json_answer(body: Any) -> Fault:

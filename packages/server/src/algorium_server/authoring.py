@@ -279,9 +279,7 @@ async def open_authoring(
             builds=builds,
             build_worker=worker,
             publishing=publishing,
-            demo=Demo(
-                database=database, directory=directory, builds=builds, publishing=publishing
-            ),
+            demo=Demo(database=database, directory=directory, builds=builds, publishing=publishing),
             algorithms=algorithms,
             routes=routes,
             push_output=output,

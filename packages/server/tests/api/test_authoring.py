@@ -112,6 +112,8 @@ def test_a_body_needs_no_type(site):
     body = json.dumps({"name": "Typeless", "details": DETAILS, "settings": SETTINGS})
     form = {"content-type": "application/x-www-form-urlencoded"}
     assert typeless.post("/v1/algorithms/jane", content=body, headers=form).status_code == 201
+    misspelt = typeless.post("/v1/algorithms/jane", content=body[:-1], headers=form)
+    assert (misspelt.status_code, misspelt.json()["error"]["code"]) == (400, 2013)
 
 
 @pytest.mark.parametrize(

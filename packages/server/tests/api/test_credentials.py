@@ -140,8 +140,10 @@ def test_inside_a_slot_the_call_in_flight_says_who_asks(directory, spelling):
 
 def test_inside_a_slot_a_key_of_its_own_counts(directory):
     inside = scope(SECRET, **{PRINCIPAL_KEY: lambda: INSIDE})
+    credentials = Credentials(directory)
 
-    assert Credentials(directory).principal(inside).key == KEY
+    assert credentials.principal(inside).key == KEY
+    assert credentials.used_keys == {KEY.key_id}
 
 
 @pytest.mark.parametrize("spelling", [None, "simUnknown"])

@@ -2,10 +2,12 @@ import io
 import json
 
 import pytest
+from fastapi import APIRouter
 
 from algorium_server import telemetry
 from algorium_server.api.health import HealthFace, Readiness
 from algorium_server.api.http import Disconnected, encode_json, respond
+from algorium_server.api.management import build_management
 from algorium_server.api.router import build_router
 from algorium_server.domain.errors import TooManyRequests
 
@@ -20,7 +22,7 @@ def named(name):
     return face
 
 
-def router_of(calls=None, data=None):
+def router_of(calls=None, data=None, management=None):
     return build_router(
         calls=calls or named("calls"),
         data=data or named("data"),
@@ -28,6 +30,7 @@ def router_of(calls=None, data=None):
         usage=named("usage"),
         admin=named("admin"),
         storage=named("storage"),
+        **({} if management is None else {"management": management}),
     )
 
 
@@ -126,11 +129,15 @@ def test_a_bug_of_ours_is_500_with_an_id(serve):
     async def broken(scope, receive, send):
         raise KeyError("oops")
 
-    status, _, body = answer_of(serve(router_of(data=broken)).exchange(request(b"/v1/data/.my/x")))
+    routes = APIRouter()
+    routes.get("/v1/broken")(lambda: {}["oops"])
+    app = router_of(data=broken, management=build_management(None, routes))
+    for target in (b"/v1/data/.my/x", b"/v1/broken"):
+        status, _, body = answer_of(serve(app).exchange(request(target)))
 
-    assert status == 500
-    assert json.loads(body)["error"]["code"] == 5001
-    assert json.loads(body)["error"]["id"]
+        assert status == 500
+        assert json.loads(body)["error"]["code"] == 5001
+        assert json.loads(body)["error"]["id"]
 
 
 def test_an_answer_that_breaks_off_is_not_mistaken_for_a_whole_one(serve):

@@ -7,6 +7,7 @@ from build_site import NOW, Site
 
 from algorium_server.build.builder import FIRST_LINE
 from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus
+from algorium_server.domain.limits import BUILD_FAILURE_CHARS_MAX
 
 HELLO = b"def apply(input):\n    return f'Hello {input}'\n"
 
@@ -82,6 +83,23 @@ def test_a_build_fails_with_a_log_that_says_why(site, files, complaint):
     assert complaint in build.log
     assert build.log.splitlines()[-1].startswith("Build failed: ")
     assert list((site.home / "builds").iterdir()) == []
+
+
+def test_directories_that_are_called_like_files_say_nothing(site):
+    names = ("algorithmia.conf", "requirements.txt", "pyproject.toml", "uv.lock", "environment.yml")
+    build = site.build({"src/Hello.py": HELLO} | {f"{name}/x": b"" for name in names})
+
+    assert build.status is BuildStatus.SUCCEEDED, build.log
+
+
+def test_why_a_build_failed_is_told_shortly_and_without_passwords(site):
+    line = f"x @@ https://jane:pass-word@packages.example/{'long' * 5000}"
+    pyproject = f'[project]\nname = "x"\nversion = "1"\ndependencies = ["{line}"]\n'
+    build = site.build({"src/Hello.py": HELLO, "pyproject.toml": pyproject.encode()})
+
+    assert "https://***@packages.example" in build.failure
+    assert "pass-word" not in build.failure + build.log
+    assert len(build.failure) == BUILD_FAILURE_CHARS_MAX
 
 
 def test_other_languages_fail_with_their_name(site):

@@ -114,3 +114,25 @@ def test_a_record_that_names_files_elsewhere_is_not_followed(tmp_path):
     )
 
     assert list(broken_records(top)) == []
+
+
+def test_pipes_are_told_and_not_read(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    environment(one, launcher=SHORT)
+    packages = environment(other, launcher=SHORT)
+    pipes = (other / "bin/six", packages / "six.py", packages / "six-1.dist-info/RECORD")
+    broken = [
+        ["lib/python3.11/site-packages/six.py is missing"],
+        ["lib/python3.11/site-packages/six-1.dist-info/RECORD is no file"],
+    ]
+    for pipe in pipes:
+        pipe.unlink()
+        os.mkfifo(pipe)
+        if pipe.parent != other / "bin":
+            assert list(broken_records(other)) == broken.pop(0)
+
+    assert list(differences(environment_manifest(one), environment_manifest(other))) == [
+        "bin/six was changed",
+        "lib/python3.11/site-packages/six-1.dist-info/RECORD was changed",
+        "lib/python3.11/site-packages/six.py was changed",
+    ]

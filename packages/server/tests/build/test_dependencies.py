@@ -74,6 +74,10 @@ def test_an_environment_of_conda_may_name_what_pip_installs(project):
     assert found.demand == "==3.9.*"
 
 
+BOMB = "[&a [x, x, x], &b [*a, *a, *a], &c [*b, *b, *b]]"
+"""Goes on like this to more than any memory holds."""
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [
@@ -86,6 +90,8 @@ def test_an_environment_of_conda_may_name_what_pip_installs(project):
         ({"environment__yml": "a: ["}, "environment.yml is not YAML"),
         ({"environment__yml": "[]"}, "must have a list of dependencies"),
         ({"environment__yml": "dependencies: [1]"}, "names no package"),
+        ({"environment__yml": f"dependencies: [{BOMB}]"}, "aliases, .* are not supported"),
+        ({"environment__yml": " " * 300_000 + "a"}, "is larger than"),
         (
             {"environment__yml": "dependencies: [numpy=1.21, 'conda-forge::gdal']"},
             "asks conda for numpy=1.21, conda-forge::gdal, which this server cannot install",

@@ -10,7 +10,7 @@ from dulwich.objects import Blob, Commit, Tree
 from dulwich.repo import Repo
 
 from algorium_server.build.confined import BuildFailed
-from algorium_server.build.repositories import Repositories, Signature
+from algorium_server.build.repositories import FileChange, Repositories, Signature
 from algorium_server.domain import limits
 from algorium_server.domain.errors import InvalidInput, NotFound
 
@@ -48,7 +48,7 @@ def check_out(repositories, tmp_path):
 def forge(repositories):
     """Put a commit into the repository that git itself would refuse to make."""
 
-    def forge(entries):
+    def forge(entries, message=b"Forged"):
         with Repo(str(repositories.path("owner", "algorithm"))) as repository:
             tree = _forged_tree(repository, entries)
             commit = Commit()
@@ -56,11 +56,25 @@ def forge(repositories):
             commit.author = commit.committer = b"Mallory <>"
             commit.author_time = commit.commit_time = 0
             commit.author_timezone = commit.commit_timezone = 0
-            commit.message = b"Forged"
+            commit.message = message
             repository.object_store.add_object(commit)
             return commit.id.decode()
 
     return forge
+
+
+def test_objects_that_unpack_to_much_are_not_read(forge, check_out, repositories):
+    sha = forge([(b"a", 0o100644, b"")], message=b"x" * limits.SOURCE_OBJECT_BYTES_MAX)
+    with Repo(str(repositories.path("owner", "algorithm"))) as repository:
+        repository.refs[b"refs/heads/master"] = sha.encode()
+    change = FileChange(path="a", content=b"1")
+
+    with pytest.raises(BuildFailed, match="a commit is larger than 8 MiB"):
+        check_out(sha)
+    with pytest.raises(InvalidInput, match="a commit is larger than 8 MiB"):
+        asyncio.run(
+            repositories.change("owner", "algorithm", [change], author=JANE, message="Change")
+        )
 
 
 def _forged_tree(repository, entries, known=None):

@@ -238,6 +238,25 @@ def test_a_build_that_runs_is_cut_off_says_who_did_it_and_leaves_nothing(told):
     assert site.left() == []
 
 
+def test_a_build_that_ends_just_before_it_is_cancelled_stays_ended(told):
+    async def story(site, jane):
+        hello, _ = await site.algorithm(jane, "Hello")
+        build = await site.builds.request(hello)
+        await until(lambda: site.jobs.under_way)
+        async with site.database.transaction() as connection:
+            running = await algorithm_rows.build(connection, build.build_id, is_held=True)
+            ended = replace(running, status=BuildStatus.SUCCEEDED)
+            cancelling = asyncio.ensure_future(site.builds.cancel(hello, build.build_id, by="jane"))
+            await asyncio.wait({cancelling}, timeout=0.1)  # it has to wait for this to be decided
+            assert not cancelling.done()
+            await algorithm_rows.update_build(connection, ended)
+        assert (await cancelling).status is BuildStatus.SUCCEEDED
+        assert (await site.builds.build(build.build_id)).status is BuildStatus.SUCCEEDED
+        site.jobs.may_end.set()
+
+    told(story)
+
+
 @ON_SQLITE
 def test_only_builds_of_the_algorithm_can_be_cancelled(told):
     async def story(site, jane):

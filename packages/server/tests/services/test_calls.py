@@ -38,6 +38,7 @@ from algorium_server.domain.limits import (
 )
 from algorium_server.services.calls import CallService
 from algorium_server.services.directory import Directory
+from algorium_server.services.gate import Gate
 
 TIMINGS = Timings(queue_s=0.0, load_s=0.0, run_s=0.1)
 INPUT = CallInput(content_type=ContentType.JSON, body=b"1")
@@ -222,6 +223,23 @@ def test_an_account_has_a_number_of_open_calls():
     assert site.open(site.principal(site.member))
     site.run(calls[0])
     assert site.open(principal)
+
+
+def test_a_sample_input_is_among_the_open_calls_of_its_publisher():
+    site = Site()
+    gate = Gate(site.calls, site.directory)
+    publisher = site.principal(site.member)
+    calls = [
+        site.open(publisher, request_id=f"req-{n}") for n in range(CALLS_IN_FLIGHT_PER_ACCOUNT_MAX)
+    ]
+    build = calls[0].grant.resolved.build
+
+    refused = asyncio.run(gate.run(build, "1", publisher=publisher))
+    site.run(calls[0])
+    runs = [asyncio.run(gate.run(build, "1", publisher=publisher)) for _ in range(2)]
+
+    assert refused.warning.startswith("the sample input could not be run: Too many requests")
+    assert [(run.output, run.warning) for run in runs] == [("1", "")] * 2
 
 
 def test_a_tree_has_a_number_of_open_children_and_gets_them_back_when_they_fail():

@@ -187,6 +187,26 @@ def test_uses_are_noted_once_a_minute_and_deleted_keys_do_not_matter(
     assert runner.run(used()) == {"default-key": clock.now, "second": rows.NOW}
 
 
+def test_gateways_that_note_the_same_uses_at_once_do_not_fail(
+    database: Database, directory: Directory, runner: asyncio.Runner, clock: Clock
+):
+    async def scenario():
+        jane, _ = await create_account(database, directory, username="jane", now=rows.NOW)
+        for label in "abc":
+            await create_key(database, directory, account=jane, label=label, now=rows.NOW)
+        async with database.reading() as connection:
+            ids = {each.key.key_id for each in await key_rows.keys_of(connection, jane.account_id)}
+        gateways = [set[str]() for _ in range(4)]
+        upkeeps = [KeyUpkeep(database, directory, used, clock=clock) for used in gateways]
+        for _ in range(5):
+            clock.now += timedelta(seconds=KEY_USE_WRITE_S)
+            for used in gateways:
+                used.update(ids)
+            await asyncio.gather(*(upkeep.note_uses() for upkeep in upkeeps))
+
+    runner.run(scenario())
+
+
 def test_a_disabled_account_is_nobody_even_for_calls_that_wait(
     database: Database, directory: Directory, runner: asyncio.Runner
 ):

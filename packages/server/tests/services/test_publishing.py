@@ -42,6 +42,7 @@ from algorium_server.services.builds import Builds
 from algorium_server.services.demo import Demo
 from algorium_server.services.directory import Directory
 from algorium_server.services.documents import Documents, Kind
+from algorium_server.services.gate import SampleRun
 from algorium_server.services.publishing import Publishing
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as rows
@@ -284,6 +285,28 @@ def test_two_publishers_at_once_get_one_version(run):
         )
         refused = [result for result in results if isinstance(result, VersionAlreadyPublished)]
         assert len(refused) == 3
+
+    run(story)
+
+
+def test_what_is_published_is_what_the_sample_was_run_on(run):
+    async def story(site):
+        class Interrupted:
+            """A gate; while the sample runs, somebody else publishes a newer build."""
+
+            async def run(self, build, text, *, publisher):
+                await site.publish(algorithm, build=await site.builds.build_now(algorithm))
+                return SampleRun(output=build.build_id)
+
+        algorithm = await site.algorithm()
+        build = await site.builds.build_now(algorithm)
+        site.publishing._gate = Interrupted()
+        version = await site.publish(
+            algorithm, publisher=Principal(account=site.jane), sample_input="1"
+        )
+
+        assert version.build_id == version.sample_output == build.build_id
+        assert str(version.semantic_version) == "0.2.0"
 
     run(story)
 

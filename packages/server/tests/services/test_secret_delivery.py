@@ -7,13 +7,19 @@ import pytest
 import rows
 
 from algorium.wire.refs import AlgorithmRef
-from algorium_server.domain.errors import NoSuchAlgorithm, NotAuthorized, SecretInvalid
-from algorium_server.domain.identity import Principal
+from algorium_server.domain.errors import (
+    NoSuchAlgorithm,
+    NotAuthorized,
+    SecretInvalid,
+    SecretProviderNotFound,
+)
+from algorium_server.domain.identity import KeyKind, Principal
 from algorium_server.sealing import Seal
 from algorium_server.services.authors import Authors
 from algorium_server.services.directory import Directory
 from algorium_server.services.reaching import Reach
 from algorium_server.services.secret_delivery import SecretDelivery, SlotRenewals
+from algorium_server.services.secret_providers import SecretProviders
 from algorium_server.services.secret_stores import SecretStores
 from algorium_server.services.secrets import Secrets, WantedSecret
 from algorium_server.store import accounts, algorithms
@@ -44,6 +50,7 @@ class Gateway:
         self.delivery = SecretDelivery(database, stores)
         self.renewals = SlotRenewals(database, Authors(self.directory), self.delivery, self.engine)
         self.secrets = Secrets(database, stores, self.renewals)
+        self.providers = SecretProviders(database, stores, self.renewals)
 
     async def begin(self) -> None:
         await self.directory.load()
@@ -148,3 +155,13 @@ def test_a_secret_that_cannot_be_changes_nothing(gateways, runner) -> None:
         assert await there.delivery.variables(HELLO.algorithm_id) == {"TOKEN": "one"}
 
     runner.run(story())
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\ud800", "\N{SLIGHTLY SMILING FACE}"])
+def test_what_is_no_id_of_a_provider_is_not_found(gateways, runner, name: str) -> None:
+    here, _ = gateways
+    admin = replace(JANE, is_admin=True)
+    asking = Principal(account=admin, key=rows.key(admin.account_id, kind=KeyKind.ADMIN))
+    for ask in (here.providers.provider, here.providers.make_default, here.providers.delete):
+        with pytest.raises(SecretProviderNotFound):
+            runner.run(ask(asking, name))

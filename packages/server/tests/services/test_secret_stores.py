@@ -55,7 +55,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def stores(tmp_path: Path, clock: Clock) -> SecretStores:
-    reach = Reach(parse_places("127.0.0.1"))
+    reach = Reach(parse_places("127.0.0.1, localhost"))
     return SecretStores(Seal.open(tmp_path), reach, clock_s=clock)
 
 
@@ -155,7 +155,8 @@ def test_a_vault_keeps_a_value_in_either_version_of_its_engine(
     assert found == ("ünd 'quoted'", {entry: {"value": "ünd 'quoted'"}})
     assert vault.entries == {}
     looks = [path for _, path in vault.asked if path.startswith("sys/")]
-    assert len(looks) == ("vault_kv_version" not in more)
+    asked_by = 0 if "vault_kv_version" in more else 2  # the trial, and once for all that follow
+    assert len(looks) == asked_by
 
 
 @pytest.mark.parametrize(
@@ -250,6 +251,38 @@ def test_values_come_all_or_not_at_all(stores: SecretStores, vault: StandInVault
         read(mine, theirs)
 
 
+def test_many_values_are_had_at_once_from_a_provider_that_is_new(
+    stores: SecretStores, vault: StandInVault
+) -> None:
+    # By its name, so that opening it takes a moment.
+    there = at(stores, vault, "secret", vault_addr=vault.address.replace("127.0.0.1", "localhost"))
+    wanted = [secret(there, f"KEY_{number}") for number in range(12)]
+    for each in wanted:
+        vault.entries[f"secret/a1/{each.secret_key}"] = {"value": each.secret_key.lower()}
+
+    found = done(stores, lambda: stores.values(wanted, {there.provider_id: there}))
+
+    assert found == {each.secret_key: each.secret_key.lower() for each in wanted}
+
+
+def test_what_was_only_tried_out_is_not_kept_open(
+    stores: SecretStores, vault: StandInVault
+) -> None:
+    kept = at(stores, vault, "secret")
+    tried = [at(stores, vault, "secret"), at(stores, vault, "nothing/here")]
+
+    async def work() -> None:
+        await stores.write(kept, PLACE, "x")
+        await stores.try_out(tried[0])
+        with pytest.raises(SecretProviderFailed):
+            await stores.try_out(tried[1])
+        assert set(stores._opened) == {kept.provider_id}
+        await stores.leave(kept.provider_id)
+        assert not stores._opened
+
+    done(stores, work)
+
+
 def test_a_key_vault_keeps_values_for_a_client(tmp_path: Path) -> None:
     with StandInKeyVault() as vault:
         reach = Reach(parse_places("127.0.0.1"))
@@ -276,4 +309,4 @@ def test_a_key_vault_keeps_values_for_a_client(tmp_path: Path) -> None:
 
         assert done(stores, keep) == "kept"
         assert vault.entries == {}
-        assert vault.tokens == 1
+        assert vault.tokens == 2  # a trial has connections, and a token, of its own

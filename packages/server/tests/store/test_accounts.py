@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import rows
-from sqlalchemy.exc import IntegrityError
 
-from algorium_server.domain.errors import AlreadyExists
+from algorium_server.domain.errors import AlreadyExists, Unavailable
 from algorium_server.domain.identity import (
     DEFAULT_KEY_PERMISSIONS,
     AccountKind,
@@ -101,7 +100,7 @@ def test_a_key_needs_an_account(database: Database, runner: asyncio.Runner):
         async with database.transaction() as connection:
             await accounts.add_key(connection, rows.key(rows.new_id()), digest="1" * 64)
 
-    with pytest.raises(IntegrityError):
+    with pytest.raises(Unavailable):
         runner.run(scenario())
 
 

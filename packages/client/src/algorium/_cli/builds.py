@@ -20,7 +20,7 @@ from algorium._cli.program import (
     write_json,
     write_line,
 )
-from algorium._cli.projects import account_name, ref_of
+from algorium._cli.projects import account_name, algorithm_of
 from algorium._errors import BuildFailed
 from algorium._rendering_authoring import as_json as value_json
 from algorium._rendering_authoring import build_rows, error_lines, version_rows
@@ -55,7 +55,7 @@ def build(
     as_json
         Print the build as JSON.
     """
-    wanted = ref_of(ref, server)
+    wanted = algorithm_of(ref, server)
     with connect(server) as client:
         handle = client.algorithms(wanted)
         done = built(handle, commit, is_quiet=quiet)
@@ -112,7 +112,7 @@ def builds(
         Print a JSON list.
     """
     _check_limit(limit)
-    wanted = ref_of(ref, server)
+    wanted = algorithm_of(ref, server)
     with connect(server) as client:
         found = list(islice(client.algorithms(wanted).builds(), limit))
     if as_json:
@@ -146,7 +146,7 @@ def logs(
     as_json
         Print build and log as JSON.
     """
-    wanted = ref_of(ref, server)
+    wanted = algorithm_of(ref, server)
     with connect(server) as client:
         handle = client.algorithms(wanted)
         found = handle.build(build) if build else next(handle.builds(), None)
@@ -211,7 +211,7 @@ def publish(
     as_json
         Print the version as JSON.
     """
-    wanted = ref_of(ref, server)
+    wanted = algorithm_of(ref, server)
     callability = {True: "public", False: "private", None: None}[public]
     example = _example(sample, sample_json, sample_file)
     with connect(server) as client:
@@ -256,7 +256,7 @@ def versions(
         Print a JSON list.
     """
     _check_limit(limit)
-    wanted = ref_of(ref, server)
+    wanted = algorithm_of(ref, server)
     with connect(server) as client:
         every = client.algorithms(wanted).versions(published=None if unpublished else True)
         found = list(islice(every, limit))
@@ -306,7 +306,7 @@ def errors(
         elif mine:
             found = client.algorithms.errors_of(_me(server))
         else:
-            found = client.algorithms(ref_of(ref, server)).errors()
+            found = client.algorithms(algorithm_of(ref, server)).errors()
     if as_json:
         write_json([value_json(each) for each in found[:limit]])
         return

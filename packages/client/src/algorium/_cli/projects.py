@@ -4,7 +4,7 @@ import io
 import json
 import re
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +49,19 @@ def ref_of(text: str | None, server: Server | None) -> AlgorithmRef:
     if text is not None:
         return AlgorithmRef.parse(text)
     return project_here(server).ref
+
+
+def algorithm_of(text: str | None, server: Server | None) -> AlgorithmRef:
+    """
+    Return the algorithm that was named, or the one around the working directory, as a whole.
+
+    Raises:
+        UsageError: A version of it was named, or none was, and there is none here.
+    """
+    ref = ref_of(text, server)
+    if ref.version:  # else a new version would be published of who meant an old one
+        raise UsageError(f"this is about all of it: name it as {replace(ref, version='')}")
+    return ref
 
 
 def project_here(server: Server | None) -> Project:

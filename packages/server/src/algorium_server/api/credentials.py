@@ -49,16 +49,16 @@ class Credentials:
         """
         raw = header(scope, b"authorization")
         in_slot = scope.get(PRINCIPAL_KEY)
-        if in_slot is not None:
-            inside: Principal | None = in_slot()
-            if inside is None:
-                raise NotAuthenticated("authorization required")
-            return (self._of_header(raw) if raw else None) or inside
+        inside: Principal | None = in_slot() if in_slot is not None else None
+        if in_slot is not None and inside is None:
+            raise NotAuthenticated("authorization required")
         known = self._of_header(raw) if raw else None
         if known is not None:
             if known.key is not None:
                 self.used_keys.add(known.key.key_id)
             return known
+        if inside is not None:
+            return inside
         if not raw or not parse_authorization(raw):
             raise NotAuthenticated("authorization required")
         raise NotAuthenticated("Unknown or invalid API key.")

@@ -128,6 +128,7 @@ def build_management(
             AlgoriumError: _on_error,
             RequestValidationError: _on_invalid,
             HTTPException: _on_http,
+            Exception: _on_bug,
         },
     )
     app.state.credentials = credentials
@@ -169,7 +170,9 @@ async def _json_of(request: Request) -> object:
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        # `curl -d` calls JSON a form, and misspelt JSON must not publish something else.
+        if kind == _FORM and not raw.lstrip().startswith((b"{", b"[")):
             return None  # py 2.x sends a dict as a form, which holds its keys only
         raise MalformedJson(f"the body is not JSON: {error}") from error
 
@@ -215,4 +218,6 @@ async def _on_http(request: Request, error: Exception) -> Response:
     return await _on_error(request, NotFound(f"nothing answers at {request.url.path}"))
 
 
-Handler = Callable[..., Awaitable[Response]]
+async def _on_bug(_request: Request, error: Exception) -> Response:
+    # Starlette would answer with plain text and raise on; so whoever called us answers, in JSON.
+    raise error

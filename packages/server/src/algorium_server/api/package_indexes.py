@@ -246,7 +246,7 @@ class _Gateway:
                     return
             finally:
                 await answer.aclose()
-            target = urljoin(target, location)
+            target = _joined(target, location)
             if _origin(target) == index.origin and is_index:
                 # Pages name files by where they are, so whoever asks must know where that is.
                 there = target.removeprefix(index.origin)
@@ -300,6 +300,13 @@ async def _send_all(
     if not is_begun:
         await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
+
+
+def _joined(base: str, location: str) -> str:
+    try:
+        return urljoin(base, location)
+    except ValueError:
+        raise SourceFailed("the package index sends to what is no address") from None
 
 
 def _origin(url: str) -> str:

@@ -7,29 +7,19 @@ Browsers come to `oauth/finish` on their own, sent by a provider: what they were
 Source: wire specification, "SCM object".
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from algorium_server.api.credentials import Credentials
-from algorium_server.api.document import described_body
 from algorium_server.api.management import KNOWN, Answer, Asking, Body, body_of
-from algorium_server.domain.errors import (
-    AlgoriumError,
-    InvalidInput,
-    InvalidRequest,
-    ScmChangeInvalid,
-    ScmInvalid,
-)
+from algorium_server.domain.errors import ScmChangeInvalid, ScmInvalid
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import OAUTH_STATE_S
 from algorium_server.domain.scms import ScmUrls
 from algorium_server.services.scm_connections import Return, ScmConnections
 from algorium_server.services.scms import Scms, WantedScm
-
-M = TypeVar("M", bound=BaseModel)
 
 _COOKIE: Final = "algorium_scm"
 _COOKIE_PATH: Final = "/v1/scms"
@@ -193,7 +183,7 @@ def scm_admin_routes(scms: Scms) -> APIRouter:
 
     @routes.post("", status_code=201, response_model=ScmObject)
     async def create(
-        principal: Asking, body: Annotated[ScmBody, _body_or(ScmBody, ScmInvalid)]
+        principal: Asking, body: Annotated[ScmBody, body_of(ScmBody, refusal=ScmInvalid)]
     ) -> Response:
         """Add a host of source."""
         return Answer(await scms.create(principal, _wanted(body)), 201)
@@ -202,7 +192,7 @@ def scm_admin_routes(scms: Scms) -> APIRouter:
     async def change(
         scm_id: str,
         principal: Asking,
-        body: Annotated[ScmBody, _body_or(ScmBody, ScmChangeInvalid)],
+        body: Annotated[ScmBody, body_of(ScmBody, refusal=ScmChangeInvalid)],
     ) -> Response:
         """Change a host of source; what is not said stays."""
         return Answer(await scms.change(principal, scm_id, _wanted(body)))
@@ -258,16 +248,3 @@ def _wanted(body: ScmBody) -> WantedScm:
         client_id=oauth.client_id or scm.project_key or scm.client_id,
         client_secret=oauth.client_secret or scm.client_secret,
     )
-
-
-def _body_or(shape: type[M], refusal: type[AlgoriumError]) -> Any:
-    """Return what reads a body as `body_of` does, but says *refusal* to a wrong one."""
-    read: Callable[[Request], Awaitable[M]] = body_of(shape).dependency
-
-    async def read_or_refuse(request: Request) -> M:
-        try:
-            return await read(request)
-        except (InvalidInput, InvalidRequest) as error:
-            raise refusal(error.message) from error
-
-    return Depends(described_body(read_or_refuse, shape))

@@ -74,6 +74,13 @@ class BuildLog:
         found = {*self._secrets, *(each for each in secrets if len(each) >= _SECRET_CHARS_MIN)}
         self._secrets = tuple(sorted(found, key=len, reverse=True))
 
+    def redacted(self, text: str) -> str:
+        """Return *text* as it may be shown: without what is hidden, and without NUL."""
+        for secret in self._secrets:
+            text = text.replace(secret, _HIDDEN)
+        # PostgreSQL stores no NUL, and addresses of package indexes may hold a password.
+        return _CREDENTIALS.sub(f"{_HIDDEN}@", text).replace("\0", "\ufffd")
+
     def append(self, data: bytes) -> None:
         """Take the next bytes that a tool says; quick, however many come."""
         if self._is_full:
@@ -82,7 +89,7 @@ class BuildLog:
         self._line += self._decoder.decode(data)
         end = self._line.rfind("\n") + 1
         if end:
-            self._keep(self._redacted(self._line[:end]))
+            self._keep(self.redacted(self._line[:end]))
             self._line = self._line[end:]
         if len(self._line) > BUILD_LINE_BYTES_MAX:
             self._cut()
@@ -104,7 +111,7 @@ class BuildLog:
         self._decoder.reset()
         self._line = ""
         if rest:
-            self._keep(self._redacted(rest) + "\n")
+            self._keep(self.redacted(rest) + "\n")
 
     def text(self) -> str:
         """Return what was kept, with a note where something is missing."""
@@ -118,7 +125,7 @@ class BuildLog:
             gap = f"\n[... {dropped_bytes} bytes of output left out ...]\n"
             tail = tail[start:]
         # Bytes that are no text take three times the room as signs that say so.
-        rest = self._redacted(tail.decode("utf-8", "replace")).encode()[-self._tail_bytes_max :]
+        rest = self.redacted(tail.decode("utf-8", "replace")).encode()[-self._tail_bytes_max :]
         return self._head.decode() + gap + rest.decode("utf-8", "ignore")
 
     def finish(self) -> str:
@@ -152,18 +159,12 @@ class BuildLog:
 
     def _cut(self) -> None:
         # What is known is replaced first: only a secret that is not whole yet can be cut then.
-        line = self._redacted(self._line)
+        line = self.redacted(self._line)
         end = max(len(line) - _HELD_CHARS, 0)
         if (begun := _BEGUN_CREDENTIALS.search(line, max(end - _HELD_CHARS, 0), end)) is not None:
             end = begun.start()
         self._keep(line[:end])
         self._line = line[end:]
-
-    def _redacted(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, _HIDDEN)
-        # PostgreSQL stores no NUL, and addresses of package indexes may hold a password.
-        return _CREDENTIALS.sub(f"{_HIDDEN}@", text).replace("\0", "\ufffd")
 
     def _keep(self, text: str) -> None:
         data = text.encode("utf-8", "replace")

@@ -39,7 +39,11 @@ from algorium_server.build.scratch import read_signature
 from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus
 from algorium_server.domain.errors import NotFound
 from algorium_server.domain.languages import Language
-from algorium_server.domain.limits import BUILD_LOG_BYTES_MAX, BUILD_TIMEOUT_S
+from algorium_server.domain.limits import (
+    BUILD_FAILURE_CHARS_MAX,
+    BUILD_LOG_BYTES_MAX,
+    BUILD_TIMEOUT_S,
+)
 
 FIRST_LINE: Final = "Beginning container customization"
 """Old clients wait for this line in the log."""
@@ -155,7 +159,9 @@ class Builder:
         try:
             built = await self._carry_out(build, algorithm, _Steps(tools, on_step), log)
         except (BuildFailed, NotFound) as error:
-            built = replace(built, failure=str(error))
+            # Files of the author are quoted there, and may hold passwords of package indexes.
+            words = log.redacted(str(error))
+            built = replace(built, failure=words[:BUILD_FAILURE_CHARS_MAX])
         except OSError as error:
             if error.errno not in _NO_SPACE:
                 raise
@@ -356,7 +362,7 @@ class _Steps:
 
 def _name(source_dir: Path, default: str) -> str:
     conf = source_dir / languages.CONF
-    return (languages.name_in_conf(conf.read_bytes()) if conf.exists() else None) or default
+    return (languages.name_in_conf(conf.read_bytes()) if conf.is_file() else None) or default
 
 
 def _installed_runtime() -> Path:

@@ -9,12 +9,10 @@ Everything here blocks.
 
 import errno
 import os
-import re
 import stat
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +25,7 @@ from dulwich.objects import Blob, Commit, ObjectID, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from algorium_server.build.objects import BadObject, Objects, open_objects
 from algorium_server.domain.errors import ConditionFailed, InvalidInput, NotFound, Unavailable
 from algorium_server.domain.limits import (
     REPOSITORY_LOCK_S,
@@ -40,7 +39,6 @@ PROGRAM_MODE: Final = 0o100755
 _FILE_MODE: Final = 0o100644
 _DIRECTORY_MODE: Final = 0o040000
 _BRANCH_REF: Final = Ref(BRANCH_REF.encode())
-_SHA: Final = re.compile(r"[0-9a-f]{40}")
 _COMMIT_TRIES_MAX: Final = 5
 _CANNOT_EXIST: Final = {errno.ENOTDIR, errno.ENAMETOOLONG}
 """Of names that people push: below a branch, or too long. git says so in its own words."""
@@ -77,15 +75,25 @@ class FileChange:
     is_program: bool | None = None
 
 
-def open_repository(path: Path) -> Repo:
+def check_repository(path: Path) -> None:
     """
-    Open a bare repository.
+    Raise if there is no repository.
 
     Raises:
         NotFound: There is none.
     """
     if not (path / "HEAD").exists():
         raise NotFound("the algorithm has no source repository")
+
+
+def open_repository(path: Path) -> Repo:
+    """
+    Open a bare repository; what others have pushed is read through `open_objects`.
+
+    Raises:
+        NotFound: There is none.
+    """
+    check_repository(path)
     repository = Repo(str(path), bare=True)
     repository.object_store.fsync_object_files = True  # what is acknowledged survives a power cut
     return repository
@@ -98,22 +106,6 @@ def head_of(path: Path) -> str | None:
         return None if found is None else found.decode()
 
 
-def commit_named(repository: Repo, sha: str) -> Commit:
-    """
-    Return a commit.
-
-    Raises:
-        NotFound: There is none of that name.
-    """
-    found: object = None
-    if _SHA.fullmatch(sha):
-        with suppress(KeyError):
-            found = repository.object_store[ObjectID(sha.encode())]
-    if not isinstance(found, Commit):
-        raise NotFound(f"there is no commit {sha}")
-    return found
-
-
 def commit_files(path: Path, files: Mapping[str, bytes], author: Signature, message: str) -> str:
     """Make *files* the whole tree; see `Repositories.commit`."""
     _check_files(files)
@@ -121,14 +113,14 @@ def commit_files(path: Path, files: Mapping[str, bytes], author: Signature, mess
 
 
 def _commit_files(path: Path, files: Mapping[str, bytes], author: Signature, message: str) -> str:
-    with open_repository(path) as repository:
+    with open_repository(path) as repository, open_objects(path) as objects:
         blobs = [Blob.from_string(content) for content in files.values()]
         repository.object_store.add_objects([(blob, None) for blob in blobs])
         tree_id = commit_tree(
             repository.object_store,
             [(name.encode(), blob.id, _FILE_MODE) for name, blob in zip(files, blobs, strict=True)],
         )
-        return _commit(repository, lambda _: tree_id, author, message)
+        return _commit(repository, objects, lambda _: tree_id, author, message)
 
 
 def commit_changes(
@@ -151,7 +143,7 @@ def _commit_changes(
 ) -> str:
     deletions = [(parts, change) for parts, change in placed if change.content is None]
     additions = [(parts, change) for parts, change in placed if change.content is not None]
-    with open_repository(path) as repository:
+    with open_repository(path) as repository, open_objects(path) as objects:
         store = repository.object_store
 
         def tree_on(head: ObjectID | None) -> ObjectID:
@@ -161,14 +153,14 @@ def _commit_changes(
                     f" {(head or b'none').decode()}",
                     fields={"head": (head or b"").decode()},
                 )
-            tree_id = None if head is None else _tree_id(repository, head)
+            tree_id = None if head is None else _tree_id(objects, head)
             for each in (deletions, additions):  # a directory may take the place of a file
-                tree_id = _edited(store, tree_id, each) if each else tree_id
+                tree_id = _edited(store, objects, tree_id, each) if each else tree_id
             if tree_id is None:
                 raise InvalidInput("a commit needs at least one file")
             return tree_id
 
-        return _commit(repository, tree_on, author, message)
+        return _commit(repository, objects, tree_on, author, message)
 
 
 def remove_stale_lock(path: Path, *, age_s: float = REPOSITORY_LOCK_S) -> bool:
@@ -201,6 +193,8 @@ def _undisturbed(work: Callable[[], str]) -> str:
     for attempt in range(_COMMIT_TRIES_MAX):
         try:
             return work()
+        except BadObject as error:
+            raise InvalidInput(f"nothing can be committed here: {error}; push with git") from error
         except FileLocked as error:
             if not remove_stale_lock(Path(os.fsdecode(error.lockfilename))):
                 time.sleep(_LOCKED_S * 2**attempt)
@@ -209,6 +203,7 @@ def _undisturbed(work: Callable[[], str]) -> str:
 
 def _commit(
     repository: Repo,
+    objects: Objects,
     tree_on: Callable[[ObjectID | None], ObjectID],
     author: Signature,
     message: str,
@@ -216,7 +211,7 @@ def _commit(
     for _ in range(_COMMIT_TRIES_MAX):
         parent = _head(repository)
         tree_id = tree_on(parent)
-        if parent is not None and _tree_id(repository, parent) == tree_id:
+        if parent is not None and _tree_id(objects, parent) == tree_id:
             return parent.decode()
         commit = _new_commit(tree_id, parent, author, message)
         repository.object_store.add_object(commit)
@@ -250,10 +245,8 @@ def _new_commit(
     return commit
 
 
-def _tree_id(repository: Repo, commit_id: ObjectID) -> ObjectID:
-    commit = repository[commit_id]
-    assert isinstance(commit, Commit), "branches point at commits"
-    return ObjectID(commit.tree)
+def _tree_id(objects: Objects, commit_id: ObjectID) -> ObjectID:
+    return ObjectID(objects.commit(commit_id.decode()).tree)
 
 
 _Placed = tuple[tuple[bytes, ...], FileChange]
@@ -261,11 +254,13 @@ _Placed = tuple[tuple[bytes, ...], FileChange]
 
 
 def _edited(
-    store: BaseObjectStore, tree_id: ObjectID | None, changes: Sequence[_Placed]
+    store: BaseObjectStore,
+    objects: Objects,
+    tree_id: ObjectID | None,
+    changes: Sequence[_Placed],
 ) -> ObjectID | None:
     """Return a tree with changes; None if nothing is left in it."""
-    tree = Tree() if tree_id is None else store[tree_id]
-    assert isinstance(tree, Tree)
+    tree = Tree() if tree_id is None else objects.tree(tree_id)
     below: defaultdict[bytes, list[_Placed]] = defaultdict(list)
     for (name, *rest), change in changes:
         if rest:
@@ -276,7 +271,7 @@ def _edited(
         mode, object_id = _entry(tree, name)
         if mode is not None and not stat.S_ISDIR(mode):
             raise InvalidInput(f"{nested[0][1].path!r} lies in what is a file itself")
-        changed = _edited(store, object_id, nested)
+        changed = _edited(store, objects, object_id, nested)
         if changed is not None:
             tree[name] = (_DIRECTORY_MODE, changed)
         elif mode is not None:

@@ -47,7 +47,7 @@ def environment_manifest(environment: Path) -> Manifest:
             continue
         if name.startswith("bin/") and not os.path.islink(path):
             manifest[name] = _program(path, environment)
-        elif name.endswith(".dist-info/RECORD"):
+        elif name.endswith(".dist-info/RECORD") and _is_file(path):
             manifest[name] = _record(path)
         else:
             manifest[name] = _content(path)
@@ -69,6 +69,9 @@ def broken_records(environment: Path) -> Iterator[str]:
     """Yield a sentence for each installed file that is not what its distribution's record says."""
     root = os.path.realpath(environment)
     for record in sorted(environment.glob("lib/python*/site-packages/*.dist-info/RECORD")):
+        if not _is_file(str(record)):
+            yield f"{_relative(str(record), environment)} is no file"
+            continue
         site_packages = record.parent.parent
         for row in _rows(record):
             if len(row) < 2 or not row[1].startswith("sha256=") or row[0].startswith("../"):
@@ -77,11 +80,10 @@ def broken_records(environment: Path) -> Iterator[str]:
             if not os.path.realpath(path).startswith(f"{root}/"):
                 continue  # a record is foreign: it may name anything
             wanted = row[1].removeprefix("sha256=")
-            try:
-                digest = hashlib.sha256(path.read_bytes()).digest()
-            except OSError:
+            if not _is_file(os.path.realpath(path)):
                 yield f"{_relative(str(path), environment)} is missing"
                 continue
+            digest = hashlib.sha256(path.read_bytes()).digest()
             if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != wanted:
                 yield f"{_relative(str(path), environment)} is not what its record says"
 
@@ -100,6 +102,14 @@ def _relative(path: str, top: Path) -> str:
     return os.path.relpath(path, top)
 
 
+def _is_file(path: str) -> bool:
+    """Whether it can be read to its end: what installs packages may have left a pipe."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
 def _content(path: str) -> str:
     status = os.lstat(path)
     if stat.S_ISLNK(status.st_mode):
@@ -113,7 +123,8 @@ def _content(path: str) -> str:
 
 def _program(path: str, environment: Path) -> str:
     """Describe a program of an environment without the lines that start its interpreter."""
-    if os.lstat(path).st_size > _PROGRAM_BYTES_MAX:
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _PROGRAM_BYTES_MAX:
         return _content(path)
     own = os.fsencode(environment)
     lines = [

@@ -27,7 +27,7 @@ import yaml  # type: ignore[import-untyped]  # it has no types of its own
 from packaging.requirements import InvalidRequirement, Requirement
 
 from algorium_server.build.confined import BuildFailed
-from algorium_server.domain.limits import DEPENDENCY_FILE_BYTES_MAX
+from algorium_server.domain.limits import CONDA_FILE_BYTES_MAX, DEPENDENCY_FILE_BYTES_MAX
 
 REQUIREMENTS: Final = "requirements.txt"
 PYPROJECT: Final = "pyproject.toml"
@@ -122,7 +122,8 @@ def _of_project(project: dict[str, Any]) -> str:
 def _of_conda(tree: Path, name: str) -> tuple[str, str]:
     """Return what pip is to install, and which Python."""
     try:
-        content = yaml.safe_load(_text(tree / name))
+        text = _text(tree / name, bytes_max=CONDA_FILE_BYTES_MAX)
+        content = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a safe one with less in it
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise BuildFailed(f"{name} is not YAML: {error}") from error
     listed = content.get("dependencies") if isinstance(content, dict) else None
@@ -133,7 +134,7 @@ def _of_conda(tree: Path, name: str) -> tuple[str, str]:
         if isinstance(each, dict) and list(each) == ["pip"]:
             requirements += _lines(each["pip"], where=f"pip in {name}")
         elif not isinstance(each, str):
-            raise BuildFailed(f"{name} depends on {each!r}, which names no package")
+            raise BuildFailed(f"{name} depends on a {type(each).__name__}, which names no package")
         elif match := _CONDA_PYTHON.fullmatch(each.strip()):
             python = _demand_of_conda(match["version"] or "")
         elif re.split(r"[\s=<>!~]", each.strip())[0] not in _PART_OF_EVERY_ENVIRONMENT:
@@ -170,16 +171,26 @@ def _says(tree: Path, name: str) -> bool:
     return any(line.strip() and not line.lstrip().startswith("#") for line in lines)
 
 
-def _text(path: Path) -> str:
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # its library has no types
+    """Reads YAML without aliases, a few lines of which can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases, *such, are not supported")
+        return super().compose_node(parent, index)
+
+
+def _text(path: Path, *, bytes_max: int = DEPENDENCY_FILE_BYTES_MAX) -> str:
     """Read a file of the project; empty if it is not there."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return ""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return ""
     with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return ""
-        if status.st_size > DEPENDENCY_FILE_BYTES_MAX:
-            raise BuildFailed(f"{path.name} is larger than {DEPENDENCY_FILE_BYTES_MAX} bytes")
-        return file.read(DEPENDENCY_FILE_BYTES_MAX).decode("utf-8", "replace")
+        if status.st_size > bytes_max:
+            raise BuildFailed(f"{path.name} is larger than {bytes_max} bytes")
+        return file.read(bytes_max).decode("utf-8", "replace")

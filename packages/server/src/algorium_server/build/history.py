@@ -4,18 +4,14 @@ The history of a repository: which commits there are, newest first.
 Source: wire specification, "Builds".
 """
 
-import asyncio
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dulwich.errors import NotGitRepository
-from dulwich.objects import Commit, ObjectID
-from dulwich.repo import Repo
-
-from algorium_server.domain.errors import NotFound
+from algorium_server.build.commits import check_repository
+from algorium_server.build.git import ask_git
+from algorium_server.domain.errors import NotFound, Unavailable
 from algorium_server.domain.limits import COMMITS_LISTED_MAX
 
 _SHA: Final = re.compile(r"[0-9a-f]{40}")
@@ -47,7 +43,11 @@ async def has_commit(repository: Path, commit_sha: str) -> bool:
     Raises:
         NotFound: There is no such repository.
     """
-    return await asyncio.to_thread(_has_commit, repository, commit_sha)
+    check_repository(repository)
+    if not _SHA.fullmatch(commit_sha):
+        return False
+    _, kind = await ask_git(repository, "cat-file", "-t", commit_sha)
+    return kind.strip() == b"commit"
 
 
 async def history(
@@ -64,54 +64,20 @@ async def history(
 
     Raises:
         NotFound: There is no such repository, or it has no such commit.
+        Unavailable: They cannot be listed in time.
     """
-    return await asyncio.to_thread(_history, repository, until, since, entries_max)
-
-
-def _open(path: Path) -> Repo:
-    try:
-        return Repo(str(path), bare=True)
-    except NotGitRepository as error:
-        raise NotFound("the algorithm has no source repository") from error
-
-
-def _has_commit(path: Path, commit_sha: str) -> bool:
-    with _open(path) as repository:
-        return _commit(repository, commit_sha) is not None
-
-
-def _commit(repository: Repo, commit_sha: str) -> Commit | None:
-    if not _SHA.fullmatch(commit_sha):
-        return None
-    try:
-        found: object = repository.object_store[ObjectID(commit_sha.encode())]
-    except KeyError:
-        return None
-    return found if isinstance(found, Commit) else None
-
-
-def _demanded(repository: Repo, commit_sha: str) -> Commit:
-    commit = _commit(repository, commit_sha)
-    if commit is None:
-        raise NotFound(f"there is no commit {commit_sha[:100]!r}")
-    return commit
-
-
-def _history(path: Path, until: str, since: str, entries_max: int) -> list[HistoryEntry]:
-    with _open(path) as repository:
-        newest = _demanded(repository, until).id
-        before = _demanded(repository, since).parents if since else []
-        return list(_walk(repository, newest, before, entries_max))
-
-
-def _walk(
-    repository: Repo, newest: ObjectID, before: list[ObjectID], entries_max: int
-) -> Iterator[HistoryEntry]:
-    walker = repository.get_walker(include=[newest], exclude=before, max_entries=entries_max)
-    for entry in walker:
-        commit = entry.commit
-        yield HistoryEntry(
-            commit_sha=commit.id.decode(),
-            message=commit.message.decode("utf-8", "replace"),
-            author=commit.author.decode("utf-8", "replace"),
-        )
+    for commit_sha in (until, *([since] if since else [])):
+        if not await has_commit(repository, commit_sha):
+            raise NotFound(f"there is no commit {commit_sha[:100]!r}")
+    before = [f"^{since}^@"] if since else []
+    status, told = await ask_git(
+        repository, "log", "-z", "--encoding=UTF-8", f"--max-count={entries_max}",
+        "--format=tformat:%H%x00%an <%ae>%x00%B", until, *before,
+    )  # fmt: skip
+    if status != 0:
+        raise Unavailable("the history cannot be read: the repository is damaged")
+    fields = told.decode("utf-8", "replace").split("\0")[:-1]
+    return [
+        HistoryEntry(commit_sha=commit_sha, author=author, message=message)
+        for commit_sha, author, message in zip(fields[::3], fields[1::3], fields[2::3], strict=True)
+    ]

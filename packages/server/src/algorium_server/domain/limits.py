@@ -405,8 +405,12 @@ BUILD_FOLLOW_IDLE_S: Final = 15.0
 """A live log that says nothing for so long says that it is there: proxies cut idle answers."""
 BUILD_LINE_BYTES_MAX: Final = 64 * 1024
 """Of a line without an end; what is longer is logged in parts."""
+BUILD_FAILURE_CHARS_MAX: Final = 2000
+"""Of the sentence that says why a build failed: it is in every list of builds."""
 DEPENDENCY_FILE_BYTES_MAX: Final = 16 * MIB
 """For a list of packages, or their lock: the longest locks take one."""
+CONDA_FILE_BYTES_MAX: Final = MIB // 4
+"""For a list of packages in YAML, which takes seconds for each megabyte to read."""
 PACKAGE_INDEXES_MAX: Final = 8
 """Of one account: each is asked for every package."""
 PACKAGE_SECRET_CHARS_MAX: Final = 4096
@@ -440,6 +444,8 @@ SOURCE_BYTES_MAX: Final = 512 * MIB
 """Of one commit. Models belong into the Data API; the source is copied for every build."""
 SOURCE_FILES_MAX: Final = 50_000
 """Of one commit; a forged tree can name millions in a few hundred bytes."""
+SOURCE_OBJECT_BYTES_MAX: Final = 8 * MIB
+"""Of one commit or directory: with all the files of a source in it, a directory takes less."""
 SOURCE_DIRECTORIES_DEEP_MAX: Final = 64
 """Levels of directories in a commit: paths stay far below what systems accept."""
 BUILT_BYTES_MAX: Final = 2048 * MIB
@@ -568,6 +574,8 @@ SCM_FETCH_BYTES_MAX: Final = 2048 * MIB
 """Of what one fetch may bring: models belong into the Data API, but histories grow."""
 SCM_FETCHES_MAX: Final = 4
 """At the same time: each is a process of git, and some memory."""
+SCM_POLLS_MAX: Final = SCM_FETCHES_MAX // 2
+"""Looks at the same time that nobody waits for: they leave room for people who ask."""
 SCM_STATUS_FRESH_S: Final = 30.0
 """A status that was found this recently is told again without asking the host."""
 SCM_POLL_FIRST_S: Final = 10.0

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from algorium.wire.uris import DataUri, UriSyntaxError
 from algorium_server.domain.access import ALLOWED, Refused, Verdict, is_cluster_admin
@@ -123,7 +123,7 @@ def parse_address(
     Raises:
         InvalidInput: It is none.
     """
-    parts = urlsplit(url.strip()) if _PRINTABLE.fullmatch(url.strip()) else None
+    parts = _parts(url.strip())
     if parts is None or parts.query or parts.fragment:
         raise InvalidInput(f"{what} must be an address such as https://packages.example.com/simple")
     user_info, _, host = parts.netloc.rpartition("@")
@@ -135,6 +135,15 @@ def parse_address(
         if len(text) > PACKAGE_SECRET_CHARS_MAX or not text.isprintable():
             raise InvalidInput(f"the credentials of {what} are not acceptable")
     return Address(url=bare, username=username), password
+
+
+def _parts(url: str) -> SplitResult | None:
+    if not _PRINTABLE.fullmatch(url):
+        return None
+    try:
+        return urlsplit(url)
+    except ValueError:  # half an address of IPv6
+        return None
 
 
 def check_sources(sources: PackageSources) -> None:
@@ -153,7 +162,7 @@ def check_sources(sources: PackageSources) -> None:
             uri = DataUri.parse(sources.wheelhouse)
         except UriSyntaxError as error:
             raise InvalidInput(f"wheelhouse: {error}") from None
-        if uri.protocol != "data":
+        if uri.protocol != "data" or not uri.segments:
             raise InvalidInput("wheelhouse must be a directory such as data://OWNER/wheels")
     certificate = sources.ca_certificate
     if certificate and (

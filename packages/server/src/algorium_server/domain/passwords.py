@@ -10,6 +10,7 @@ from typing import Final
 
 from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.limits import (
+    ACCOUNT_NAME_CHARS_MAX,
     PASSWORD_BYTES_MAX,
     PASSWORD_CHARS_MIN,
     PASSWORD_FAILURES_KEPT_MAX,
@@ -58,7 +59,7 @@ class Failures:
             address: Who tries.
             now: Monotonic seconds.
         """
-        name = username.lower()
+        name = _known_by(username)
         return max(
             self._wait_s((name, address), PASSWORD_FAILURES_MAX, now),
             self._wait_s((name, _EVERYWHERE), PASSWORD_FAILURES_PER_ACCOUNT_MAX, now),
@@ -66,7 +67,7 @@ class Failures:
 
     def note(self, username: str, address: str, *, now: float) -> None:
         """Take in a wrong password."""
-        name = username.lower()
+        name = _known_by(username)
         for key, count_max in (
             ((name, address), PASSWORD_FAILURES_MAX),
             ((name, _EVERYWHERE), PASSWORD_FAILURES_PER_ACCOUNT_MAX),
@@ -79,10 +80,15 @@ class Failures:
 
     def forget(self, username: str, address: str) -> None:
         """Take in the right password: whoever knows it mistyped before."""
-        self._times.pop((username.lower(), address), None)
+        self._times.pop((_known_by(username), address), None)
 
     def _wait_s(self, key: tuple[str, str], count_max: int, now: float) -> float:
         times = self._times.get(key)
         if times is None or len(times) < count_max:
             return 0.0
         return max(times[0] + PASSWORD_FAILURES_S - now, 0.0)
+
+
+def _known_by(username: str) -> str:
+    # Strangers write what they like; what is too long to be a name takes no more room than one.
+    return username.lower()[: ACCOUNT_NAME_CHARS_MAX + 1]

@@ -43,6 +43,7 @@ _TAKEN: Final = frozenset(
         "HOME",
         "IFS",
         "JAVA_TOOL_OPTIONS",
+        "JDK_JAVA_OPTIONS",
         "LANG",
         "LOGNAME",
         "MKL_NUM_THREADS",
@@ -50,12 +51,17 @@ _TAKEN: Final = frozenset(
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
         "PATH",
+        "R_ENVIRON_USER",
+        "R_LIBS",
         "R_LIBS_USER",
+        "R_PROFILE_USER",
+        "RUBYLIB",
         "RUBYOPT",
         "SHELL",
         "TMPDIR",
         "USER",
         "VIRTUAL_ENV",
+        "_JAVA_OPTIONS",
     }
 )
 _TAKEN_BEGINNINGS: Final = ("ALGORITHMIA_", "ALGORIUM_", "LC_", "LD_", "MALLOC_", "PYTHON")

@@ -208,7 +208,7 @@ class Builds:
         """
         failure = f"cancelled by {by}"
         async with self._database.transaction() as connection:
-            build = await rows.build(connection, build_id)
+            build = await rows.build(connection, build_id, is_held=True)
             if build is None or build.algorithm_id != algorithm.algorithm_id:
                 raise BuildNotFound
             if build.status is not BuildStatus.IN_PROGRESS:
@@ -317,7 +317,7 @@ class Builds:
         self, build: Build, algorithm: Algorithm, on_step: Callable[[str], None] | None
     ) -> Build:
         async with self._database.transaction() as connection:
-            stored = await rows.build(connection, build.build_id)
+            stored = await rows.build(connection, build.build_id, is_held=True)
             if stored is None or stored.status is not BuildStatus.IN_PROGRESS:
                 return build  # cancelled meanwhile
             was_cancelled = bool(stored.failure)

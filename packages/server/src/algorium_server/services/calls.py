@@ -157,7 +157,7 @@ class CallService:
             raise NotAuthorized(detail=verdict.reason)
         if resolved.network_access is NetworkAccess.FULL:
             self._engine.check_network()
-        return self._grant(principal, resolved, is_sudo=is_sudo)
+        return self.grant_of(principal, resolved, is_sudo=is_sudo)
 
     def is_current(self, grant: Grant) -> bool:
         """Whether nothing has changed since *grant* was given."""
@@ -239,7 +239,7 @@ class CallService:
         """
         return OpenCall(
             request_id=request_id,
-            grant=self._grant(principal, resolved, is_sudo=is_sudo),
+            grant=self.grant_of(principal, resolved, is_sudo=is_sudo),
             options=options,
             tree_id=request_id,
             is_root=True,
@@ -348,11 +348,11 @@ class CallService:
             running.cancel()
             raise
 
-    def _grant(self, principal: Principal, resolved: Resolved, *, is_sudo: bool) -> Grant:
-        owner = resolved.owner
+    def grant_of(self, principal: Principal, resolved: Resolved, *, is_sudo: bool) -> Grant:
+        """Return a grant for what the principal may call for another reason than its key."""
         return Grant(
             caller=principal,
-            runs_as=self._directory.principal_of(owner) if is_sudo else principal,
+            runs_as=self._directory.principal_of(resolved.owner) if is_sudo else principal,
             resolved=resolved,
             program=self.programs.of(resolved),
             subject=subject_of(principal, resolved),

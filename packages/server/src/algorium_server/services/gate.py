@@ -1,8 +1,9 @@
 """
 The check of a build before it is published: its sample input, run once as any call is.
 
-The build runs in a slot of the publisher, with the publisher's rights, as it would for the first
-caller of the version. What came out is the sample output unless the publisher gave one.
+The build runs in a slot of the publisher, with the publisher's rights, and counts among the
+publisher's open calls, as it would for the first caller of the version. What came out is the sample
+output unless the publisher gave one.
 
 Source: wire specification of the runtime, "Triggers, records, logs".
 """
@@ -10,7 +11,6 @@ Source: wire specification of the runtime, "Triggers, records, logs".
 import asyncio
 import base64
 import json
-import time
 import uuid
 from dataclasses import dataclass
 from typing import Final
@@ -82,14 +82,9 @@ class Gate:
         call = None
         outcome: CallOutcome | BaseException | None = None
         try:
-            call = self._calls.resume(
-                publisher,
-                resolved,
-                CallOptions(timeout_s=self._limit_s),
-                request_id=f"req-{uuid.uuid4()}",
-                is_sudo=False,
-                started_us=time.time_ns() // 1000,
-            )
+            grant = self._calls.grant_of(publisher, resolved, is_sudo=False)
+            options = CallOptions(timeout_s=self._limit_s)
+            call = self._calls.open(grant, options, f"req-{uuid.uuid4()}")
             outcome = await self._calls.run(call, _input(text))
             return _sample_run(outcome, text)
         except AlgoriumError as error:

@@ -55,11 +55,13 @@ class GitPlaces:
         """
         if self._taken[account_id] >= GIT_PROCESSES_PER_ACCOUNT_MAX:
             raise TooManyRequests(
-                f"An account has {GIT_PROCESSES_PER_ACCOUNT_MAX} clones and pushes under way at"
-                " most; try again when one has ended."
+                f"An account has {GIT_PROCESSES_PER_ACCOUNT_MAX} clones, pushes and archives"
+                " under way at most; try again when one has ended."
             )
         if self._taken.total() >= GIT_PROCESSES_MAX:
-            raise Unavailable("The server is busy with other clones and pushes; try again.")
+            raise Unavailable(
+                "The server is busy with other clones, pushes and archives; try again."
+            )
         self._taken[account_id] += 1
         try:
             yield

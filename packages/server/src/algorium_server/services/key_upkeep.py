@@ -79,7 +79,10 @@ class KeyUpkeep:
         except BaseException:
             self._used[0].update(due)
             raise
-        self._noted |= due
+        # Others are due anyway: what is kept does not grow with keys that come and go.
+        self._noted = due | {
+            key_id: noted for key_id, noted in self._noted.items() if not self._is_due(key_id, now)
+        }
 
     def _is_due(self, key_id: str, now: datetime) -> bool:
         noted = self._noted.get(key_id)

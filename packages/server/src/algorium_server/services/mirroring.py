@@ -122,6 +122,7 @@ class Mirroring:
         self._clock = clock
         self._looked_at: dict[str, float] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._looks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # A look is short, a fetch may be long: neither is to wait for the other.
         self._room = asyncio.Semaphore(SCM_FETCHES_MAX)
         self._room_to_look = asyncio.Semaphore(SCM_FETCHES_MAX)
@@ -220,17 +221,19 @@ class Mirroring:
 
     async def look(self, algorithm: Algorithm) -> None:
         """Find out how the connection is, unless that was found a moment ago; never raises."""
-        looked_at = self._looked_at.get(algorithm.algorithm_id, 0.0)
-        if looked_at and monotonic() - looked_at < SCM_STATUS_FRESH_S:
-            return
-        try:
-            await self.head(algorithm)
-        except AlgoriumError as error:
-            _log.info(
-                "a repository cannot be reached",
-                algorithm=algorithm.algorithm_id,
-                reason=error.message,
-            )
+        # Who asks while another one's look is under way gets to know what that finds.
+        async with self._looks.setdefault(algorithm.algorithm_id, asyncio.Lock()):
+            looked_at = self._looked_at.get(algorithm.algorithm_id, 0.0)
+            if looked_at and monotonic() - looked_at < SCM_STATUS_FRESH_S:
+                return
+            try:
+                await self.head(algorithm)
+            except AlgoriumError as error:
+                _log.info(
+                    "a repository cannot be reached",
+                    algorithm=algorithm.algorithm_id,
+                    reason=error.message,
+                )
 
     async def head(self, algorithm: Algorithm) -> RemoteHead | None:
         """

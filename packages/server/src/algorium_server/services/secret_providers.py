@@ -118,7 +118,7 @@ class SecretProviders:
         if provider.is_enabled:
             await self._stores.try_out(provider)
         async with self._database.transaction() as connection:
-            await rows.take_turn(connection, provider.provider_id)
+            await rows.take_turn(connection)
             if len(await rows.providers(connection)) >= SECRET_PROVIDERS_MAX:
                 raise InvalidInput(f"there can be {SECRET_PROVIDERS_MAX} secret providers")
             await rows.put_provider(connection, provider)
@@ -143,7 +143,7 @@ class SecretProviders:
         if new.is_enabled:
             await self._stores.try_out(new)
         async with self._database.transaction() as connection:
-            await rows.take_turn(connection, new.provider_id)
+            await rows.take_turn(connection)
             now = await _found(connection, new.provider_id)
             if now.is_default and not (new.is_default and new.is_enabled):
                 raise SecretProviderNotDefault(
@@ -165,7 +165,7 @@ class SecretProviders:
         """
         _check_admin(principal)
         async with self._database.transaction() as connection:
-            await rows.take_turn(connection, provider_id)
+            await rows.take_turn(connection)
             provider = await _found(connection, provider_id)
             if not provider.is_enabled:
                 raise SecretProviderDisabled(f"the secret provider {provider.name!r} is disabled")
@@ -182,7 +182,7 @@ class SecretProviders:
         """
         _check_admin(principal)
         async with self._database.transaction() as connection:
-            await rows.take_turn(connection, provider_id)
+            await rows.take_turn(connection)
             provider = await _found(connection, provider_id)
             if provider.is_default:
                 raise SecretProviderIsDefault(
@@ -191,6 +191,7 @@ class SecretProviders:
             if provider.is_internal:
                 raise SecretNotDeleted("the internal secret provider stays")
             await rows.remove_provider(connection, provider.provider_id)
+        await self._stores.leave(provider.provider_id)
 
     def _described(
         self,

@@ -8,8 +8,8 @@ Source: wire specification, "Secret store".
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
@@ -53,11 +53,35 @@ _AZURE_AUTHORITY: Final = "https://login.microsoftonline.com"
 _log = logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Opened:
+    """
+    A provider with its connections.
+
+    Attributes:
+        users: How many are using it; whatever they are at, it stays open for them.
+        is_retired: Nobody begins to use it any more.
+    """
+
     revision: str
     store: SecretStore
-    room: asyncio.Semaphore
+    room: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(SECRET_PROVIDER_REQUESTS_MAX)
+    )
+    users: int = 0
+    is_retired: bool = False
+
+    async def leave(self) -> None:
+        """Use it no more."""
+        self.users -= 1
+        if self.is_retired and not self.users:
+            await self.store.close()
+
+    async def retire(self) -> None:
+        """Close it once nobody uses it any more."""
+        self.is_retired = True
+        if not self.users:
+            await self.store.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +119,15 @@ class SecretStores:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._fresh.clear()
         opened, self._opened = self._opened, {}
         for each in opened.values():
-            await each.store.close()
+            await each.retire()
+
+    async def leave(self, provider_id: str) -> None:
+        """Close the connections to a provider that is gone."""
+        if (opened := self._opened.pop(provider_id, None)) is not None:
+            await opened.retire()
 
     def sealed(self, value: str, *, secret: StoredSecret) -> bytes:
         """Return a value as the internal provider keeps it."""
@@ -195,12 +225,19 @@ class SecretStores:
         """
         some_id = provider.provider_id
         nowhere = Place(algorithm_id=some_id, secret_id=some_id, secret_key=_TRIAL)
-        with suppress(PathNotFound):
-            await self.read(provider, nowhere)
+        # By connections of its own: it may be refused, and the one there is goes on.
+        trial = await self._open(provider)
+        try:
+            with suppress(PathNotFound), _translated(provider):
+                async with asyncio.timeout(SECRET_PROVIDER_ANSWER_S_MAX):
+                    await trial.read(nowhere)
+        finally:
+            await trial.close()
 
     async def address_of(self, provider: SecretProvider, place: Place) -> str:
         """Return where a value is, in words of the provider."""
-        return (await self._current(provider)).store.address_of(place)
+        async with self._using(provider) as opened:
+            return opened.store.address_of(place)
 
     def forget(self, algorithm_id: str) -> None:
         """Ask again for what was read for an algorithm."""
@@ -240,6 +277,8 @@ class SecretStores:
         self._fresh[key] = _Fresh(
             algorithm_id=secret.algorithm_id, until=now + SECRET_FRESH_S, value=value
         )
+        # What nobody asks for again must not stay in memory either.
+        asyncio.get_running_loop().call_later(SECRET_FRESH_S, self._fresh.pop, key, None)
         return value
 
     async def _do(
@@ -247,38 +286,33 @@ class SecretStores:
         provider: SecretProvider,
         work: Callable[[SecretStore], Awaitable[None]],
     ) -> None:
-        opened = await self._current(provider)
-        try:
-            async with asyncio.timeout(SECRET_PROVIDER_ANSWER_S_MAX), opened.room:
-                await work(opened.store)
-        except PathNotFound:
-            raise
-        except TimeoutError:
-            raise SecretProviderFailed(
-                f"the secret provider {provider.name!r} does not answer"
-            ) from None
-        except AlgoriumError as error:
-            _log.warning("a secret provider failed", name=provider.name, error=error.message)
-            raise SecretProviderFailed(
-                f"the secret provider {provider.name!r} failed: {error.message}",
-                detail=error.detail,
-            ) from error
+        async with self._using(provider) as opened:
+            with _translated(provider):
+                async with asyncio.timeout(SECRET_PROVIDER_ANSWER_S_MAX), opened.room:
+                    await work(opened.store)
 
-    async def _current(self, provider: SecretProvider) -> _Opened:
+    @asynccontextmanager
+    async def _using(self, provider: SecretProvider) -> AsyncIterator[_Opened]:
+        opened, spare = self._known(provider), None
+        if opened is None:
+            made = _Opened(revision=provider.revision, store=await self._open(provider))
+            opened = self._known(provider)  # others may have been faster
+            if opened is None:
+                spare = self._opened.get(provider.provider_id)
+                opened = self._opened[provider.provider_id] = made
+            else:
+                spare = made
+        opened.users += 1
+        try:
+            if spare is not None:
+                await spare.retire()
+            yield opened
+        finally:
+            await opened.leave()
+
+    def _known(self, provider: SecretProvider) -> _Opened | None:
         known = self._opened.get(provider.provider_id)
-        if known is not None and known.revision == provider.revision:
-            return known
-        store = await self._open(provider)
-        opened = _Opened(
-            revision=provider.revision,
-            store=store,
-            room=asyncio.Semaphore(SECRET_PROVIDER_REQUESTS_MAX),
-        )
-        old = self._opened.get(provider.provider_id)
-        self._opened[provider.provider_id] = opened
-        if old is not None:
-            await old.store.close()
-        return opened
+        return known if known is not None and known.revision == provider.revision else None
 
     async def _open(self, provider: SecretProvider) -> SecretStore:
         configuration = self.configuration(provider)
@@ -294,6 +328,24 @@ class SecretStores:
     async def _checked(self, address: str, name: str) -> str:
         check_address(address, f"configuration.{name}", allow_http=True)
         return await self._reach.checked(address)
+
+
+@contextmanager
+def _translated(provider: SecretProvider) -> Iterator[None]:
+    try:
+        yield
+    except PathNotFound:
+        raise
+    except TimeoutError:
+        raise SecretProviderFailed(
+            f"the secret provider {provider.name!r} does not answer"
+        ) from None
+    except AlgoriumError as error:
+        _log.warning("a secret provider failed", name=provider.name, error=error.message)
+        raise SecretProviderFailed(
+            f"the secret provider {provider.name!r} failed: {error.message}",
+            detail=error.detail,
+        ) from error
 
 
 def place_of(secret: StoredSecret) -> Place:

@@ -8,7 +8,12 @@ from typing import Final
 
 from algorium_server.domain.algorithms import BuildTrigger
 from algorium_server.domain.errors import AlgoriumError, Unavailable
-from algorium_server.domain.limits import SCM_POLL_FIRST_S, WEBHOOK_DELIVERY_S, WEBHOOK_PRUNE_S
+from algorium_server.domain.limits import (
+    SCM_POLL_FIRST_S,
+    SCM_POLLS_MAX,
+    WEBHOOK_DELIVERY_S,
+    WEBHOOK_PRUNE_S,
+)
 from algorium_server.services.directory import Directory
 from algorium_server.services.mirroring import Mirroring
 from algorium_server.services.scm_directory import ScmDirectory
@@ -51,6 +56,7 @@ class SourcePolling:
         self._mirroring = mirroring
         self._every_s = every_s
         self._clock = clock
+        self._room = asyncio.Semaphore(SCM_POLLS_MAX)
 
     async def keep(self) -> None:
         """Look for pushes, and forget old messages, until cancelled."""
@@ -62,7 +68,6 @@ class SourcePolling:
         await asyncio.sleep(min(SCM_POLL_FIRST_S, self._every_s))
         while True:
             try:
-                # Few at a time: `Mirroring` has room for no more.
                 links = self._scms.links()
                 await asyncio.gather(*(self._poll(link.algorithm_id) for link in links))
             except Exception:
@@ -75,7 +80,8 @@ class SourcePolling:
         if algorithm is None:
             return
         try:
-            head = await self._mirroring.head(algorithm)
+            async with self._room:
+                head = await self._mirroring.head(algorithm)
             link = self._scms.link(algorithm_id)
             if head is None or link is None or head.sha == link.head_sha:
                 return

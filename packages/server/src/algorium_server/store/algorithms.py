@@ -188,11 +188,14 @@ async def builds(
     ]
 
 
-async def build(connection: AsyncConnection, build_id: str) -> Build | None:
-    """Return a build with its log."""
+async def build(
+    connection: AsyncConnection, build_id: str, *, is_held: bool = False
+) -> Build | None:
+    """Return a build with its log; keep others from changing it until then if it is *held*."""
     if not is_storable(build_id):
         return None
-    result = await connection.execute(select(build_table).where(build_table.c.build_id == build_id))
+    query = select(build_table).where(build_table.c.build_id == build_id)
+    result = await connection.execute(query.with_for_update() if is_held else query)
     row = result.mappings().first()
     return None if row is None else of_row(Build, row)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.changes import ChangeKind
@@ -13,6 +13,7 @@ from algorium_server.store import changes
 from algorium_server.store.columns import is_storable, of_row
 from algorium_server.store.schema import api_keys as table
 from algorium_server.store.schema import key_uses
+from algorium_server.store.upserts import upsert
 
 
 async def keys_of(
@@ -83,15 +84,11 @@ async def remove_keys_of(connection: AsyncConnection, account_id: str) -> list[s
 
 async def note_uses(connection: AsyncConnection, uses: Mapping[str, datetime]) -> None:
     """Note when keys were used last; keys that are gone meanwhile are left out."""
-    known = set(
-        await connection.scalars(select(table.c.key_id).where(table.c.key_id.in_(list(uses))))
+    known = await connection.scalars(
+        select(table.c.key_id).where(table.c.key_id.in_(list(uses))).order_by(table.c.key_id)
     )
-    rows = [{"key_id": key_id, "used_at": uses[key_id]} for key_id in sorted(known)]
-    if rows:
-        await connection.execute(
-            delete(key_uses).where(key_uses.c.key_id.in_([row["key_id"] for row in rows]))
-        )
-        await connection.execute(insert(key_uses), rows)
+    for key_id in known.all():  # in order: gateways that note the same keys do not block another
+        await upsert(connection, key_uses, {"key_id": key_id, "used_at": uses[key_id]})
 
 
 def _listed(key: ApiKey, mask: str, used_at: datetime | None) -> ListedKey:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.changes import ChangeKind
 from algorium_server.domain.errors import SecretNotDeleted
-from algorium_server.domain.secrets import SecretProvider, StoredSecret
+from algorium_server.domain.secrets import INTERNAL_PROVIDER_ID, SecretProvider, StoredSecret
 from algorium_server.store import changes
 from algorium_server.store.columns import is_storable, of_row, row_of
 from algorium_server.store.schema import algorithms as algorithm_table
@@ -123,9 +123,9 @@ async def newest_renewal(connection: AsyncConnection) -> int:
     return await changes.newest(connection)
 
 
-async def take_turn(connection: AsyncConnection, provider_id: str) -> None:
-    """Begin to change a provider: nobody else changes any, or what they keep, until the end."""
-    await changes.note(connection, ChangeKind.SLOTS, provider_id)
+async def take_turn(connection: AsyncConnection) -> None:
+    """Begin to change providers: nobody else changes any, or what they keep, until the end."""
+    await changes.note(connection, ChangeKind.SLOTS, INTERNAL_PROVIDER_ID)
 
 
 async def renewals_after(connection: AsyncConnection, number: int) -> dict[str, int]:
