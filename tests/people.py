@@ -4,8 +4,8 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-from algorium_server.services.accounts import create_account
 from algorium_server.services.directory import Directory
+from algorium_server.services.people.accounts import create_account
 from algorium_server.store.database import Database, sqlite_url
 
 

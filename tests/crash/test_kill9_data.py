@@ -23,7 +23,7 @@ from peers import running_s3
 from postgres import running_postgres
 
 from algorium_server.checking import check
-from algorium_server.services.checking import CheckReport
+from algorium_server.services.files.checking import CheckReport
 from algorium_server.settings import Settings
 
 ROUNDS = {"local": 2, "postgresql": 1, "s3": 1}

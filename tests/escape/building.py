@@ -15,10 +15,10 @@ from dulwich.repo import Repo
 
 from algorium_server.build.builder import Builder
 from algorium_server.build.environments import Environments
-from algorium_server.build.repositories import Repositories, Signature
+from algorium_server.build.source.repositories import Repositories, Signature
 from algorium_server.domain.algorithms import Algorithm, AlgorithmSettings, Build, BuildStatus
 from algorium_server.engine.host import SandboxHost
-from algorium_server.services.confining import SandboxedJobs
+from algorium_server.services.authoring.confining import SandboxedJobs
 
 Entry = tuple[bytes, int, "bytes | list[Entry]"]
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

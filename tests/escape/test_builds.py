@@ -17,7 +17,7 @@ from waiting import wait_until
 
 from algorium_server.domain.algorithms import Build, BuildStatus
 from algorium_server.engine.host import SandboxHost
-from algorium_server.services import confining, disk_use
+from algorium_server.services.authoring import confining, disk_use
 
 from .building import HELLO, SourcePackage, Wheel, Workshop
 from .conftest import SECRET

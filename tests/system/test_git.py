@@ -19,10 +19,10 @@ from projects import write_examples
 from running import RunningServer
 from waiting import wait_until
 
-from algorium_server.build.push_notes import PushNotes
+from algorium_server.build.source.push_notes import PushNotes
 from algorium_server.domain.identity import KeyPermissions, Role
-from algorium_server.services.accounts import create_account, create_key, ensure_organization
 from algorium_server.services.directory import Directory
+from algorium_server.services.people.accounts import create_account, create_key, ensure_organization
 from algorium_server.store import accounts
 from algorium_server.store.database import Database, sqlite_url
 

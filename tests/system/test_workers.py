@@ -27,7 +27,7 @@ from waiting import wait_until
 from algorium_server.domain.limits import CALLS_IN_FLIGHT_PER_ACCOUNT_MAX
 from algorium_server.domain.versions import SemanticVersion
 from algorium_server.engine.processes import children, descendants
-from algorium_server.services.accounts import create_key
+from algorium_server.services.people.accounts import create_key
 from algorium_server.store import accounts, algorithms
 
 sys.path.append(str(Path(__file__).parents[2] / "packages" / "server" / "tests"))

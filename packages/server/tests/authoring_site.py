@@ -39,7 +39,7 @@ from algorium_server.api.router import build_router
 from algorium_server.api.versions import version_routes
 from algorium_server.build.builder import Builder
 from algorium_server.build.environments import Environments
-from algorium_server.build.repositories import Repositories, Signature
+from algorium_server.build.source.repositories import Repositories, Signature
 from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus, Version
 from algorium_server.domain.identity import (
     DEFAULT_KEY_PERMISSIONS,
@@ -53,16 +53,16 @@ from algorium_server.domain.identity import (
 )
 from algorium_server.domain.languages import Language
 from algorium_server.jobs.worker import JobWorker
-from algorium_server.services.algorithms import Algorithms
-from algorium_server.services.authors import Authors
-from algorium_server.services.builds import JOB_KIND, Builds
+from algorium_server.services.authoring.algorithms import Algorithms
+from algorium_server.services.authoring.authors import Authors
+from algorium_server.services.authoring.builds import JOB_KIND, Builds
+from algorium_server.services.authoring.environments import EnvironmentCatalog
+from algorium_server.services.authoring.hosts import InternalHosts
+from algorium_server.services.authoring.publishing import Publishing
+from algorium_server.services.authoring.readmes import Readmes
+from algorium_server.services.authoring.releases import Releases
+from algorium_server.services.authoring.views import Views
 from algorium_server.services.directory import Directory, key_digest
-from algorium_server.services.environments import EnvironmentCatalog
-from algorium_server.services.hosts import InternalHosts
-from algorium_server.services.publishing import Publishing
-from algorium_server.services.readmes import Readmes
-from algorium_server.services.releases import Releases
-from algorium_server.services.views import Views
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as algorithm_rows
 from algorium_server.store.database import Database

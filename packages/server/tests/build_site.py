@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from algorium_server.build.builder import Builder
 from algorium_server.build.environments import Environments
-from algorium_server.build.repositories import Repositories, Signature
+from algorium_server.build.source.repositories import Repositories, Signature
 from algorium_server.domain.algorithms import Algorithm, AlgorithmSettings, Build, BuildStatus
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

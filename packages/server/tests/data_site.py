@@ -45,10 +45,10 @@ from algorium_server.domain.identity import (
     Role,
 )
 from algorium_server.domain.storage import NO_QUOTA, Quota
-from algorium_server.services.data import DataService
-from algorium_server.services.defaults import DefaultCollections
 from algorium_server.services.directory import Directory, key_digest
-from algorium_server.services.resumable import ResumableUploads
+from algorium_server.services.files.data import DataService
+from algorium_server.services.files.defaults import DefaultCollections
+from algorium_server.services.files.resumable import ResumableUploads
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as algorithm_rows
 from algorium_server.store.database import Database

@@ -5,7 +5,7 @@ import sys
 from algorium_server.engine.probe import HostReport
 from algorium_server.engine.sandbox import Level
 from algorium_server.home import write_endpoint
-from algorium_server.services.accounts import AdministratorCredentials
+from algorium_server.services.people.accounts import AdministratorCredentials
 from algorium_server.settings import Settings
 
 

@@ -62,25 +62,25 @@ from algorium_server.keeping import Keeping
 from algorium_server.listening import address_of, allow_many_connections, listen
 from algorium_server.people import open_people
 from algorium_server.sealing import Seal
-from algorium_server.services.admission import Admission
-from algorium_server.services.calls import CallService
-from algorium_server.services.connectors import ConnectorService
-from algorium_server.services.data import DataService
+from algorium_server.services.authoring.models import Models
+from algorium_server.services.calling.admission import Admission
+from algorium_server.services.calling.calls import CallService
+from algorium_server.services.calling.error_log import ErrorLog
+from algorium_server.services.calling.meter import Meter
+from algorium_server.services.calling.usage import UsageService
+from algorium_server.services.calling.void_calls import JOB_KIND, VoidCalls
+from algorium_server.services.calling.warmth import Warmth
 from algorium_server.services.directory import Directory
-from algorium_server.services.error_log import ErrorLog
 from algorium_server.services.examination import Examination
+from algorium_server.services.files.connectors import ConnectorService
+from algorium_server.services.files.data import DataService
+from algorium_server.services.files.reaching import PUBLIC_PLACES, Reach
+from algorium_server.services.files.resumable import ResumableUploads
+from algorium_server.services.files.scrubbing import Scrubber
+from algorium_server.services.files.sources import Sources
+from algorium_server.services.files.storage import StorageService
 from algorium_server.services.following import Following
-from algorium_server.services.meter import Meter
-from algorium_server.services.models import Models
-from algorium_server.services.push_output import PushOutput
-from algorium_server.services.reaching import PUBLIC_PLACES, Reach
-from algorium_server.services.resumable import ResumableUploads
-from algorium_server.services.scrubbing import Scrubber
-from algorium_server.services.sources import Sources
-from algorium_server.services.storage import StorageService
-from algorium_server.services.usage import UsageService
-from algorium_server.services.void_calls import JOB_KIND, VoidCalls
-from algorium_server.services.warmth import Warmth
+from algorium_server.services.source.push_output import PushOutput
 from algorium_server.serving import serving
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database

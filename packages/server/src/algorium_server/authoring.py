@@ -30,10 +30,10 @@ from algorium_server.api.source import source_routes
 from algorium_server.api.versions import version_routes
 from algorium_server.build.builder import Builder
 from algorium_server.build.environments import Environments
-from algorium_server.build.git_serving import GitServer
 from algorium_server.build.interpreters import Interpreter, known_interpreters
-from algorium_server.build.push_notes import PushNotes
-from algorium_server.build.repositories import Repositories
+from algorium_server.build.source.git_serving import GitServer
+from algorium_server.build.source.push_notes import PushNotes
+from algorium_server.build.source.repositories import Repositories
 from algorium_server.domain.algorithms import Version
 from algorium_server.domain.limits import BUILD_QUEUE_POLL_S
 from algorium_server.domain.offers import python_environment_name
@@ -41,33 +41,33 @@ from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.program import slot_spec
 from algorium_server.jobs.worker import JobWorker
 from algorium_server.sealing import Seal
-from algorium_server.services.algorithms import Algorithms
-from algorium_server.services.author_builds import AuthorBuilds
-from algorium_server.services.authors import Authors
-from algorium_server.services.builds import JOB_KIND, Builds
-from algorium_server.services.calls import CallService
-from algorium_server.services.confining import SandboxedJobs
-from algorium_server.services.data import DataService
-from algorium_server.services.defaults import DefaultCollections
+from algorium_server.services.authoring.algorithms import Algorithms
+from algorium_server.services.authoring.author_builds import AuthorBuilds
+from algorium_server.services.authoring.authors import Authors
+from algorium_server.services.authoring.builds import JOB_KIND, Builds
+from algorium_server.services.authoring.confining import SandboxedJobs
+from algorium_server.services.authoring.documents import Documents
+from algorium_server.services.authoring.environments import EnvironmentCatalog
+from algorium_server.services.authoring.gate import Gate
+from algorium_server.services.authoring.package_sources import PackageSourceService
+from algorium_server.services.authoring.publishing import Publishing
+from algorium_server.services.authoring.reading_errors import FailedCallReader
+from algorium_server.services.authoring.readmes import Readmes
+from algorium_server.services.authoring.releases import Releases
+from algorium_server.services.authoring.views import Views
+from algorium_server.services.calling.calls import CallService
+from algorium_server.services.calling.error_log import ErrorLog
 from algorium_server.services.demo import Demo
 from algorium_server.services.directory import Directory
-from algorium_server.services.documents import Documents
-from algorium_server.services.environments import EnvironmentCatalog
-from algorium_server.services.error_log import ErrorLog
+from algorium_server.services.files.data import DataService
+from algorium_server.services.files.defaults import DefaultCollections
+from algorium_server.services.files.reaching import Reach
 from algorium_server.services.following import Following
-from algorium_server.services.gate import Gate
-from algorium_server.services.hosting import GitPlaces, Hosting
-from algorium_server.services.package_sources import PackageSourceService
-from algorium_server.services.passwords import Passwords
-from algorium_server.services.publishing import Publishing
-from algorium_server.services.push_output import PushOutput
-from algorium_server.services.pushing import Pushing
-from algorium_server.services.reaching import Reach
-from algorium_server.services.reading_errors import FailedCallReader
-from algorium_server.services.readmes import Readmes
-from algorium_server.services.releases import Releases
-from algorium_server.services.source_files import SourceFiles
-from algorium_server.services.views import Views
+from algorium_server.services.people.passwords import Passwords
+from algorium_server.services.source.hosting import GitPlaces, Hosting
+from algorium_server.services.source.push_output import PushOutput
+from algorium_server.services.source.pushing import Pushing
+from algorium_server.services.source.source_files import SourceFiles
 from algorium_server.sourcing import Sourcing, open_sourcing
 from algorium_server.store.database import Database
 

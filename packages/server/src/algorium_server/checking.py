@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from algorium_server.domain.errors import Unavailable
 from algorium_server.home import database_url, locked, open_blobs
-from algorium_server.services.checking import Check, CheckReport
 from algorium_server.services.directory import Directory
-from algorium_server.services.passwords import Passwords
+from algorium_server.services.files.checking import Check, CheckReport
+from algorium_server.services.people.passwords import Passwords
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database
 

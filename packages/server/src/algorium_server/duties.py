@@ -15,15 +15,15 @@ from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import CHANGES_KEPT_MAX, CHANGES_PRUNE_S
 from algorium_server.engine.probe import HostReport
 from algorium_server.jobs.worker import JobWorker
-from algorium_server.services.algorithms import Algorithms
-from algorium_server.services.builds import Builds
-from algorium_server.services.data import DataService
+from algorium_server.services.authoring.algorithms import Algorithms
+from algorium_server.services.authoring.builds import Builds
+from algorium_server.services.calling.error_log import ErrorLog
+from algorium_server.services.calling.meter import Meter
 from algorium_server.services.demo import Demo
 from algorium_server.services.directory import Directory
-from algorium_server.services.error_log import ErrorLog
-from algorium_server.services.meter import Meter
-from algorium_server.services.resumable import ResumableUploads
-from algorium_server.services.scrubbing import Scrubber
+from algorium_server.services.files.data import DataService
+from algorium_server.services.files.resumable import ResumableUploads
+from algorium_server.services.files.scrubbing import Scrubber
 from algorium_server.settings import Settings
 from algorium_server.store import changes as change_rows
 from algorium_server.store.database import Database

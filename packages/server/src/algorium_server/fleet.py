@@ -46,7 +46,7 @@ from algorium_server.domain.limits import (
 from algorium_server.engine import cgroups, memory
 from algorium_server.home import clear_sandboxes, database_url, first_start, locked
 from algorium_server.listening import Loads, address_of, allow_many_connections, listen
-from algorium_server.services.admission import AdmissionTable
+from algorium_server.services.calling.admission import AdmissionTable
 from algorium_server.settings import ENVIRONMENT_PREFIX, Settings
 from algorium_server.store.database import Database
 from algorium_server.telemetry import configure, logger

@@ -20,8 +20,8 @@ from algorium_server.data.local import LocalBlobs
 from algorium_server.domain.errors import Unavailable
 from algorium_server.durable import write_file
 from algorium_server.engine import scratch
-from algorium_server.services import accounts
 from algorium_server.services.directory import Directory
+from algorium_server.services.people import accounts
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database, sqlite_url
 

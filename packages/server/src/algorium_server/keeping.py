@@ -13,14 +13,14 @@ from algorium_server.api.secrets import secret_provider_routes, secret_routes
 from algorium_server.domain.changes import ChangeKind
 from algorium_server.engine.local import LocalEngine
 from algorium_server.sealing import Seal
-from algorium_server.services.authors import Authors
+from algorium_server.services.authoring.authors import Authors
 from algorium_server.services.directory import Directory
+from algorium_server.services.files.reaching import Reach
 from algorium_server.services.following import Following
-from algorium_server.services.reaching import Reach
-from algorium_server.services.secret_delivery import SecretDelivery, SlotRenewals
-from algorium_server.services.secret_providers import SecretProviders
-from algorium_server.services.secret_stores import SecretStores
-from algorium_server.services.secrets import Secrets
+from algorium_server.services.people.secret_delivery import SecretDelivery, SlotRenewals
+from algorium_server.services.people.secret_providers import SecretProviders
+from algorium_server.services.people.secret_stores import SecretStores
+from algorium_server.services.people.secrets import Secrets
 from algorium_server.store.database import Database
 
 

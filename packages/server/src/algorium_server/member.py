@@ -27,7 +27,7 @@ from algorium_server.control import Assignment, Line
 from algorium_server.domain.errors import AlgoriumError
 from algorium_server.home import database_url
 from algorium_server.listening import Loads
-from algorium_server.services.admission import AdmissionTable, SharedAdmission
+from algorium_server.services.calling.admission import AdmissionTable, SharedAdmission
 from algorium_server.serving import serving
 from algorium_server.store.database import Database
 from algorium_server.telemetry import configure, logger

@@ -17,19 +17,19 @@ from algorium_server.api.organization_hosts import organization_host_routes
 from algorium_server.api.organizations import organization_routes
 from algorium_server.api.users import user_routes
 from algorium_server.data.blobs import BlobStore
-from algorium_server.services.account_removal import AccountRemoval
-from algorium_server.services.administrators import Administrators
-from algorium_server.services.algorithms import Algorithms
-from algorium_server.services.authors import Authors
+from algorium_server.services.authoring.algorithms import Algorithms
+from algorium_server.services.authoring.authors import Authors
+from algorium_server.services.calling.meter import Meter
 from algorium_server.services.directory import Directory
-from algorium_server.services.images import Images
-from algorium_server.services.installation import Installation
-from algorium_server.services.key_upkeep import KeyUpkeep
-from algorium_server.services.keys import Keys
-from algorium_server.services.meter import Meter
-from algorium_server.services.organization_hosts import OrganizationHosts
-from algorium_server.services.organizations import Organizations
-from algorium_server.services.users import Users
+from algorium_server.services.people.account_removal import AccountRemoval
+from algorium_server.services.people.administrators import Administrators
+from algorium_server.services.people.images import Images
+from algorium_server.services.people.installation import Installation
+from algorium_server.services.people.key_upkeep import KeyUpkeep
+from algorium_server.services.people.keys import Keys
+from algorium_server.services.people.organization_hosts import OrganizationHosts
+from algorium_server.services.people.organizations import Organizations
+from algorium_server.services.people.users import Users
 from algorium_server.store.database import Database
 
 

@@ -24,7 +24,7 @@ from algorium_server.domain.limits import (
 from algorium_server.domain.names import check_account_name
 from algorium_server.domain.storage import Quota
 from algorium_server.engine.reach import parse_allowed
-from algorium_server.services.reaching import AllowedPlace, parse_places
+from algorium_server.services.files.reaching import AllowedPlace, parse_places
 
 ENVIRONMENT_PREFIX: Final = "ALGORIUM_"
 LOCAL_STORAGE: Final = "local"

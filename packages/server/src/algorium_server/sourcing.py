@@ -14,25 +14,25 @@ from fastapi import APIRouter
 
 from algorium_server.api.scms import scm_admin_routes, scm_routes
 from algorium_server.api.webhooks import webhook_routes
-from algorium_server.build.fetching import Fetching
 from algorium_server.build.providers.calling import Caller
-from algorium_server.build.repositories import Repositories
+from algorium_server.build.source.fetching import Fetching
+from algorium_server.build.source.repositories import Repositories
 from algorium_server.domain.changes import ChangeKind
 from algorium_server.domain.limits import BUILD_QUEUE_POLL_S, SCM_FETCHES_MAX
 from algorium_server.jobs.worker import JobWorker
 from algorium_server.sealing import Seal
-from algorium_server.services.builds import Builds
+from algorium_server.services.authoring.builds import Builds
+from algorium_server.services.authoring.hosts import Hosts, InternalHosts, SourceHosts
 from algorium_server.services.directory import Directory
-from algorium_server.services.external_hosts import ExternalHosts
 from algorium_server.services.following import Following
-from algorium_server.services.hosts import Hosts, InternalHosts, SourceHosts
-from algorium_server.services.mirroring import JOB_KIND, Mirroring
-from algorium_server.services.scm_access import ScmAccess
-from algorium_server.services.scm_connections import ScmConnections
-from algorium_server.services.scm_directory import ScmDirectory
-from algorium_server.services.scms import Scms
-from algorium_server.services.source_polling import SourcePolling
-from algorium_server.services.webhooks import Webhooks
+from algorium_server.services.source.external_hosts import ExternalHosts
+from algorium_server.services.source.mirroring import JOB_KIND, Mirroring
+from algorium_server.services.source.scm_access import ScmAccess
+from algorium_server.services.source.scm_connections import ScmConnections
+from algorium_server.services.source.scm_directory import ScmDirectory
+from algorium_server.services.source.scms import Scms
+from algorium_server.services.source.source_polling import SourcePolling
+from algorium_server.services.source.webhooks import Webhooks
 from algorium_server.store.database import Database
 
 

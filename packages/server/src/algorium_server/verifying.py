@@ -14,9 +14,9 @@ from algorium.wire.refs import AlgorithmRef, RefSyntaxError
 from algorium_server.domain.errors import AlgorithmNotFound, InvalidInput, Unavailable
 from algorium_server.engine.host import SandboxHost
 from algorium_server.home import database_url
-from algorium_server.services.confining import SandboxedJobs
+from algorium_server.services.authoring.confining import SandboxedJobs
+from algorium_server.services.authoring.verifying import State, Verdict, Verifying
 from algorium_server.services.directory import Directory
-from algorium_server.services.verifying import State, Verdict, Verifying
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database
 

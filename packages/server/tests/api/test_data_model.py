@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from algorium_server.domain.limits import FILE_IN_ROW_BYTES_MAX
-from algorium_server.services.checking import Check
+from algorium_server.services.files.checking import Check
 
 USERS = ("jane", "bob")
 WRITERS = {"jane": {"jane"}, "bob": {"bob"}, "lab": {"jane"}}

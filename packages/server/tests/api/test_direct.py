@@ -35,7 +35,7 @@ from algorium_server.domain.calls import CallOptions, CallSuccess, ContentType, 
 from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.identity import DEFAULT_KEY_PERMISSIONS, KeyPermissions, Principal
 from algorium_server.domain.limits import CALLS_IN_FLIGHT_PER_ACCOUNT_MAX
-from algorium_server.services.calls import CallService
+from algorium_server.services.calling.calls import CallService
 from algorium_server.services.directory import Directory, key_digest
 
 SECRET = "simSECRET"

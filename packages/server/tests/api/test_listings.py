@@ -14,7 +14,7 @@ from algorium_server.api.listings import (
 )
 from algorium_server.data.connector import Entry, Page
 from algorium_server.domain.errors import InvalidInput, MalformedJson
-from algorium_server.services.data import Listing
+from algorium_server.services.files.data import Listing
 
 MOMENT = datetime(2020, 3, 18, 17, 0, 33, 987654, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ from algorium_server.domain.limits import (
     UPLOAD_PARTS_MAX,
 )
 from algorium_server.domain.storage import Quota
-from algorium_server.services.resumable import ResumableUploads
+from algorium_server.services.files.resumable import ResumableUploads
 from algorium_server.store import uploads as upload_rows
 
 PART = UPLOAD_PART_BYTES_MIN

@@ -29,9 +29,9 @@ from algorium_server.domain.identity import (
     Role,
 )
 from algorium_server.domain.usage import UsageOutcome, UsageRecord
+from algorium_server.services.calling.meter import Meter
+from algorium_server.services.calling.usage import UsageService
 from algorium_server.services.directory import Directory, key_digest
-from algorium_server.services.meter import Meter
-from algorium_server.services.usage import UsageService
 from algorium_server.store.database import Database, sqlite_url
 
 API = "http://api.example"

@@ -12,8 +12,8 @@ from dulwich.objects import Blob
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algorium_server.build.commits import FileChange, commit_changes
-from algorium_server.build.repositories import Repositories, Signature
+from algorium_server.build.source.commits import FileChange, commit_changes
+from algorium_server.build.source.repositories import Repositories, Signature
 from algorium_server.domain.errors import ConditionFailed, InvalidInput, Unavailable
 
 JANE = Signature(name="Jane", email="jane@example.org", at=datetime(2026, 1, 2, tzinfo=UTC))

@@ -13,7 +13,7 @@ from algorium_server.build import fast_start
 from algorium_server.build.builder import Builder
 from algorium_server.build.environments import Environments
 from algorium_server.build.fast_start import FastStarts
-from algorium_server.build.repositories import Repositories, Signature
+from algorium_server.build.source.repositories import Repositories, Signature
 from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus, FastStart
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -10,9 +10,9 @@ from build_site import JANE
 from scm_providers.github_place import GitHubPlace
 from scm_providers.place import GIT_ENV, running
 
-from algorium_server.build.fetching import FetchFailed, Fetching, Remote, new_deploy_key
 from algorium_server.build.providers.provider import GitLogin
-from algorium_server.build.repositories import Repositories
+from algorium_server.build.source.fetching import FetchFailed, Fetching, Remote, new_deploy_key
+from algorium_server.build.source.repositories import Repositories
 
 OURS = "refs/heads/master"
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from algorium_server.build.abandoned import sweep_repositories
-from algorium_server.build.history import has_commit, history
-from algorium_server.build.repositories import Repositories
+from algorium_server.build.source.abandoned import sweep_repositories
+from algorium_server.build.source.history import has_commit, history
+from algorium_server.build.source.repositories import Repositories
 from algorium_server.domain.errors import NotFound
 
 

@@ -10,7 +10,7 @@ from dulwich.objects import Blob, Commit, Tree
 from dulwich.repo import Repo
 
 from algorium_server.build.confined import BuildFailed
-from algorium_server.build.repositories import FileChange, Repositories, Signature
+from algorium_server.build.source.repositories import FileChange, Repositories, Signature
 from algorium_server.domain import limits
 from algorium_server.domain.errors import InvalidInput, NotFound
 
@@ -239,7 +239,7 @@ def test_a_missing_object_is_told(forge, check_out):
 
 
 def test_a_tree_that_names_itself_a_million_times_is_refused(forge, check_out, monkeypatch):
-    monkeypatch.setattr("algorium_server.build.checkout.SOURCE_FILES_MAX", 200)
+    monkeypatch.setattr("algorium_server.build.source.checkout.SOURCE_FILES_MAX", 200)
     entries = [(b"file", 0o100644, b"")]
     for _ in range(20):
         entries = [(b"x", 0o040000, entries), (b"y", 0o040000, entries)]
@@ -259,8 +259,8 @@ def test_deep_trees_are_refused(forge, check_out):
 
 def test_a_source_over_the_limit_is_refused(commit, check_out, monkeypatch):
     sha = commit({"a": b"x" * 100, "b": b"x" * 100})
-    monkeypatch.setattr("algorium_server.build.checkout.SOURCE_BYTES_MAX", 150)
-    monkeypatch.setattr("algorium_server.build.commits.SOURCE_BYTES_MAX", 150)
+    monkeypatch.setattr("algorium_server.build.source.checkout.SOURCE_BYTES_MAX", 150)
+    monkeypatch.setattr("algorium_server.build.source.commits.SOURCE_BYTES_MAX", 150)
 
     with pytest.raises(BuildFailed, match="larger than 150 bytes"):
         check_out(sha)

@@ -14,7 +14,7 @@ from algorium_server.data.hosted import HostedCollection
 from algorium_server.domain.conditions import Condition
 from algorium_server.domain.errors import ConditionFailed, NotAuthorized, PathNotFound
 from algorium_server.domain.limits import COMMITTED_AT_ONCE_FILES_MAX, FILE_IN_ROW_BYTES_MAX
-from algorium_server.services.checking import Check
+from algorium_server.services.files.checking import Check
 from algorium_server.store import files as file_rows
 from algorium_server.store.database import Database
 

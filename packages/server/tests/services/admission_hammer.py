@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 
-from algorium_server.services.admission import AdmissionTable, SharedAdmission
+from algorium_server.services.calling.admission import AdmissionTable, SharedAdmission
 
 
 def main() -> int:

@@ -17,13 +17,13 @@ from algorium_server.domain.identity import (
     KeyPermissions,
     Role,
 )
-from algorium_server.services.accounts import (
+from algorium_server.services.directory import Directory
+from algorium_server.services.people.accounts import (
     create_account,
     create_key,
     ensure_organization,
     first_start,
 )
-from algorium_server.services.directory import Directory
 from algorium_server.store.database import Database, sqlite_url
 
 NOW = datetime(2022, 1, 1, tzinfo=UTC)
@@ -124,7 +124,7 @@ import asyncio, os, signal, sys
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from algorium_server.services.accounts import first_start
+from algorium_server.services.people.accounts import first_start
 from algorium_server.services.directory import Directory
 from algorium_server.store.database import Database, sqlite_url
 

@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from algorium_server.services.admission import AdmissionTable, OwnAdmission, SharedAdmission
+from algorium_server.services.calling.admission import AdmissionTable, OwnAdmission, SharedAdmission
 
 LIMIT = 5
 SALT = b"not random, here"
@@ -86,7 +86,7 @@ def test_an_account_that_finds_no_room_is_refused_and_others_are_not_hurt(shared
 def test_a_lock_that_is_held_for_too_long_costs_a_refusal(shared: int) -> None:
     """A gateway that somebody stopped in the wrong microsecond must not stop the others."""
     program = (
-        "import sys; from algorium_server.services.admission import AdmissionTable\n"
+        "import sys; from algorium_server.services.calling.admission import AdmissionTable\n"
         "with AdmissionTable(int(sys.argv[1]), gateways=2, buckets=1).locked(0):\n"
         "    print('locked', flush=True); sys.stdin.read()\n"
     )

@@ -12,15 +12,15 @@ from build_site import JANE
 from algorium_server.build.builder import Builder
 from algorium_server.build.confined import KILLED
 from algorium_server.build.environments import Environments
-from algorium_server.build.repositories import Repositories
+from algorium_server.build.source.repositories import Repositories
 from algorium_server.domain.algorithms import BuildStatus, BuildTrigger
 from algorium_server.domain.errors import BuildNotFound, InvalidInput, TooManyRequests
 from algorium_server.domain.jobs import RetryLater
 from algorium_server.domain.limits import BUILDS_WAITING_PER_OWNER_MAX
 from algorium_server.jobs.retry import GiveUp
 from algorium_server.jobs.worker import JobWorker
-from algorium_server.services import build_logs
-from algorium_server.services.builds import JOB_KIND, Builds
+from algorium_server.services.authoring import build_logs
+from algorium_server.services.authoring.builds import JOB_KIND, Builds
 from algorium_server.services.directory import Directory
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as algorithm_rows

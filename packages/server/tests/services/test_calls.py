@@ -36,9 +36,9 @@ from algorium_server.domain.limits import (
     CALLS_IN_FLIGHT_PER_ACCOUNT_MAX,
     CHILD_CALLS_PER_TREE_MAX,
 )
-from algorium_server.services.calls import CallService
+from algorium_server.services.authoring.gate import Gate
+from algorium_server.services.calling.calls import CallService
 from algorium_server.services.directory import Directory
-from algorium_server.services.gate import Gate
 
 TIMINGS = Timings(queue_s=0.0, load_s=0.0, run_s=0.1)
 INPUT = CallInput(content_type=ContentType.JSON, body=b"1")

@@ -12,7 +12,7 @@ import pytest
 from algorium_server.build.confined import KILLED, TIMED_OUT, ConfinedJob
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.sandbox import ExitStatus
-from algorium_server.services.confining import SandboxedJobs
+from algorium_server.services.authoring.confining import SandboxedJobs
 
 PYTHON = os.path.realpath(sys.executable)
 

@@ -17,7 +17,7 @@ from algorium_server.domain.errors import (
     TooLarge,
 )
 from algorium_server.domain.identity import Role
-from algorium_server.services.data import Listing
+from algorium_server.services.files.data import Listing
 from algorium_server.store.database import sqlite_url
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from algorium_server.services.disk_use import DiskUse
+from algorium_server.services.authoring.disk_use import DiskUse
 
 KIB = 1024
 

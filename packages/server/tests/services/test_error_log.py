@@ -39,10 +39,10 @@ from algorium_server.domain.limits import (
     CALL_ERRORS_PER_ALGORITHM_MAX,
     CALL_ERRORS_SHOWN_MAX,
 )
-from algorium_server.services.authors import Authors
+from algorium_server.services.authoring.authors import Authors
+from algorium_server.services.authoring.reading_errors import FailedCallReader
+from algorium_server.services.calling.error_log import ErrorLog
 from algorium_server.services.directory import Directory
-from algorium_server.services.error_log import ErrorLog
-from algorium_server.services.reading_errors import FailedCallReader
 from algorium_server.store import call_errors as error_rows
 from algorium_server.store import schema
 from algorium_server.store.database import Database
@@ -173,7 +173,7 @@ def test_it_writes_by_itself(database: Database, runner: asyncio.Runner):
 def test_old_ones_are_deleted_in_steps(
     database: Database, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("algorium_server.services.error_log.CALL_ERRORS_PRUNE_ROWS_MAX", 2)
+    monkeypatch.setattr("algorium_server.services.calling.error_log.CALL_ERRORS_PRUNE_ROWS_MAX", 2)
     log = ErrorLog(database)
     week_us = int(CALL_ERRORS_KEEP_S * 1_000_000)
     for _ in range(5):

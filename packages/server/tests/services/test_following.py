@@ -16,9 +16,9 @@ from algorium_server.domain.algorithms import BuildStatus, Callability
 from algorium_server.domain.changes import ChangeKind
 from algorium_server.domain.identity import Role
 from algorium_server.domain.limits import CHANGES_AT_ONCE_MAX
-from algorium_server.services.accounts import create_account, create_key, ensure_organization
 from algorium_server.services.directory import Directory
 from algorium_server.services.following import Following
+from algorium_server.services.people.accounts import create_account, create_key, ensure_organization
 from algorium_server.store import accounts, algorithms, changes
 from algorium_server.store.database import Database
 from algorium_server.store.schema import accounts as account_table

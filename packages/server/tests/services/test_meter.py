@@ -17,7 +17,7 @@ from sqlalchemy import delete, select
 from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import USAGE_HELD_RECORDS_MAX, USAGE_WRITE_S
 from algorium_server.domain.usage import UsageRecord
-from algorium_server.services.meter import Meter
+from algorium_server.services.calling.meter import Meter
 from algorium_server.store import schema
 from algorium_server.store.database import Database
 from algorium_server.store.journal import Journal, frame
@@ -386,7 +386,7 @@ def test_when_nobody_takes_records_the_meter_is_full_until_somebody_does(
 def test_a_long_journal_makes_the_meter_full_until_it_is_brought_in(
     database: Database, runner: asyncio.Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("algorium_server.services.meter.USAGE_JOURNAL_BYTES_MAX", 10_000)
+    monkeypatch.setattr("algorium_server.services.calling.meter.USAGE_JOURNAL_BYTES_MAX", 10_000)
     away = Away(database)
     away.is_away = True
 

@@ -18,8 +18,8 @@ from algorium_server.domain.calls import (
 from algorium_server.domain.errors import MalformedJson, TooManyRequests, Unavailable
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.usage import UsageOutcome, UsageSubject
+from algorium_server.services.calling.metering import record_of, subject_of
 from algorium_server.services.directory import Resolved
-from algorium_server.services.metering import record_of, subject_of
 
 SPENT = Timings(queue_s=0.5, load_s=1.0, run_s=2.0, cpu_s=1.5, peak_memory_bytes=1000)
 WAITED = Timings(queue_s=0.5, load_s=0.0, run_s=0.0)

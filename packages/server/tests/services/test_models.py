@@ -15,7 +15,7 @@ from algorium_server.data.models import ModelCache
 from algorium_server.domain.errors import NotAuthorized, Unavailable
 from algorium_server.domain.identity import ActingAlgorithm, Principal
 from algorium_server.domain.limits import MIB
-from algorium_server.services.models import Models
+from algorium_server.services.authoring.models import Models
 
 MODEL = b"weights " * (MIB // 4)
 URI = DataUri.parse("s3+models://bucket/model.bin")

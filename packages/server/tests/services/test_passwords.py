@@ -8,9 +8,9 @@ from argon2 import PasswordHasher
 
 from algorium_server.domain.errors import InvalidInput, NotFound, TooManyRequests
 from algorium_server.domain.limits import PASSWORD_FAILURES_MAX, PASSWORD_FAILURES_S
-from algorium_server.services.accounts import create_account, ensure_organization
 from algorium_server.services.directory import Directory
-from algorium_server.services.passwords import Passwords
+from algorium_server.services.people.accounts import create_account, ensure_organization
+from algorium_server.services.people.passwords import Passwords
 from algorium_server.store.database import Database, sqlite_url
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

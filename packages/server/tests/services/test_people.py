@@ -13,14 +13,14 @@ from algorium_server.domain.errors import AlreadyExists, EmailTaken, LastOwner, 
 from algorium_server.domain.identity import AccountKind, KeyKind, KeyPermissions, Principal, Role
 from algorium_server.domain.keys import WantedKey
 from algorium_server.domain.limits import KEY_USE_WRITE_S
-from algorium_server.services.account_removal import AccountRemoval
-from algorium_server.services.accounts import create_account, create_key, ensure_organization
-from algorium_server.services.administrators import Administrators
-from algorium_server.services.authors import Authors
+from algorium_server.services.authoring.authors import Authors
 from algorium_server.services.directory import Directory
-from algorium_server.services.key_upkeep import KeyUpkeep
-from algorium_server.services.keys import Keys
-from algorium_server.services.organizations import Organizations
+from algorium_server.services.people.account_removal import AccountRemoval
+from algorium_server.services.people.accounts import create_account, create_key, ensure_organization
+from algorium_server.services.people.administrators import Administrators
+from algorium_server.services.people.key_upkeep import KeyUpkeep
+from algorium_server.services.people.keys import Keys
+from algorium_server.services.people.organizations import Organizations
 from algorium_server.store import accounts, algorithms, files, users
 from algorium_server.store import keys as key_rows
 from algorium_server.store.database import Database

@@ -17,8 +17,8 @@ from algorium.wire.bodies import ReadAcl
 from algorium.wire.uris import DataUri
 from algorium_server.domain.errors import InvalidInput, NotAuthorized, NotFound
 from algorium_server.domain.identity import KeyKind, KeyPermissions, Role
-from algorium_server.services.data import Listing
-from algorium_server.services.defaults import DefaultCollections
+from algorium_server.services.files.data import Listing
+from algorium_server.services.files.defaults import DefaultCollections
 from algorium_server.store.database import sqlite_url
 
 DENIED = (NotAuthorized, NotFound, InvalidInput)

@@ -18,7 +18,7 @@ from algorium.wire.refs import AlgorithmRef
 from algorium_server.build import languages
 from algorium_server.build.builder import Builder
 from algorium_server.build.environments import Environments
-from algorium_server.build.repositories import Repositories
+from algorium_server.build.source.repositories import Repositories
 from algorium_server.domain.algorithms import (
     AlgorithmSettings,
     BuildStatus,
@@ -37,13 +37,13 @@ from algorium_server.domain.errors import (
     VersionNotFound,
 )
 from algorium_server.domain.identity import Principal, Role
-from algorium_server.services.authors import Authors
-from algorium_server.services.builds import Builds
+from algorium_server.services.authoring.authors import Authors
+from algorium_server.services.authoring.builds import Builds
+from algorium_server.services.authoring.documents import Documents, Kind
+from algorium_server.services.authoring.gate import SampleRun
+from algorium_server.services.authoring.publishing import Publishing
 from algorium_server.services.demo import Demo
 from algorium_server.services.directory import Directory
-from algorium_server.services.documents import Documents, Kind
-from algorium_server.services.gate import SampleRun
-from algorium_server.services.publishing import Publishing
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as rows
 from algorium_server.store.database import Database, sqlite_url

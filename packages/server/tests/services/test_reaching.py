@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from algorium_server.domain.errors import InvalidInput
-from algorium_server.services.reaching import AllowedPlace, Reach, parse_places
+from algorium_server.services.files.reaching import AllowedPlace, Reach, parse_places
 
 INSIDE = (
     "https://127.0.0.1",

@@ -13,8 +13,8 @@ from algorium.wire.bodies import ReadAcl
 from algorium.wire.uris import DataUri
 from algorium_server.domain import limits
 from algorium_server.domain.storage import StorageUse
-from algorium_server.services.checking import Check
-from algorium_server.services.scrubbing import Scrubber
+from algorium_server.services.files.checking import Check
+from algorium_server.services.files.scrubbing import Scrubber
 from algorium_server.store import damages, schema, storage
 
 LONG = b"x" * (limits.FILE_IN_ROW_BYTES_MAX + 1)
@@ -198,8 +198,8 @@ def test_the_scrubber_finds_damage_remembers_it_and_forgets_what_is_gone(site, r
 
 
 def test_a_round_goes_on_where_it_was_when_the_server_stopped(site, runner, monkeypatch):
-    monkeypatch.setattr("algorium_server.services.scrubbing._STEP_FILES_MIN", 1)
-    monkeypatch.setattr("algorium_server.services.scrubbing.SCRUBBED_AT_ONCE_FILES_MAX", 2)
+    monkeypatch.setattr("algorium_server.services.files.scrubbing._STEP_FILES_MIN", 1)
+    monkeypatch.setattr("algorium_server.services.files.scrubbing.SCRUBBED_AT_ONCE_FILES_MAX", 2)
 
     async def scenario():
         for number in range(5):

@@ -15,13 +15,13 @@ from algorium_server.domain.errors import (
 )
 from algorium_server.domain.identity import KeyKind, Principal
 from algorium_server.sealing import Seal
-from algorium_server.services.authors import Authors
+from algorium_server.services.authoring.authors import Authors
 from algorium_server.services.directory import Directory
-from algorium_server.services.reaching import Reach
-from algorium_server.services.secret_delivery import SecretDelivery, SlotRenewals
-from algorium_server.services.secret_providers import SecretProviders
-from algorium_server.services.secret_stores import SecretStores
-from algorium_server.services.secrets import Secrets, WantedSecret
+from algorium_server.services.files.reaching import Reach
+from algorium_server.services.people.secret_delivery import SecretDelivery, SlotRenewals
+from algorium_server.services.people.secret_providers import SecretProviders
+from algorium_server.services.people.secret_stores import SecretStores
+from algorium_server.services.people.secrets import Secrets, WantedSecret
 from algorium_server.store import accounts, algorithms
 
 JANE, BOB = rows.account("jane"), rows.account("bob")

@@ -27,8 +27,8 @@ from algorium_server.domain.secrets import (
     StoredSecret,
 )
 from algorium_server.sealing import Seal
-from algorium_server.services.reaching import Reach, parse_places
-from algorium_server.services.secret_stores import SecretStores
+from algorium_server.services.files.reaching import Reach, parse_places
+from algorium_server.services.people.secret_stores import SecretStores
 
 PLACE = Place(algorithm_id="a1", secret_id="s1", secret_key="API_TOKEN")
 

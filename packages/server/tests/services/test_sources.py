@@ -34,9 +34,9 @@ from algorium_server.domain.limits import (
     SOURCE_UPLOADS_MAX,
 )
 from algorium_server.sealing import Seal
-from algorium_server.services.connectors import ConnectorService, Description
-from algorium_server.services.reaching import Reach, parse_places
-from algorium_server.services.sources import Sources
+from algorium_server.services.files.connectors import ConnectorService, Description
+from algorium_server.services.files.reaching import Reach, parse_places
+from algorium_server.services.files.sources import Sources
 from algorium_server.store import connectors as rows
 from algorium_server.store.database import sqlite_url
 

@@ -11,7 +11,7 @@ from algorium.wire.uris import DataUri
 from algorium_server.domain.errors import AlgoriumError, NotAuthorized, NotFound, QuotaExceeded
 from algorium_server.domain.limits import FILE_IN_ROW_BYTES_MAX
 from algorium_server.domain.storage import Quota, StorageUse
-from algorium_server.services.storage import StorageService
+from algorium_server.services.files.storage import StorageService
 from algorium_server.store import storage
 
 QUOTA = Quota(bytes_max=100_000, files_max=5)

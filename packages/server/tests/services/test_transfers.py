@@ -12,7 +12,7 @@ from algorium.wire.uris import DataUri
 from algorium_server.domain.conditions import ALWAYS, ANY, Preconditions
 from algorium_server.domain.errors import ConditionFailed, InvalidInput, PathNotFound
 from algorium_server.domain.limits import UPLOAD_PART_BYTES_MIN
-from algorium_server.services.spots import Spot
+from algorium_server.services.files.spots import Spot
 from algorium_server.store.database import sqlite_url
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))

@@ -10,8 +10,8 @@ from algorium.wire.uris import DataUri
 from algorium_server.domain.collections import CollectionKind
 from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import FILE_IN_ROW_BYTES_MAX
-from algorium_server.services.data import DataService, Listing
-from algorium_server.services.upkeep import Upkeep
+from algorium_server.services.files.data import DataService, Listing
+from algorium_server.services.files.upkeep import Upkeep
 from algorium_server.store import files as file_rows
 
 LONG = b"x" * (FILE_IN_ROW_BYTES_MAX + 1)

@@ -15,9 +15,9 @@ from algorium_server.domain.algorithms import (
 )
 from algorium_server.domain.identity import AccountKind
 from algorium_server.domain.limits import MIB, SLOT_MEMORY_BYTES
+from algorium_server.services.calling.programs import Programs
+from algorium_server.services.calling.warmth import Warmth
 from algorium_server.services.directory import Directory
-from algorium_server.services.programs import Programs
-from algorium_server.services.warmth import Warmth
 
 
 class Site:

@@ -25,7 +25,7 @@ from algorium_server.domain.scms import (
 )
 from algorium_server.services.directory import Directory
 from algorium_server.services.following import Following
-from algorium_server.services.scm_directory import ScmDirectory
+from algorium_server.services.source.scm_directory import ScmDirectory
 from algorium_server.store import accounts, algorithms, jobs, scms
 from algorium_server.store.database import Database
 

@@ -29,8 +29,8 @@ from algorium_server.domain.wishes import (
     WantedSettings,
     WantedVersion,
 )
-from algorium_server.services.algorithms import NewAlgorithm
-from algorium_server.services.hosts import WantedSource
+from algorium_server.services.authoring.algorithms import NewAlgorithm
+from algorium_server.services.authoring.hosts import WantedSource
 
 _LICENSES: Final = {"ap1": "apl"}
 """As one old test suite spells it."""

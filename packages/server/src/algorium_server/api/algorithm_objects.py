@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from algorium_server.build.history import HistoryEntry
+from algorium_server.build.source.history import HistoryEntry
 from algorium_server.domain.algorithms import (
     Algorithm,
     AlgorithmSettings,
@@ -20,8 +20,8 @@ from algorium_server.domain.algorithms import (
     BuildStatus,
     Version,
 )
-from algorium_server.services.hosts import SourceHosts
-from algorium_server.services.views import View, callability_of
+from algorium_server.services.authoring.hosts import SourceHosts
+from algorium_server.services.authoring.views import View, callability_of
 
 RESOURCE_TYPE: Final = "algorithm"
 BUILD_RESOURCE_TYPE: Final = "algorithm_build"

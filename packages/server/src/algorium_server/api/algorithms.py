@@ -17,8 +17,8 @@ from algorium_server.api.algorithm_objects import (
 )
 from algorium_server.api.management import Answer, Asking, body_of
 from algorium_server.api.references import PREFIX, Ref, on_algorithm
-from algorium_server.services.algorithms import Algorithms
-from algorium_server.services.views import Views
+from algorium_server.services.authoring.algorithms import Algorithms
+from algorium_server.services.authoring.views import Views
 
 
 def algorithm_routes(algorithms: Algorithms, views: Views, objects: AlgorithmObjects) -> APIRouter:

@@ -26,7 +26,7 @@ from algorium_server.api.http import encode_json
 from algorium_server.api.management import Answer, Asking
 from algorium_server.api.references import Ref, on_algorithm
 from algorium_server.domain.errors import AlgoriumError, InvalidInput
-from algorium_server.services.author_builds import AuthorBuilds
+from algorium_server.services.authoring.author_builds import AuthorBuilds
 
 EVENT_STREAM: Final = "text/event-stream"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

@@ -19,7 +19,7 @@ from algorium_server.api.management import Answer, Asking
 from algorium_server.api.queries import PAGE, Page, Query, described_query
 from algorium_server.api.references import Ref, on_algorithm
 from algorium_server.api.versions import marker_of, position_of
-from algorium_server.services.views import Views
+from algorium_server.services.authoring.views import Views
 
 
 def build_routes(views: Views, *, api: str) -> APIRouter:

@@ -51,8 +51,8 @@ from algorium_server.domain.errors import (
     RangeNotSatisfiable,
 )
 from algorium_server.domain.identity import Principal
-from algorium_server.services.data import DataService, Listing
-from algorium_server.services.models import Models
+from algorium_server.services.authoring.models import Models
+from algorium_server.services.files.data import DataService, Listing
 
 _HOSTED_DATA: Final = re.compile(rb"/*v1/+hostedData/*")
 

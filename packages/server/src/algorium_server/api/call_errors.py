@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from algorium_server.api.management import Answer, Asking
 from algorium_server.api.references import Ref, on_algorithm
 from algorium_server.domain.call_errors import CallError
-from algorium_server.services.reading_errors import FailedCallReader
+from algorium_server.services.authoring.reading_errors import FailedCallReader
 
 
 class FailedCall(BaseModel):

@@ -57,9 +57,9 @@ from algorium_server.domain.errors import (
     UnsupportedContentType,
 )
 from algorium_server.domain.limits import ANSWER_STALL_S_MAX
-from algorium_server.services.admitted import OpenCall
-from algorium_server.services.calls import CallService
-from algorium_server.services.void_calls import VoidCalls
+from algorium_server.services.calling.admitted import OpenCall
+from algorium_server.services.calling.calls import CallService
+from algorium_server.services.calling.void_calls import VoidCalls
 
 _PREFIX: Final = b"/v1/algo"
 _WEB_PREFIX: Final = b"/v1/web/algo"

@@ -38,12 +38,12 @@ from algorium_server.domain.errors import (
 )
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import CONNECTOR_JSON_BYTES_MAX, LISTING_ENTRIES_MAX
-from algorium_server.services.connectors import (
+from algorium_server.services.files.connectors import (
     ConnectorService,
     Description,
     OwnedConnector,
 )
-from algorium_server.services.trying import Trial
+from algorium_server.services.files.trying import Trial
 
 
 class _Body(msgspec.Struct):

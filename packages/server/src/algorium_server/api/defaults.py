@@ -9,7 +9,7 @@ Source: wire specification, "Hosted data listing and default collection".
 from fastapi import APIRouter, Response
 
 from algorium_server.api.management import Asking
-from algorium_server.services.defaults import DefaultCollections
+from algorium_server.services.files.defaults import DefaultCollections
 
 
 def default_routes(defaults: DefaultCollections) -> APIRouter:

@@ -30,7 +30,7 @@ from algorium_server.api.protocol import JsonProtocol
 from algorium_server.domain.calls import Body, CallOutcome
 from algorium_server.domain.errors import AlgoriumError, RequestTimedOut
 from algorium_server.domain.limits import ANSWER_STALL_S_MAX, REQUEST_BODY_STALL_S_MAX
-from algorium_server.services.admitted import OpenCall, Running
+from algorium_server.services.calling.admitted import OpenCall, Running
 from algorium_server.telemetry import logger
 
 _log = logger(__name__)

@@ -33,7 +33,7 @@ from algorium_server.domain.conditions import Outcome
 from algorium_server.domain.errors import ConditionFailed
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import BLOB_CHUNK_BYTES
-from algorium_server.services.data import DataService
+from algorium_server.services.files.data import DataService
 
 _OCTETS: Final = "application/octet-stream"
 _ECHOED: Final = frozenset({"text/plain", JSON, _OCTETS})

@@ -21,7 +21,7 @@ from algorium_server.domain.calls import (
     Output,
     content_of,
 )
-from algorium_server.services.admitted import OpenCall
+from algorium_server.services.calling.admitted import OpenCall
 from algorium_server.spool import Spool
 
 _RAW_TYPES: Final = {

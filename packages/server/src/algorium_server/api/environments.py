@@ -13,7 +13,7 @@ from algorium_server.api.http import encode_json
 from algorium_server.api.management import KNOWN, Answer, Asking
 from algorium_server.api.queries import Query, described_query
 from algorium_server.domain.offers import Environment, OfferedLanguage
-from algorium_server.services.environments import EnvironmentCatalog, OfferedEnvironment
+from algorium_server.services.authoring.environments import EnvironmentCatalog, OfferedEnvironment
 
 _CREATED_AT: Final = "2026-01-01T00:00:00.000"
 """EnvironmentCatalog are as old as their names; clients parse this form, without a zone."""

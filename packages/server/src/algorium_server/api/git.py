@@ -44,8 +44,8 @@ from algorium_server.domain.errors import (
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import GIT_PROCESS_S_MAX, GIT_STALL_S_MAX
 from algorium_server.services.directory import Directory
-from algorium_server.services.hosting import GitService, Hosting
-from algorium_server.services.passwords import Passwords
+from algorium_server.services.people.passwords import Passwords
+from algorium_server.services.source.hosting import GitService, Hosting
 
 _PATH: Final = re.compile(
     r"/+git/+(?P<owner>[^/]+)/+(?P<name>[^/]+?)(?:\.git)?/+"

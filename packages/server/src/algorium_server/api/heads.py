@@ -13,8 +13,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from algorium_server.domain.calls import CallOptions, ContentType
 from algorium_server.domain.limits import CALL_INPUT_BYTES_MAX
-from algorium_server.services.admitted import Grant
-from algorium_server.services.calls import CallService
+from algorium_server.services.calling.admitted import Grant
+from algorium_server.services.calling.calls import CallService
 
 _HEAD_BYTES_MAX: Final = 4096
 """Of a head that is remembered: many times what clients send."""

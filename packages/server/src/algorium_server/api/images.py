@@ -16,7 +16,7 @@ from algorium_server.api.management import Asking
 from algorium_server.domain.errors import InvalidUpload
 from algorium_server.domain.images import DEFAULT_IMAGE, DEFAULT_TYPE, ImageName
 from algorium_server.domain.limits import LOGO_BYTES_MAX
-from algorium_server.services.images import Images
+from algorium_server.services.people.images import Images
 
 _UPLOAD_BYTES_MAX: Final = 2 * LOGO_BYTES_MAX
 """Of a form: the image and what stands around it. How large an image may be is said later."""

@@ -22,7 +22,7 @@ from algorium_server.api.queries import PAGE, Page, Query, described_query
 from algorium_server.api.times import UtcTime
 from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.installation import ConfigEntry, Invite
-from algorium_server.services.installation import Installation
+from algorium_server.services.people.installation import Installation
 
 
 class InviteBody(Body):

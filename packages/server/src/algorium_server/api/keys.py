@@ -24,8 +24,8 @@ from algorium_server.api.times import UtcTime
 from algorium_server.domain.identity import Account, AccountKind, KeyKind, KeyPermissions
 from algorium_server.domain.keys import ListedKey, WantedKey, mask_of
 from algorium_server.domain.limits import KEY_GRACE_S_DEFAULT
-from algorium_server.services.accounts import NewKey
-from algorium_server.services.keys import Keys
+from algorium_server.services.people.accounts import NewKey
+from algorium_server.services.people.keys import Keys
 
 
 class PermissionsBody(Body):

@@ -16,8 +16,8 @@ from algorium.wire.bodies import BodyError, ReadAcl
 from algorium_server.api.http import decode_json
 from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.identity import AccountKind
-from algorium_server.services.data import Listing
-from algorium_server.services.directories import OwnedCollection
+from algorium_server.services.files.data import Listing
+from algorium_server.services.files.directories import OwnedCollection
 
 
 class _Acl(msgspec.Struct):

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from algorium_server.api.management import Answer, Asking, Body, body_of
 from algorium_server.domain.errors import HostInformationMalformed
-from algorium_server.services.organization_hosts import OrganizationHosts
+from algorium_server.services.people.organization_hosts import OrganizationHosts
 
 
 class HostBody(Body):

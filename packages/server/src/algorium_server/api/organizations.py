@@ -25,7 +25,7 @@ from algorium_server.domain.organizations import (
     WantedOrganization,
     groups_of,
 )
-from algorium_server.services.organizations import Organizations
+from algorium_server.services.people.organizations import Organizations
 
 Groups = str | list[str]
 

@@ -39,9 +39,9 @@ from algorium_server.domain.limits import (
     PACKAGE_SOURCE_S,
 )
 from algorium_server.domain.package_sources import Address
-from algorium_server.services.data import DataService, Listing
+from algorium_server.services.authoring.package_sources import OpenSources, PackageSourceService
 from algorium_server.services.directory import Directory
-from algorium_server.services.package_sources import OpenSources, PackageSourceService
+from algorium_server.services.files.data import DataService, Listing
 from algorium_server.telemetry import logger
 
 _LINKS: Final = "/links"

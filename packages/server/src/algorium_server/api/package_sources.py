@@ -13,7 +13,7 @@ from pydantic import Field
 
 from algorium_server.api.management import Answer, Asking, Body, body_of, described
 from algorium_server.domain.package_sources import Address, PackageSources, parse_address
-from algorium_server.services.package_sources import PackageSourceService, ShownSources
+from algorium_server.services.authoring.package_sources import PackageSourceService, ShownSources
 
 
 class AddressBody(Body):

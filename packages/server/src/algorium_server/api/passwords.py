@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from algorium_server.api.management import Asking, Body, body_of
-from algorium_server.services.passwords import Passwords
+from algorium_server.services.people.passwords import Passwords
 
 
 class PasswordBody(Body):

@@ -35,7 +35,7 @@ from algorium_server.domain.errors import InvalidInput, MethodNotAllowed, NotFou
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import UPLOAD_PARTS_MAX
 from algorium_server.domain.uploads import BegunUpload, UploadPart
-from algorium_server.services.resumable import ResumableUploads
+from algorium_server.services.files.resumable import ResumableUploads
 
 _NUMBER_CHARS_MAX: Final = 9
 

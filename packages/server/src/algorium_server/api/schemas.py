@@ -20,7 +20,7 @@ from algorium_server.api.management import Answer, Asking
 from algorium_server.api.references import Ref, on_algorithm
 from algorium_server.domain.errors import VersionNotFound
 from algorium_server.domain.schemas import parsed
-from algorium_server.services.documents import Documents, Kind
+from algorium_server.services.authoring.documents import Documents, Kind
 
 _TYPES: Final = {
     Kind.BILL: "application/vnd.cyclonedx+json",

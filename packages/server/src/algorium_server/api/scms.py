@@ -18,8 +18,8 @@ from algorium_server.domain.errors import ScmChangeInvalid, ScmInvalid
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import OAUTH_STATE_S
 from algorium_server.domain.scms import ScmUrls
-from algorium_server.services.scm_connections import Return, ScmConnections
-from algorium_server.services.scms import Scms, WantedScm
+from algorium_server.services.source.scm_connections import Return, ScmConnections
+from algorium_server.services.source.scms import Scms, WantedScm
 
 _COOKIE: Final = "algorium_scm"
 _COOKIE_PATH: Final = "/v1/scms"

@@ -30,9 +30,9 @@ from algorium_server.domain.errors import (
     SecretRequestMalformed,
 )
 from algorium_server.domain.secrets import SecretProvider, StoredSecret, check_not_internal
-from algorium_server.services.secret_delivery import SlotRenewals
-from algorium_server.services.secret_providers import SecretProviders, WantedProvider
-from algorium_server.services.secrets import Secrets, WantedSecret
+from algorium_server.services.people.secret_delivery import SlotRenewals
+from algorium_server.services.people.secret_providers import SecretProviders, WantedProvider
+from algorium_server.services.people.secrets import Secrets, WantedSecret
 
 M = TypeVar("M", bound=BaseModel)
 

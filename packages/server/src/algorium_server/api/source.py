@@ -26,7 +26,7 @@ from algorium_server.api.http import Disconnected, read_body
 from algorium_server.api.management import Answer, Asking, Body, body_of
 from algorium_server.api.queries import PAGE, Query, described_query
 from algorium_server.api.references import Ref, on_algorithm
-from algorium_server.build.repositories import FileChange
+from algorium_server.build.source.repositories import FileChange
 from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.limits import (
     GIT_STALL_S_MAX,
@@ -34,7 +34,7 @@ from algorium_server.domain.limits import (
     SOURCE_FILE_BYTES_MAX,
     SOURCE_LISTING_FILES_MAX,
 )
-from algorium_server.services.source_files import SourceFiles
+from algorium_server.services.source.source_files import SourceFiles
 
 _AT: Final = {"ref": "A branch, tag, version or commit; the newest commit by default."}
 _MODES: Final = {"100644": False, "100755": True}

@@ -8,7 +8,7 @@ from algorium_server.api.credentials import Credentials
 from algorium_server.api.errors import send_error
 from algorium_server.api.http import Receive, Scope, Send, encode_json, parse_query, respond
 from algorium_server.domain.errors import MethodNotAllowed, NotFound
-from algorium_server.services.storage import StorageService
+from algorium_server.services.files.storage import StorageService
 
 
 class StorageFace:

@@ -40,7 +40,7 @@ from algorium_server.domain.usage import (
     moment_of,
     us_of,
 )
-from algorium_server.services.usage import UsageQuery, UsageService
+from algorium_server.services.calling.usage import UsageQuery, UsageService
 
 _REPORTS: Final = {
     "/v1/admin/usage": (Dimension.ACCOUNT, Dimension.VERSION),

@@ -21,7 +21,7 @@ from algorium_server.api.management import Answer, Asking, Body, body_of
 from algorium_server.api.queries import PAGE, Page, described_query
 from algorium_server.domain.errors import MalformedUser
 from algorium_server.domain.users import User, WantedUser
-from algorium_server.services.users import Users
+from algorium_server.services.people.users import Users
 
 
 class UserBody(Body):

@@ -20,8 +20,8 @@ from algorium_server.api.management import Answer, Asking, body_of
 from algorium_server.api.queries import PAGE, Page, described_query, flag
 from algorium_server.api.references import Ref, on_algorithm
 from algorium_server.domain import markers
-from algorium_server.services.releases import Releases
-from algorium_server.services.views import Position, Views
+from algorium_server.services.authoring.releases import Releases
+from algorium_server.services.authoring.views import Position, Views
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FILTERS: Final = {

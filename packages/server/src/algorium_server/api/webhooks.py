@@ -13,7 +13,7 @@ from algorium_server.api.http import read_body
 from algorium_server.api.management import Answer
 from algorium_server.api.references import Ref, on_algorithm
 from algorium_server.domain.limits import WEBHOOK_BODY_BYTES_MAX
-from algorium_server.services.webhooks import Webhooks
+from algorium_server.services.source.webhooks import Webhooks
 
 
 def webhook_routes(webhooks: Webhooks) -> APIRouter:

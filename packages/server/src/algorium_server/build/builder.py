@@ -34,8 +34,8 @@ from algorium_server.build.interpreters import Interpreters
 from algorium_server.build.packages import NO_SOURCES, OwnSources
 from algorium_server.build.provision import Provided, Provision
 from algorium_server.build.recipes.workshop import Workshop
-from algorium_server.build.repositories import Checkout, Repositories
 from algorium_server.build.scratch import read_signature
+from algorium_server.build.source.repositories import Checkout, Repositories
 from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus
 from algorium_server.domain.errors import NotFound
 from algorium_server.domain.languages import Language

@@ -22,8 +22,8 @@ from algorium_server.domain.algorithms import (
 from algorium_server.domain.errors import AlgoriumError, Unavailable
 from algorium_server.domain.identity import Account
 from algorium_server.domain.languages import language_of
-from algorium_server.services.accounts import ensure_organization
-from algorium_server.services.builds import Builds
+from algorium_server.services.authoring.builds import Builds
+from algorium_server.services.authoring.publishing import Publishing
 from algorium_server.services.catalog import (
     DemoAlgorithm,
     DemoVersion,
@@ -31,7 +31,7 @@ from algorium_server.services.catalog import (
     read_project,
 )
 from algorium_server.services.directory import Directory
-from algorium_server.services.publishing import Publishing
+from algorium_server.services.people.accounts import ensure_organization
 from algorium_server.store.database import Database
 from algorium_server.telemetry import logger
 

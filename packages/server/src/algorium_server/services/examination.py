@@ -10,8 +10,8 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from algorium_server.build.git import GIT_MIN, git_version
 from algorium_server.build.languages import FoundTool, toolchains
+from algorium_server.build.source.git import GIT_MIN, git_version
 from algorium_server.domain import access
 from algorium_server.domain.errors import NotAuthorized
 from algorium_server.domain.identity import Principal

@@ -1,0 +1,1 @@
+"""Source: git repositories, served, read, written, fetched from elsewhere."""

@@ -1,0 +1,1 @@
+"""Algorithms: made, built, published, looked at."""

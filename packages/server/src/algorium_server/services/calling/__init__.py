@@ -1,0 +1,1 @@
+"""Calls: admitted, run, metered, and kept when they fail."""

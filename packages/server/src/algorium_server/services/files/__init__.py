@@ -1,0 +1,1 @@
+"""Files and directories, hosted and connected."""

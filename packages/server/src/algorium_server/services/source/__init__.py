@@ -1,0 +1,1 @@
+"""Source: pushed, edited, hosted here or elsewhere."""
