@@ -1,13 +1,23 @@
 """Settings of the whole test suite."""
 
 import functools
+import io
+import logging
+import os
+from collections.abc import Iterator
 from contextlib import suppress
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Shared machines stall for moments: a slow example says nothing about the code.
 settings.register_profile(
-    "algorium", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "algorium",
+    deadline=None,
+    # State machines over a database are the longest of all tests; a longer hunt asks for more.
+    max_examples=int(os.environ.get("ALGORIUM_TEST_EXAMPLES", "40")),
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
 )
 settings.load_profile("algorium")
 
@@ -17,3 +27,18 @@ with suppress(ImportError):  # tests of the runtime run where nothing else is in
     import httpcore2
 
     httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_commands_end_with_them() -> Iterator[None]:
+    """A command that a test runs in this process logs to a stream that is closed afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if root.handlers == handlers:
+        return
+    from algorium_server import telemetry  # noqa: PLC0415 - the runtime is tested without it
+
+    telemetry.configure("info", "logfmt", file=io.StringIO())
+    root.handlers[:] = handlers
+    root.setLevel(level)

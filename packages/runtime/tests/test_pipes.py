@@ -504,7 +504,7 @@ def test_sigterm_leaves_the_pipe_its_own_end(pipe: Any) -> None:
     worker.process.send_signal(signal.SIGTERM)
 
     assert worker.wait() == 6
-    assert worker.stdout() == "cleaning up\n"
+    assert worker.stdout().lstrip() == "cleaning up\n"
 
 
 def test_children_of_the_pipe_get_neither_the_slot_nor_our_descriptors(pipe: Any) -> None:

@@ -16,8 +16,10 @@ from algorium_server.domain.errors import (
     PartlyDeleted,
     PathNotFound,
     RequestTimedOut,
+    ScmNeedsConnecting,
     TooLarge,
     Unavailable,
+    UnknownScm,
     UnsupportedContentType,
 )
 
@@ -28,6 +30,8 @@ BORROWED_CODES = {
     UnsupportedContentType: 415,
     TooLarge: 413,
     Unavailable: 503,
+    UnknownScm: 400,
+    ScmNeedsConnecting: 400,
 }
 
 

@@ -14,7 +14,7 @@ from algorium.wire.bodies import ReadAcl
 from algorium_server.domain.collections import CollectionKind
 from algorium_server.domain.errors import AlreadyExists, InvalidInput, PathNotFound
 from algorium_server.domain.names import check_file_name
-from algorium_server.store import accounts, algorithms, files, schema
+from algorium_server.store import accounts, algorithms, columns, files, schema
 from algorium_server.store.database import Database
 
 JANE = rows.account("jane")
@@ -355,7 +355,7 @@ def test_every_blob_key_is_yielded_once(owned: Database, runner: asyncio.Runner)
 
     async def scenario():
         async with owned.transaction() as connection:
-            await connection.execute(schema.files.insert(), [schema.row_of(file) for file in put])
+            await connection.execute(schema.files.insert(), [columns.row_of(file) for file in put])
         async with owned.reading() as connection:
             return [key async for key in files.blob_keys(connection)]
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, select
 
 from algorium_server.domain.jobs import Job, JobState
-from algorium_server.store import accounts, jobs, schema
+from algorium_server.store import accounts, columns, jobs, schema
 from algorium_server.store.database import Database
 
 JANE = rows.account("jane")
@@ -247,7 +247,7 @@ class Lifecycle(RuleBasedStateMachine):
     def rows_are_the_model(self) -> None:
         async def everything(connection) -> dict[str, Job]:
             result = await connection.execute(select(schema.jobs))
-            return {row["job_id"]: schema.of_row(Job, row) for row in result.mappings()}
+            return {row["job_id"]: columns.of_row(Job, row) for row in result.mappings()}
 
         assert self.in_transaction(everything) == self.model
 
