@@ -13,7 +13,7 @@ from git_client import GitClient
 from running import RunningServer
 from waiting import wait_until
 
-ROUNDS = 3
+ROUNDS = 2
 LIFE_S_MAX = 6.0
 """A version takes two seconds or so: kills fall into pushes, builds and publications alike."""
 SOURCE = "def apply(input):\n    return {number}\n"

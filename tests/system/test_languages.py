@@ -342,7 +342,8 @@ def test_a_pipe_fails_in_its_own_ways(offline: RunningServer) -> None:
     kind, message = error(b"nonsense")
     assert kind == "AlgorithmError"
     assert message.startswith("result is not valid JSON")
-    assert post(offline, "pipes/Any", b"x", "text/plain")["result"] == "made by the build"
+    answer = post(offline, "pipes/Any", b"x", "text/plain")
+    assert (answer.get("result") or answer) == "made by the build", said(offline)
 
 
 @pytest.mark.slow
