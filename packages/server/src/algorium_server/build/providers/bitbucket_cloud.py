@@ -4,13 +4,10 @@ Bitbucket Cloud: its API as requests and answers.
 Source: Atlassian's documentation, "The Bitbucket Cloud REST API" 2.0, "OAuth on Bitbucket Cloud".
 """
 
-import base64
-from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from algorium_server.build.providers.provider import (
-    Answer,
     GitLogin,
     Operation,
     RemoteRepository,
@@ -18,14 +15,12 @@ from algorium_server.build.providers.provider import (
     base_of,
     checked,
     entries_of,
-    gone_or_done,
     id_of,
     quoted,
     repository_of,
     text_of,
-    token_of,
 )
-from algorium_server.domain.errors import OAuthCodeRefused, ScmRejectsCredentials
+from algorium_server.build.providers.rest import OAuthTokens, basic, proof
 from algorium_server.domain.limits import SCM_PAGES_MAX
 from algorium_server.domain.scms import Scm, ScmCredentials, ScmOrganization, ScmProfile
 
@@ -33,8 +28,13 @@ _NAME: Final = "Bitbucket Cloud"
 _PAGE: Final = 100
 
 
-class BitbucketCloud:
+class BitbucketCloud(OAuthTokens):
     """Satisfies `ProviderApi`."""
+
+    provider = _NAME
+    keys = "deploy-keys"
+    webhooks = "hooks"
+    refusals = frozenset({"invalid_grant", "invalid_request"})
 
     def __init__(self, scm: Scm) -> None:
         self._web = scm.urls.web.rstrip("/")
@@ -50,28 +50,6 @@ class BitbucketCloud:
             "state": state,
         }
         return f"{self._web}/site/oauth2/authorize?{urlencode(query)}"
-
-    def exchange(
-        self, code: str, *, secret: str, redirect_uri: str, now: datetime
-    ) -> Operation[ScmCredentials]:
-        """Get a token and the one that gets the next."""
-        answer = yield self._token(
-            secret, grant_type="authorization_code", code=code, redirect_uri=redirect_uri
-        )
-        if _is_invalid_grant(answer):
-            raise OAuthCodeRefused(f"{_NAME} does not accept the code: connect once more")
-        return token_of(checked(answer, provider=_NAME), provider=_NAME, now=now)
-
-    def refresh(
-        self, credentials: ScmCredentials, *, secret: str, now: datetime
-    ) -> Operation[ScmCredentials]:
-        """Get the next token."""
-        answer = yield self._token(
-            secret, grant_type="refresh_token", refresh_token=credentials.refresh_token
-        )
-        if _is_invalid_grant(answer):
-            raise ScmRejectsCredentials(f"{_NAME} has ended the connection: connect once more")
-        return token_of(checked(answer, provider=_NAME), provider=_NAME, now=now)
 
     def revoke(self, _credentials: ScmCredentials, *, secret: str) -> Operation[None]:  # noqa: ARG002 - others need it
         """Do nothing: Bitbucket offers its users a page for it, and programs no request."""
@@ -124,14 +102,6 @@ class BitbucketCloud:
         path = f"/repositories/{quoted('{}')}/{quoted(known.repository_id)}"
         return _repository((yield from self._ask(credentials, "GET", path)))
 
-    def remove_repository(
-        self, credentials: ScmCredentials, repository: RemoteRepository
-    ) -> Operation[None]:
-        """Delete it."""
-        gone_or_done(
-            (yield self._request(credentials, "DELETE", _path(repository))), provider=_NAME
-        )
-
     def add_deploy_key(
         self,
         credentials: ScmCredentials,
@@ -141,16 +111,9 @@ class BitbucketCloud:
         public_key: str,
     ) -> Operation[str]:
         """Add an access key; they only read."""
-        path = f"{_path(repository)}/deploy-keys"
-        made = yield from self._ask(credentials, "POST", path, {"key": public_key, "label": title})
+        body = {"key": public_key, "label": title}
+        made = yield from self._ask(credentials, "POST", self._keys(repository), body)
         return id_of(made, "id", provider=_NAME)
-
-    def remove_deploy_key(
-        self, credentials: ScmCredentials, repository: RemoteRepository, key_id: str
-    ) -> Operation[None]:
-        """Remove it."""
-        path = f"{_path(repository)}/deploy-keys/{quoted(key_id)}"
-        gone_or_done((yield self._request(credentials, "DELETE", path)), provider=_NAME)
 
     def add_webhook(
         self, credentials: ScmCredentials, repository: RemoteRepository, *, url: str, secret: str
@@ -163,15 +126,8 @@ class BitbucketCloud:
             "events": ["repo:push", "repo:updated"],
             "secret": secret,
         }
-        made = yield from self._ask(credentials, "POST", f"{_path(repository)}/hooks", body)
+        made = yield from self._ask(credentials, "POST", self._webhooks(repository), body)
         return id_of(made, "uuid", provider=_NAME)
-
-    def remove_webhook(
-        self, credentials: ScmCredentials, repository: RemoteRepository, webhook_id: str
-    ) -> Operation[None]:
-        """Remove it."""
-        path = f"{_path(repository)}/hooks/{quoted(webhook_id)}"
-        gone_or_done((yield self._request(credentials, "DELETE", path)), provider=_NAME)
 
     def git_login(self, credentials: ScmCredentials) -> GitLogin:
         """Return a token, or the user's name and password."""
@@ -186,19 +142,12 @@ class BitbucketCloud:
         return Request(
             method="POST",
             url=f"{self._web}/site/oauth2/access_token",
-            headers={"Authorization": _basic(self._client_id, secret)},
+            headers={"Authorization": basic(self._client_id, secret)},
             form=fields,
         )
 
-    def _ask(
-        self,
-        credentials: ScmCredentials,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-    ) -> Operation[Any]:
-        answer: Answer = yield self._request(credentials, method, path, body)
-        return checked(answer, provider=_NAME)
+    def _path(self, repository: RemoteRepository) -> str:
+        return f"/repositories/{quoted(repository.owner)}/{quoted(repository.name)}"
 
     def _request(
         self,
@@ -207,15 +156,8 @@ class BitbucketCloud:
         path: str,
         body: dict[str, Any] | None = None,
     ) -> Request:
-        proof = f"Bearer {credentials.token}"
-        if credentials.password:
-            proof = _basic(credentials.username, credentials.password)
-        headers = {"Accept": "application/json", "Authorization": proof}
+        headers = {"Accept": "application/json", **proof(credentials)}
         return Request(method=method, url=f"{self._api}{path}", headers=headers, json=body)
-
-
-def _path(repository: RemoteRepository) -> str:
-    return f"/repositories/{quoted(repository.owner)}/{quoted(repository.name)}"
 
 
 def _repository(value: Any) -> RemoteRepository:
@@ -227,17 +169,4 @@ def _repository(value: Any) -> RemoteRepository:
         name=name,
         branch=main.get("name") if isinstance(main, dict) else "",
         provider=_NAME,
-    )
-
-
-def _basic(username: str, password: str) -> str:
-    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
-
-
-def _is_invalid_grant(answer: Answer) -> bool:
-    value = answer.value()
-    return (
-        answer.status in {400, 401}
-        and isinstance(value, dict)
-        and value.get("error") in {"invalid_grant", "invalid_request"}
     )

@@ -6,7 +6,6 @@ There is no OAuth here: users give a token that they made there, or their name a
 Source: Atlassian's documentation, "Bitbucket Data Center REST API" 1.0, "Access keys".
 """
 
-import base64
 from typing import Any, Final
 
 from algorium_server.build.providers.provider import (
@@ -17,13 +16,13 @@ from algorium_server.build.providers.provider import (
     Request,
     checked,
     entries_of,
-    gone_or_done,
     id_of,
     member,
     quoted,
     repository_of,
     text_of,
 )
+from algorium_server.build.providers.rest import RestApi, proof
 from algorium_server.domain.errors import ScmFailed
 from algorium_server.domain.limits import SCM_PAGES_MAX
 from algorium_server.domain.scms import Scm, ScmCredentials, ScmOrganization, ScmProfile
@@ -34,8 +33,11 @@ _BRANCH: Final = "master"
 """What older servers take an empty repository's default branch to be; newer ones are told."""
 
 
-class BitbucketServer:
+class BitbucketServer(RestApi):
     """Satisfies `ProviderApi`."""
+
+    provider = _NAME
+    webhooks = "webhooks"
 
     def __init__(self, scm: Scm) -> None:
         self._root = scm.urls.api.rstrip("/").removesuffix("/rest/api/1.0").removesuffix("/rest")
@@ -97,14 +99,6 @@ class BitbucketServer:
         found = yield from self.repository(credentials, owner=known.owner, name=known.name)
         return found
 
-    def remove_repository(
-        self, credentials: ScmCredentials, repository: RemoteRepository
-    ) -> Operation[None]:
-        """Delete it."""
-        gone_or_done(
-            (yield self._request(credentials, "DELETE", _path(repository))), provider=_NAME
-        )
-
     def add_deploy_key(
         self,
         credentials: ScmCredentials,
@@ -115,17 +109,8 @@ class BitbucketServer:
     ) -> Operation[str]:
         """Add an access key that may only read."""
         body = {"key": {"text": f"{public_key} {title}"}, "permission": "REPO_READ"}
-        answer = yield self._request(credentials, "POST", self._keys(repository), body, base="")
-        made = checked(answer, provider=_NAME)
+        made = yield from self._ask(credentials, "POST", self._keys(repository), body)
         return id_of(made, "key", "id", provider=_NAME)
-
-    def remove_deploy_key(
-        self, credentials: ScmCredentials, repository: RemoteRepository, key_id: str
-    ) -> Operation[None]:
-        """Remove it."""
-        path = f"{self._keys(repository)}/{quoted(key_id)}"
-        answer = yield self._request(credentials, "DELETE", path, base="")
-        gone_or_done(answer, provider=_NAME)
 
     def add_webhook(
         self, credentials: ScmCredentials, repository: RemoteRepository, *, url: str, secret: str
@@ -138,15 +123,8 @@ class BitbucketServer:
             "events": ["repo:refs_changed", "repo:modified"],
             "configuration": {"secret": secret},
         }
-        made = yield from self._ask(credentials, "POST", f"{_path(repository)}/webhooks", body)
+        made = yield from self._ask(credentials, "POST", self._webhooks(repository), body)
         return id_of(made, "id", provider=_NAME)
-
-    def remove_webhook(
-        self, credentials: ScmCredentials, repository: RemoteRepository, webhook_id: str
-    ) -> Operation[None]:
-        """Remove it."""
-        path = f"{_path(repository)}/webhooks/{quoted(webhook_id)}"
-        gone_or_done((yield self._request(credentials, "DELETE", path)), provider=_NAME)
 
     def git_login(self, credentials: ScmCredentials) -> GitLogin:
         """Return the user's name with the token or password."""
@@ -158,15 +136,8 @@ class BitbucketServer:
         project, name = quoted(repository.owner), quoted(repository.name)
         return f"{self._root}/rest/keys/1.0/projects/{project}/repos/{name}/ssh"
 
-    def _ask(
-        self,
-        credentials: ScmCredentials,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-    ) -> Operation[Any]:
-        answer: Answer = yield self._request(credentials, method, path, body)
-        return checked(answer, provider=_NAME)
+    def _path(self, repository: RemoteRepository) -> str:
+        return f"/projects/{quoted(repository.owner)}/repos/{quoted(repository.name)}"
 
     def _request(
         self,
@@ -174,25 +145,16 @@ class BitbucketServer:
         method: str,
         path: str,
         body: dict[str, Any] | None = None,
-        *,
-        base: str | None = None,
     ) -> Request:
-        proof = f"Bearer {credentials.token}"
-        if credentials.password:
-            login = f"{credentials.username}:{credentials.password}"
-            proof = f"Basic {base64.b64encode(login.encode()).decode()}"
         # Without the header, requests that look like a browser's are refused.
         headers = {
             "Accept": "application/json",
-            "Authorization": proof,
             "X-Atlassian-Token": "no-check",
+            **proof(credentials),
         }
-        url = f"{self._api if base is None else base}{path}"
+        # Keys belong to another interface, whose address is whole already.
+        url = path if path.startswith(self._root) else f"{self._api}{path}"
         return Request(method=method, url=url, headers=headers, json=body)
-
-
-def _path(repository: RemoteRepository) -> str:
-    return f"/projects/{quoted(repository.owner)}/repos/{quoted(repository.name)}"
 
 
 def _repository(value: Any, branch: object) -> RemoteRepository:

@@ -4,13 +4,11 @@ GitHub, the public one and GitHub Enterprise: its API as requests and answers.
 Source: GitHub's documentation, "REST API", "Authorizing OAuth apps".
 """
 
-import base64
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from algorium_server.build.providers.provider import (
-    Answer,
     GitLogin,
     Operation,
     RemoteRepository,
@@ -25,6 +23,7 @@ from algorium_server.build.providers.provider import (
     text_of,
     token_of,
 )
+from algorium_server.build.providers.rest import RestApi, basic
 from algorium_server.domain.errors import OAuthCodeRefused, ScmRejectsCredentials
 from algorium_server.domain.limits import SCM_PAGES_MAX
 from algorium_server.domain.scms import Scm, ScmCredentials, ScmOrganization, ScmProfile
@@ -35,8 +34,12 @@ _PAGE: Final = 100
 _SCOPES: Final = "repo read:org"
 
 
-class GitHub:
+class GitHub(RestApi):
     """Satisfies `ProviderApi`."""
+
+    provider = _NAME
+    keys = "keys"
+    webhooks = "hooks"
 
     def __init__(self, scm: Scm) -> None:
         self._web = scm.urls.web.rstrip("/")
@@ -83,11 +86,10 @@ class GitHub:
 
     def revoke(self, credentials: ScmCredentials, *, secret: str) -> Operation[None]:
         """Have the application forget the token."""
-        login = base64.b64encode(f"{self._client_id}:{secret}".encode()).decode()
         answer = yield Request(
             method="DELETE",
             url=f"{self._api}/applications/{quoted(self._client_id)}/token",
-            headers={**_HEADERS, "Authorization": f"Basic {login}"},
+            headers={**_HEADERS, "Authorization": basic(self._client_id, secret)},
             json={"access_token": credentials.token},
         )
         if answer.status != 422:  # it does not know the token
@@ -142,9 +144,7 @@ class GitHub:
         self, credentials: ScmCredentials, repository: RemoteRepository
     ) -> Operation[None]:
         """Delete it; takes a scope that is not asked for, so it usually stays."""
-        gone_or_done(
-            (yield self._request(credentials, "DELETE", _path(repository))), provider=_NAME
-        )
+        return super().remove_repository(credentials, repository)
 
     def add_deploy_key(
         self,
@@ -156,15 +156,8 @@ class GitHub:
     ) -> Operation[str]:
         """Add a key that may only read."""
         body = {"title": title, "key": public_key, "read_only": True}
-        made = yield from self._ask(credentials, "POST", f"{_path(repository)}/keys", body)
+        made = yield from self._ask(credentials, "POST", self._keys(repository), body)
         return id_of(made, "id", provider=_NAME)
-
-    def remove_deploy_key(
-        self, credentials: ScmCredentials, repository: RemoteRepository, key_id: str
-    ) -> Operation[None]:
-        """Remove it."""
-        path = f"{_path(repository)}/keys/{quoted(key_id)}"
-        gone_or_done((yield self._request(credentials, "DELETE", path)), provider=_NAME)
 
     def add_webhook(
         self, credentials: ScmCredentials, repository: RemoteRepository, *, url: str, secret: str
@@ -176,15 +169,8 @@ class GitHub:
             "events": ["push", "repository"],
             "config": {"url": url, "content_type": "json", "secret": secret, "insecure_ssl": "0"},
         }
-        made = yield from self._ask(credentials, "POST", f"{_path(repository)}/hooks", body)
+        made = yield from self._ask(credentials, "POST", self._webhooks(repository), body)
         return id_of(made, "id", provider=_NAME)
-
-    def remove_webhook(
-        self, credentials: ScmCredentials, repository: RemoteRepository, webhook_id: str
-    ) -> Operation[None]:
-        """Remove it."""
-        path = f"{_path(repository)}/hooks/{quoted(webhook_id)}"
-        gone_or_done((yield self._request(credentials, "DELETE", path)), provider=_NAME)
 
     def git_login(self, credentials: ScmCredentials) -> GitLogin:
         """Return the token as a password; the name does not matter."""
@@ -199,15 +185,8 @@ class GitHub:
         )
         return checked(answer, provider=_NAME)
 
-    def _ask(
-        self,
-        credentials: ScmCredentials,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-    ) -> Operation[Any]:
-        answer: Answer = yield self._request(credentials, method, path, body)
-        return checked(answer, provider=_NAME)
+    def _path(self, repository: RemoteRepository) -> str:
+        return f"/repos/{quoted(repository.owner)}/{quoted(repository.name)}"
 
     def _request(
         self,
@@ -225,10 +204,6 @@ _HEADERS: Final = {
     "X-GitHub-Api-Version": "2022-11-28",
     "User-Agent": "algorium",
 }
-
-
-def _path(repository: RemoteRepository) -> str:
-    return f"/repos/{quoted(repository.owner)}/{quoted(repository.name)}"
 
 
 def _repository(value: Any) -> RemoteRepository:

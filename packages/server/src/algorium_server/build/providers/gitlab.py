@@ -4,12 +4,10 @@ GitLab, the public one and one's own: its API as requests and answers.
 Source: GitLab's documentation, "REST API" v4, "OAuth 2.0 identity provider API".
 """
 
-from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from algorium_server.build.providers.provider import (
-    Answer,
     GitLogin,
     Operation,
     RemoteRepository,
@@ -22,9 +20,8 @@ from algorium_server.build.providers.provider import (
     quoted,
     repository_of,
     text_of,
-    token_of,
 )
-from algorium_server.domain.errors import OAuthCodeRefused, ScmRejectsCredentials
+from algorium_server.build.providers.rest import OAuthTokens
 from algorium_server.domain.limits import SCM_PAGES_MAX
 from algorium_server.domain.scms import Scm, ScmCredentials, ScmOrganization, ScmProfile
 
@@ -35,8 +32,12 @@ _OWNER: Final = 50
 _DEVELOPER: Final = 30
 
 
-class GitLab:
+class GitLab(OAuthTokens):
     """Satisfies `ProviderApi`."""
+
+    provider = _NAME
+    keys = "deploy_keys"
+    webhooks = "hooks"
 
     def __init__(self, scm: Scm) -> None:
         self._web = scm.urls.web.rstrip("/")
@@ -53,28 +54,6 @@ class GitLab:
             "state": state,
         }
         return f"{self._web}/oauth/authorize?{urlencode(query)}"
-
-    def exchange(
-        self, code: str, *, secret: str, redirect_uri: str, now: datetime
-    ) -> Operation[ScmCredentials]:
-        """Get a token and the one that gets the next."""
-        answer = yield self._token(
-            secret, grant_type="authorization_code", code=code, redirect_uri=redirect_uri
-        )
-        if _is_invalid_grant(answer):
-            raise OAuthCodeRefused(f"{_NAME} does not accept the code: connect once more")
-        return token_of(checked(answer, provider=_NAME), provider=_NAME, now=now)
-
-    def refresh(
-        self, credentials: ScmCredentials, *, secret: str, now: datetime
-    ) -> Operation[ScmCredentials]:
-        """Get the next token; the one before ends."""
-        answer = yield self._token(
-            secret, grant_type="refresh_token", refresh_token=credentials.refresh_token
-        )
-        if _is_invalid_grant(answer):
-            raise ScmRejectsCredentials(f"{_NAME} has ended the connection: connect once more")
-        return token_of(checked(answer, provider=_NAME), provider=_NAME, now=now)
 
     def revoke(self, credentials: ScmCredentials, *, secret: str) -> Operation[None]:
         """Have GitLab forget the token."""
@@ -129,16 +108,8 @@ class GitLab:
         self, credentials: ScmCredentials, known: RemoteRepository
     ) -> Operation[RemoteRepository]:
         """Ask for the project by its number."""
-        found = yield from self._ask(credentials, "GET", _path(known))
+        found = yield from self._ask(credentials, "GET", self._path(known))
         return _repository(found)
-
-    def remove_repository(
-        self, credentials: ScmCredentials, repository: RemoteRepository
-    ) -> Operation[None]:
-        """Delete the project."""
-        gone_or_done(
-            (yield self._request(credentials, "DELETE", _path(repository))), provider=_NAME
-        )
 
     def add_deploy_key(
         self,
@@ -150,16 +121,8 @@ class GitLab:
     ) -> Operation[str]:
         """Add a key that may only read."""
         body = {"title": title, "key": public_key, "can_push": False}
-        path = f"{_path(repository)}/deploy_keys"
-        made = yield from self._ask(credentials, "POST", path, body)
+        made = yield from self._ask(credentials, "POST", self._keys(repository), body)
         return id_of(made, "id", provider=_NAME)
-
-    def remove_deploy_key(
-        self, credentials: ScmCredentials, repository: RemoteRepository, key_id: str
-    ) -> Operation[None]:
-        """Remove it."""
-        path = f"{_path(repository)}/deploy_keys/{quoted(key_id)}"
-        gone_or_done((yield self._request(credentials, "DELETE", path)), provider=_NAME)
 
     def add_webhook(
         self, credentials: ScmCredentials, repository: RemoteRepository, *, url: str, secret: str
@@ -171,15 +134,8 @@ class GitLab:
             "push_events": True,
             "enable_ssl_verification": True,
         }
-        made = yield from self._ask(credentials, "POST", f"{_path(repository)}/hooks", body)
+        made = yield from self._ask(credentials, "POST", self._webhooks(repository), body)
         return id_of(made, "id", provider=_NAME)
-
-    def remove_webhook(
-        self, credentials: ScmCredentials, repository: RemoteRepository, webhook_id: str
-    ) -> Operation[None]:
-        """Remove it."""
-        path = f"{_path(repository)}/hooks/{quoted(webhook_id)}"
-        gone_or_done((yield self._request(credentials, "DELETE", path)), provider=_NAME)
 
     def git_login(self, credentials: ScmCredentials) -> GitLogin:
         """Return the token as a password; the name says what kind of token it is."""
@@ -205,15 +161,8 @@ class GitLab:
                 break
         return found
 
-    def _ask(
-        self,
-        credentials: ScmCredentials,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-    ) -> Operation[Any]:
-        answer: Answer = yield self._request(credentials, method, path, body)
-        return checked(answer, provider=_NAME)
+    def _path(self, repository: RemoteRepository) -> str:
+        return f"/projects/{quoted(repository.repository_id)}"
 
     def _request(
         self,
@@ -227,10 +176,6 @@ class GitLab:
         return Request(method=method, url=f"{self._api}{path}", headers=headers, json=body)
 
 
-def _path(repository: RemoteRepository) -> str:
-    return f"/projects/{quoted(repository.repository_id)}"
-
-
 def _repository(value: Any) -> RemoteRepository:
     owner, _, name = text_of(value, "path_with_namespace", provider=_NAME).rpartition("/")
     return repository_of(
@@ -239,13 +184,4 @@ def _repository(value: Any) -> RemoteRepository:
         name=name,
         branch=value.get("default_branch") or "",
         provider=_NAME,
-    )
-
-
-def _is_invalid_grant(answer: Answer) -> bool:
-    value = answer.value()
-    return (
-        answer.status in {400, 401}
-        and isinstance(value, dict)
-        and value.get("error") == "invalid_grant"
     )
