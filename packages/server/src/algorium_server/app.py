@@ -312,16 +312,15 @@ async def open_gateway(
                 meter=meter,
             )
         )
-        catch_up = None if database.is_exclusive else following.catch_up
         management = build_management(
             credentials,
             *authoring.routes,
             *people,
             *keeping_routes,
-            catch_up=catch_up,
+            catch_up=following.before_request,
         )
         router = inside.app = build_router(
-            calls=CallFace(calls, void_calls, credentials, catch_up=catch_up),
+            calls=CallFace(calls, void_calls, credentials, catch_up=following.before_request),
             data=BytesFace(data, credentials, sender=sender, models=models),
             health=HealthFace(lambda: _readiness(state, host, place)),
             usage=UsageFace(UsageService(database, directory, meter), credentials, api=api),

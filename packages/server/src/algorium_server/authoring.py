@@ -228,7 +228,6 @@ async def open_authoring(
     objects = AlgorithmObjects(hosts, api)
     passwords = Passwords(database, directory)
     places = GitPlaces()
-    catch_up = None if database.is_exclusive else following.catch_up
     routes = (
         algorithm_routes(algorithms, views, objects),
         version_routes(releases, views, objects, api=api),
@@ -283,7 +282,9 @@ async def open_authoring(
             algorithms=algorithms,
             routes=routes,
             push_output=output,
-            git=GitFace(hosting, credentials, directory, passwords, catch_up=catch_up),
+            git=GitFace(
+                hosting, credentials, directory, passwords, catch_up=following.before_request
+            ),
             sourcing=sourcing,
         )
     finally:

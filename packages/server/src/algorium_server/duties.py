@@ -24,6 +24,7 @@ from algorium_server.services.directory import Directory
 from algorium_server.services.files.data import DataService
 from algorium_server.services.files.resumable import ResumableUploads
 from algorium_server.services.files.scrubbing import Scrubber
+from algorium_server.services.sweeping import keep_pruning
 from algorium_server.settings import Settings
 from algorium_server.store import changes as change_rows
 from algorium_server.store.database import Database
@@ -146,7 +147,7 @@ class Duties:
             self._meter.keep_pruned(),
             self._errors.keep_pruned(),
             self._scrubber.keep(),
-            self._keep_changes_pruned(),
+            keep_pruning(self._prune_changes, what="changes", every_s=CHANGES_PRUNE_S),
             self._keep_fetched(),
             return_exceptions=True,
         )
@@ -163,11 +164,6 @@ class Duties:
         if self.demo == "published":
             await self._publish_demo(late=True)
 
-    async def _keep_changes_pruned(self) -> None:
-        while True:
-            try:
-                async with self._database.transaction() as connection:
-                    await change_rows.prune(connection, keep=CHANGES_KEPT_MAX)
-            except Unavailable as error:
-                _log.warning("old changes stay for now", error=error.detail or error.message)
-            await asyncio.sleep(CHANGES_PRUNE_S)
+    async def _prune_changes(self) -> None:
+        async with self._database.transaction() as connection:
+            await change_rows.prune(connection, keep=CHANGES_KEPT_MAX)

@@ -19,6 +19,7 @@ from algorium._cli.program import (
     note,
     write_json,
     write_line,
+    write_list,
 )
 from algorium._cli.projects import account_name, algorithm_of
 from algorium._errors import BuildFailed
@@ -115,11 +116,7 @@ def builds(
     wanted = algorithm_of(ref, server)
     with connect(server) as client:
         found = list(islice(client.algorithms(wanted).builds(), limit))
-    if as_json:
-        write_json([value_json(each) for each in found])
-        return
-    for line in build_rows(found):
-        write_line(line)
+    write_list(found, build_rows(found), as_json=as_json)
 
 
 @app.command
@@ -260,11 +257,7 @@ def versions(
     with connect(server) as client:
         every = client.algorithms(wanted).versions(published=None if unpublished else True)
         found = list(islice(every, limit))
-    if as_json:
-        write_json([value_json(each) for each in found])
-        return
-    for line in version_rows(found):
-        write_line(line)
+    write_list(found, version_rows(found), as_json=as_json)
 
 
 @app.command
@@ -307,11 +300,7 @@ def errors(
             found = client.algorithms.errors_of(_me(server))
         else:
             found = client.algorithms(algorithm_of(ref, server)).errors()
-    if as_json:
-        write_json([value_json(each) for each in found[:limit]])
-        return
-    for line in error_lines(found[:limit], with_stack=stack):
-        write_line(line)
+    write_list(found[:limit], error_lines(found[:limit], with_stack=stack), as_json=as_json)
 
 
 def _me(server: Server | None) -> str:

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-from algorium._cli.program import AsJson, Server, app, connect, write_json, write_line
-from algorium._rendering_authoring import as_json as value_json
+from algorium._cli.program import AsJson, Server, app, connect, write_list
 from algorium._rendering_authoring import environment_rows, table
 
 if TYPE_CHECKING:
@@ -22,11 +21,11 @@ def languages(*, as_json: Annotated[bool, AsJson] = False, server: Server | None
     """
     with connect(server) as client:
         found = client.environments.languages()
-    if as_json:
-        write_json([value_json(each) for each in found])
-        return
-    for line in table(("language", "name"), [(each.name, each.display_name) for each in found]):
-        write_line(line)
+    write_list(
+        found,
+        table(("language", "name"), [(each.name, each.display_name) for each in found]),
+        as_json=as_json,
+    )
 
 
 @app.command
@@ -49,11 +48,7 @@ def environments(
     """
     with connect(server) as client:
         found = _environments(client, language)
-    if as_json:
-        write_json([value_json(each) for each in found])
-        return
-    for line in environment_rows(found):
-        write_line(line)
+    write_list(found, environment_rows(found), as_json=as_json)
 
 
 @app.command
@@ -69,12 +64,8 @@ def templates(*, as_json: Annotated[bool, AsJson] = False, server: Server | None
     with connect(server) as client:
         firsts = {each.language: each for each in reversed(_environments(client, None))}
     found = list(reversed(firsts.values()))
-    if as_json:
-        write_json([value_json(each) for each in found])
-        return
     rows = [(each.language, each.display_name) for each in found]
-    for line in table(("language", "environment"), rows):
-        write_line(line)
+    write_list(found, table(("language", "environment"), rows), as_json=as_json)
 
 
 def _environments(client: "Algorium", language: str | None) -> "list[EnvironmentInfo]":

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,6 +14,7 @@ except ImportError:  # an optional extra
     raise SystemExit("error: algo needs more packages\nhint: pip install 'algorium[cli]'") from None
 
 from algorium._config import Connection, connection
+from algorium._rendering_authoring import as_json as value_json
 
 if TYPE_CHECKING:
     from algorium import Algorium
@@ -97,6 +99,15 @@ def printable(text: str) -> str:
     Names come from other people: they could break a line in two, or command the terminal.
     """
     return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def write_list(found: Iterable[Any], lines: Iterable[str], *, as_json: bool) -> None:
+    """Write values of the client as a list in JSON, or the lines that show them to people."""
+    if as_json:
+        write_json([value_json(each) for each in found])
+        return
+    for line in lines:
+        write_line(line)
 
 
 def write_json(value: Any) -> None:

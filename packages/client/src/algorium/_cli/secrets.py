@@ -12,11 +12,9 @@ from algorium._cli.program import (
     app,
     connect,
     note,
-    write_json,
-    write_line,
+    write_list,
 )
 from algorium._cli.projects import ref_of
-from algorium._rendering_authoring import as_json as value_json
 from algorium._rendering_authoring import table
 
 _HEADS: Final = ("variable", "name", "changed", "description")
@@ -43,9 +41,6 @@ def secrets(
     wanted = ref_of(ref, server)
     with connect(server) as client:
         found = client.algorithms(wanted).secrets.list()
-    if as_json:
-        write_json([value_json(each) for each in found])
-        return
     rows = [
         (
             each.variable,
@@ -55,8 +50,7 @@ def secrets(
         )
         for each in found
     ]
-    for line in table(_HEADS, rows):
-        write_line(line)
+    write_list(found, table(_HEADS, rows), as_json=as_json)
 
 
 @app.command

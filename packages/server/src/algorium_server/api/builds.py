@@ -6,7 +6,6 @@ Source: wire specification, "Builds".
 
 from fastapi import APIRouter, Response
 
-from algorium_server.api import pages
 from algorium_server.api.algorithm_objects import (
     BuildLogObject,
     BuildObject,
@@ -44,11 +43,13 @@ def build_routes(views: Views, *, api: str) -> APIRouter:
         found = await views.builds(
             principal, ref, limit=page.limit + 1, before=position_of(page.marker)
         )
-        shown, last = pages.cut(found, page.limit)
-        marker = "" if last is None else marker_of((last[0].started_at, last[0].build_id))
-        link = pages.next_link(api, page.path, page.query, marker)
-        entries = (build_object(*each).model_dump(exclude_none=True) for each in shown)
-        return Answer(pages.body(entries, marker=marker, link=link))
+        body = page.body(
+            found,
+            api=api,
+            marker_of=lambda last: marker_of((last[0].started_at, last[0].build_id)),
+            shown=lambda each: build_object(*each).model_dump(exclude_none=True),
+        )
+        return Answer(body)
 
     @on_algorithm(routes, "GET", "/builds/{build_id}", response_model=BuildObject)
     async def build(ref: Ref, build_id: str, principal: Asking) -> Response:

@@ -154,12 +154,14 @@ def _add_entries(routes: APIRouter, installation: Installation, api: str) -> Non
     )
     async def entries(asked: Page) -> Response:
         """List texts for the front end by name; no key is needed."""
-        after = pages.key_of_marker(asked.marker, (str,)) or ("",)
-        found = await installation.entries(after=after[0], limit=asked.limit + 1)
-        shown, last = pages.cut(found, asked.limit)
-        marker = "" if last is None else pages.marker_of((last.keyname,))
-        link = pages.next_link(api, asked.path, asked.query, marker)
-        return Answer(pages.body(map(_entry_object, shown), marker=marker, link=link))
+        found = await installation.entries(after=asked.after_name, limit=asked.limit + 1)
+        body = asked.body(
+            found,
+            api=api,
+            marker_of=lambda last: pages.marker_of((last.keyname,)),
+            shown=_entry_object,
+        )
+        return Answer(body)
 
     @routes.get("/v1/config/frontend/{keyname}", response_model=EntryObject)
     async def entry(keyname: str) -> Response:

@@ -99,13 +99,6 @@ def body_of(shape: type[M], *, refusal: type[AlgoriumError] | None = None) -> An
     return Depends(described_body(read, shape))
 
 
-def described(shape: type[BaseModel]) -> dict[str, Any]:
-    """Return what the API's document says of a body that `body_of` reads."""
-    schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    return {"requestBody": {"content": {JSON: {"schema": schema}}, "required": False}}
-
-
 def build_management(
     credentials: Credentials, *routers: APIRouter, catch_up: CatchUp | None = None
 ) -> AsgiApp:

@@ -159,13 +159,14 @@ def organization_routes(organizations: Organizations, *, api: str) -> APIRouter:
     )
     async def page(principal: Asking, asked: Page) -> Response:
         """List organizations by name; for administrators."""
-        after = pages.key_of_marker(asked.marker, (str,)) or ("",)
-        found = await organizations.page(principal, after=after[0], limit=asked.limit + 1)
-        shown, last = pages.cut(found, asked.limit)
-        marker = "" if last is None else pages.marker_of((last.account.username,))
-        link = pages.next_link(api, asked.path, asked.query, marker)
-        entries = (organization_object(each, api) for each in shown)
-        return Answer(pages.body(entries, marker=marker, link=link))
+        found = await organizations.page(principal, after=asked.after_name, limit=asked.limit + 1)
+        body = asked.body(
+            found,
+            api=api,
+            marker_of=lambda last: pages.marker_of((last.account.username,)),
+            shown=lambda each: organization_object(each, api),
+        )
+        return Answer(body)
 
     @routes.post("/v1/organizations", response_model=OrganizationObject)
     async def create(
@@ -228,13 +229,16 @@ def _add_members(routes: APIRouter, organizations: Organizations, api: str) -> N
     )
     async def members(org: str, principal: Asking, asked: Page) -> Response:
         """List members by name."""
-        after = pages.key_of_marker(asked.marker, (str,)) or ("",)
-        found = await organizations.members(principal, org, after=after[0], limit=asked.limit + 1)
-        shown, last = pages.cut(found, asked.limit)
-        marker = "" if last is None else pages.marker_of((last.user.username,))
-        link = pages.next_link(api, asked.path, asked.query, marker)
-        entries = (_member_object(each, api) for each in shown)
-        return Answer(pages.body(entries, marker=marker, link=link))
+        found = await organizations.members(
+            principal, org, after=asked.after_name, limit=asked.limit + 1
+        )
+        body = asked.body(
+            found,
+            api=api,
+            marker_of=lambda last: pages.marker_of((last.user.username,)),
+            shown=lambda each: _member_object(each, api),
+        )
+        return Answer(body)
 
     @routes.put(
         "/v1/organizations/{org}/members/{username}",

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from algorium_server.api.management import Answer, Asking, Body, body_of, described
+from algorium_server.api.management import Answer, Asking, Body, body_of
 from algorium_server.domain.package_sources import Address, PackageSources, parse_address
 from algorium_server.services.authoring.package_sources import PackageSourceService, ShownSources
 
@@ -44,7 +44,7 @@ def package_source_routes(service: PackageSourceService) -> APIRouter:
         """Show where builds of an account find packages of its own."""
         return Answer(_shown(await service.shown(principal, username)))
 
-    @routes.put(path, openapi_extra=described(SourcesBody))
+    @routes.put(path)
     async def put(
         username: str, principal: Asking, body: Annotated[SourcesBody, body_of(SourcesBody)]
     ) -> Response:

@@ -7,8 +7,9 @@ query is read here, and FastAPI only learns what to write about it.
 Source: wire specification, "Common request rules", "Pagination".
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Depends, Request
 
@@ -18,6 +19,8 @@ from algorium_server.domain.limits import (
     MANAGEMENT_PAGE_ENTRIES_MAX,
     MANAGEMENT_PAGE_ENTRIES_MAX_DEFAULT,
 )
+
+T = TypeVar("T")
 
 PAGE: Final = {
     "limit": f"Entries on a page: 1 to {MANAGEMENT_PAGE_ENTRIES_MAX}.",
@@ -64,6 +67,34 @@ class PageAsked:
     marker: str
     path: str
     query: dict[str, str]
+
+    @property
+    def after_name(self) -> str:
+        """Behind which name it begins, in lists by name; empty for the first page."""
+        key = pages.key_of_marker(self.marker, (str,))
+        return key[0] if key is not None else ""
+
+    def body(
+        self,
+        found: Sequence[T],
+        *,
+        api: str,
+        marker_of: Callable[[T], str],
+        shown: Callable[[T], Any],
+    ) -> dict[str, Any]:
+        """
+        Return the body of the page.
+
+        Args:
+            found: Entries of the page, and one more if there are any.
+            api: Base address, for the link to the next page.
+            marker_of: Makes a marker that goes on behind an entry.
+            shown: Makes JSON of an entry.
+        """
+        entries, last = pages.cut(found, self.limit)
+        marker = "" if last is None else marker_of(last)
+        link = pages.next_link(api, self.path, self.query, marker)
+        return pages.body(map(shown, entries), marker=marker, link=link)
 
 
 def _page(request: Request, query: Query) -> PageAsked:

@@ -102,13 +102,14 @@ def user_routes(users: Users, *, api: str) -> APIRouter:
     @routes.get("/v1/users", response_model=UserPage, openapi_extra=described_query(**PAGE))
     async def page(principal: Asking, asked: Page) -> Response:
         """List users by name; for administrators."""
-        after = pages.key_of_marker(asked.marker, (str,)) or ("",)
-        found = await users.page(principal, after=after[0], limit=asked.limit + 1)
-        shown, last = pages.cut(found, asked.limit)
-        marker = "" if last is None else pages.marker_of((last.account.username,))
-        link = pages.next_link(api, asked.path, asked.query, marker)
-        entries = (user_object(each, api) for each in shown)
-        return Answer(pages.body(entries, marker=marker, link=link))
+        found = await users.page(principal, after=asked.after_name, limit=asked.limit + 1)
+        body = asked.body(
+            found,
+            api=api,
+            marker_of=lambda last: pages.marker_of((last.account.username,)),
+            shown=lambda each: user_object(each, api),
+        )
+        return Answer(body)
 
     @routes.post("/v1/users", response_model=NewUserObject)
     async def create(

@@ -93,10 +93,13 @@ def version_routes(
             limit=page.limit + 1,
             after=position_of(page.marker),
         )
-        shown, last = pages.cut(found, page.limit)
-        marker = "" if last is None else marker_of(last.position)
-        link = pages.next_link(api, page.path, page.query, marker)
-        return Answer(pages.body(map(objects.algorithm, shown), marker=marker, link=link))
+        body = page.body(
+            found,
+            api=api,
+            marker_of=lambda last: marker_of(last.position),
+            shown=objects.algorithm,
+        )
+        return Answer(body)
 
     @on_algorithm(routes, "GET", "/versions/{version}", response_model=AlgorithmObject)
     async def version(ref: Ref, version: str, principal: Asking) -> Response:

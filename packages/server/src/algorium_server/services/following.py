@@ -68,6 +68,11 @@ class Following:
             with suppress(asyncio.CancelledError):
                 await self._task
 
+    @property
+    def before_request(self) -> Callable[[], Awaitable[None]] | None:
+        """What to await before a rare request is looked at; None if nobody else writes."""
+        return None if self._database.is_exclusive else self.catch_up
+
     async def catch_up(self) -> None:
         """
         Take in everything that was committed before this was called.

@@ -37,6 +37,7 @@ from algorium_server.domain.limits import (
     CALL_ERRORS_WRITE_S,
 )
 from algorium_server.services.calling.admitted import OpenCall
+from algorium_server.services.sweeping import keep_pruning
 from algorium_server.store import call_errors as error_rows
 from algorium_server.store.database import Database
 from algorium_server.telemetry import logger
@@ -167,12 +168,7 @@ class ErrorLog:
 
     async def keep_pruned(self) -> None:
         """Delete old ones every so often, until cancelled; for one gateway of several."""
-        while True:
-            try:
-                await self.prune()
-            except Unavailable as error:
-                _log.warning("old failed calls stay for now", error=error.detail or error.message)
-            await asyncio.sleep(CALL_ERRORS_PRUNE_S)
+        await keep_pruning(self.prune, what="failed calls", every_s=CALL_ERRORS_PRUNE_S)
 
     async def prune(self) -> int:
         """Delete failed calls older than they are kept, in steps; return how many."""

@@ -46,6 +46,7 @@ from algorium_server.domain.limits import (
     USAGE_WRITE_S,
 )
 from algorium_server.domain.usage import UsageRecord
+from algorium_server.services.sweeping import keep_pruning
 from algorium_server.store import usage as usage_rows
 from algorium_server.store.database import Database
 from algorium_server.store.journal import Journal, Segment
@@ -284,12 +285,8 @@ class Meter:
 
     async def keep_pruned(self) -> None:
         """Delete old records now and then every so often, until cancelled; for one of several."""
-        while self._keep_days:
-            try:
-                await self.prune()
-            except Unavailable as error:
-                _log.warning("old usage stays for now", error=error.detail or error.message)
-            await asyncio.sleep(USAGE_PRUNE_S)
+        if self._keep_days:
+            await keep_pruning(self.prune, what="usage", every_s=USAGE_PRUNE_S)
 
     async def prune(self) -> int:
         """Delete records older than they are kept, in steps; return how many."""

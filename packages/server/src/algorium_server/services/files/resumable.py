@@ -49,7 +49,7 @@ from algorium_server.domain.uploads import (
 from algorium_server.services.files.data import DataService
 from algorium_server.services.files.finishing import Finisher, check_unfinished
 from algorium_server.services.files.spots import condition_at
-from algorium_server.services.files.sweeping import keep_sweeping
+from algorium_server.services.sweeping import keep_sweeping
 from algorium_server.store import storage, uploads
 from algorium_server.store.database import AsyncConnection, Database
 from algorium_server.telemetry import logger

@@ -20,7 +20,7 @@ from algorium_server.data.hosted import HostedCollection
 from algorium_server.domain.collections import Collection, CollectionKind
 from algorium_server.domain.errors import AlgoriumError, PathNotFound
 from algorium_server.domain.limits import BLOB_GRACE_S, SWEEP_EVERY_S, TEMP_COLLECTION_AGE_S
-from algorium_server.services.files.sweeping import keep_sweeping
+from algorium_server.services.sweeping import keep_sweeping
 from algorium_server.store import files
 from algorium_server.store.database import Database
 from algorium_server.telemetry import logger

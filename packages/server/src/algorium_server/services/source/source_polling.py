@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from algorium_server.domain.algorithms import BuildTrigger
-from algorium_server.domain.errors import AlgoriumError, Unavailable
+from algorium_server.domain.errors import AlgoriumError
 from algorium_server.domain.limits import (
     SCM_POLL_FIRST_S,
     SCM_POLLS_MAX,
@@ -17,6 +17,7 @@ from algorium_server.domain.limits import (
 from algorium_server.services.directory import Directory
 from algorium_server.services.source.mirroring import Mirroring
 from algorium_server.services.source.scm_directory import ScmDirectory
+from algorium_server.services.sweeping import keep_pruning
 from algorium_server.store import scms as rows
 from algorium_server.store.database import Database
 from algorium_server.telemetry import logger
@@ -60,7 +61,9 @@ class SourcePolling:
 
     async def keep(self) -> None:
         """Look for pushes, and forget old messages, until cancelled."""
-        await asyncio.gather(self._keep_polled(), self._keep_pruned())
+        await asyncio.gather(
+            self._keep_polled(), keep_pruning(self._prune, what="messages", every_s=WEBHOOK_PRUNE_S)
+        )
 
     async def _keep_polled(self) -> None:
         if not self._every_s:
@@ -92,16 +95,11 @@ class SourcePolling:
             return
         self._mirroring.wake()
 
-    async def _keep_pruned(self) -> None:
-        while True:
-            try:
-                now = self._clock()
-                async with self._database.transaction() as connection:
-                    await rows.prune(
-                        connection,
-                        received_before=now - timedelta(seconds=WEBHOOK_DELIVERY_S),
-                        expired_before=now,
-                    )
-            except Unavailable as error:
-                _log.warning("old messages stay for now", error=error.detail or error.message)
-            await asyncio.sleep(WEBHOOK_PRUNE_S)
+    async def _prune(self) -> None:
+        now = self._clock()
+        async with self._database.transaction() as connection:
+            await rows.prune(
+                connection,
+                received_before=now - timedelta(seconds=WEBHOOK_DELIVERY_S),
+                expired_before=now,
+            )
