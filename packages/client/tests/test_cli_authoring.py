@@ -155,7 +155,11 @@ class TestTemplates:
 
         assert [path.name for path in (tmp_path / "in").iterdir()] == ["file"]
 
-    @pytest.mark.parametrize("nonsense", [b"", b"\x1f\x8b", archive(("a", b"1" * 999))[:-20]])
+    @pytest.mark.parametrize(
+        "nonsense",
+        [b"", b"\x1f\x8b", archive(("a", b"1" * 999))[:-20]],
+        ids=["empty", "magic", "cut"],
+    )
     def test_what_is_no_archive_is_told(self, tmp_path: Path, nonsense: bytes) -> None:
         with pytest.raises(Failed, match="unpacked"):
             unpack(nonsense, tmp_path)
