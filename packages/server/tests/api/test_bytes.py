@@ -13,9 +13,10 @@ from sqlalchemy import insert
 
 from algorium_server.domain.identity import Role
 from algorium_server.domain.limits import LISTING_ENTRIES_MAX, MIB
-from algorium_server.store import columns, schema
+from algorium_server.store import columns
 from algorium_server.store import files as file_rows
 from algorium_server.store.database import sqlite_url
+from algorium_server.store.tables.files import files as files_table
 
 JAVA = {"user-agent": "algorithmia-java/1.3.8"}
 
@@ -306,7 +307,7 @@ async def add_rows(site, collection, names):
         owner_id = site.accounts["jane"].account_id
         found = await file_rows.collection(connection, owner_id=owner_id, name=collection)
         await connection.execute(
-            insert(schema.files),
+            insert(files_table),
             [columns.row_of(rows.file(found.collection_id, name)) for name in names],
         )
 

@@ -19,8 +19,9 @@ from algorium_server.domain.errors import (
     PathNotFound,
 )
 from algorium_server.domain.limits import DELETED_WHOLE_FILES_MAX, FILE_IN_ROW_BYTES_MAX
-from algorium_server.store import columns, schema
+from algorium_server.store import columns
 from algorium_server.store import files as file_rows
+from algorium_server.store.tables.files import files as files_table
 
 LONG = b"x" * (FILE_IN_ROW_BYTES_MAX + 1)
 """Too long for a row, so that there is a blob."""
@@ -183,7 +184,7 @@ def test_nothing_lies_below_a_file(site, row, runner):
 async def fill(site, row, count):
     async with site.database.transaction() as connection:
         await connection.execute(
-            insert(schema.files),
+            insert(files_table),
             [columns.row_of(rows.file(row.collection_id, f"{n:06}")) for n in range(count)],
         )
 

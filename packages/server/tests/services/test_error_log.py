@@ -44,8 +44,8 @@ from algorium_server.services.authoring.reading_errors import FailedCallReader
 from algorium_server.services.calling.error_log import ErrorLog
 from algorium_server.services.directory import Directory
 from algorium_server.store import call_errors as error_rows
-from algorium_server.store import schema
 from algorium_server.store.database import Database
+from algorium_server.store.tables import records
 
 SQLITE_ONLY = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -73,7 +73,7 @@ def failed(number: int = 0, **fields) -> CallError:
 
 async def stored(database: Database) -> Counter:
     """How many there are of each algorithm."""
-    table = schema.call_errors
+    table = records.call_errors
     statement = select(table.c.algorithm_id, func.count()).group_by(table.c.algorithm_id)
     async with database.reading() as connection:
         found = await connection.execute(statement)

@@ -21,7 +21,7 @@ from algorium_server.services.following import Following
 from algorium_server.services.people.accounts import create_account, create_key, ensure_organization
 from algorium_server.store import accounts, algorithms, changes
 from algorium_server.store.database import Database
-from algorium_server.store.schema import accounts as account_table
+from algorium_server.store.tables.accounts import accounts as account_table
 
 
 class Gateway:

@@ -18,9 +18,9 @@ from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import USAGE_HELD_RECORDS_MAX, USAGE_WRITE_S
 from algorium_server.domain.usage import UsageRecord
 from algorium_server.services.calling.meter import Meter
-from algorium_server.store import schema
 from algorium_server.store.database import Database
 from algorium_server.store.journal import Journal, frame
+from algorium_server.store.tables import records
 
 DAY_US = 86_400_000_000
 SQLITE_ONLY = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -47,7 +47,7 @@ async def crash(meter: Meter) -> None:
 
 async def stored(database: Database) -> list[str]:
     async with database.reading() as connection:
-        found = await connection.execute(select(schema.usage.c.request_id))
+        found = await connection.execute(select(records.usage.c.request_id))
         return sorted(found.scalars())
 
 
@@ -191,7 +191,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     async def cleared(self) -> None:
         async with self.database.database.transaction() as connection:
-            await connection.execute(delete(schema.usage))
+            await connection.execute(delete(records.usage))
 
     async def started(self) -> Meter:
         meter = Meter(self.database, self.directory)

@@ -15,7 +15,8 @@ from algorium_server.domain import limits
 from algorium_server.domain.storage import StorageUse
 from algorium_server.services.files.checking import Check
 from algorium_server.services.files.scrubbing import Scrubber
-from algorium_server.store import damages, schema, storage
+from algorium_server.store import damages, storage
+from algorium_server.store.tables.files import files as files_table
 
 LONG = b"x" * (limits.FILE_IN_ROW_BYTES_MAX + 1)
 
@@ -52,14 +53,14 @@ async def path_of(site, name):
 async def change_in_row(site, name, content):
     async with site.database.transaction() as connection:
         await connection.execute(
-            update(schema.files).where(schema.files.c.name == name).values(content=content)
+            update(files_table).where(files_table.c.name == name).values(content=content)
         )
 
 
 async def change_checksum(site, name, checksum):
     async with site.database.transaction() as connection:
         await connection.execute(
-            update(schema.files).where(schema.files.c.name == name).values(checksum=checksum)
+            update(files_table).where(files_table.c.name == name).values(checksum=checksum)
         )
 
 

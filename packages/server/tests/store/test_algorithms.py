@@ -21,8 +21,11 @@ from algorium_server.domain.algorithms import (
 from algorium_server.domain.collections import CollectionKind
 from algorium_server.domain.errors import AlgorithmNotFound, AlreadyExists, NotFound
 from algorium_server.domain.limits import MIB
-from algorium_server.store import accounts, algorithms, files, schema, storage
+from algorium_server.store import accounts, algorithms, files, storage
 from algorium_server.store.database import Database
+from algorium_server.store.tables.algorithms import algorithms as algorithms_table
+from algorium_server.store.tables.algorithms import builds as builds_table
+from algorium_server.store.tables.algorithms import versions as versions_table
 
 JANE = rows.account("jane")
 JOE = rows.account("joe")
@@ -190,11 +193,11 @@ def test_an_algorithm_takes_its_builds_and_versions_along(owned: Database, runne
             await algorithms.add_algorithm(connection, hello)
             await algorithms.add_build(connection, build)
             await algorithms.add_version(connection, rows.version(build, "1.0.0"))
-            await connection.execute(delete(schema.algorithms))
+            await connection.execute(delete(algorithms_table))
         async with owned.reading() as connection:
             return [
                 await connection.scalar(select(func.count()).select_from(table))
-                for table in (schema.builds, schema.versions)
+                for table in (builds_table, versions_table)
             ]
 
     assert runner.run(scenario()) == [0, 0]

@@ -18,7 +18,7 @@ from algorium_server.store import algorithms
 from algorium_server.store.columns import row_of
 from algorium_server.store.database import AsyncConnection, Database, sqlite_url
 from algorium_server.store.engines import shown_url, sqlite_path
-from algorium_server.store.schema import accounts as table
+from algorium_server.store.tables.accounts import accounts as table
 from algorium_server.store.upserts import upsert
 
 

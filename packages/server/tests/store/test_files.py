@@ -14,8 +14,9 @@ from algorium.wire.bodies import ReadAcl
 from algorium_server.domain.collections import CollectionKind
 from algorium_server.domain.errors import AlreadyExists, InvalidInput, PathNotFound
 from algorium_server.domain.names import check_file_name
-from algorium_server.store import accounts, algorithms, columns, files, schema
+from algorium_server.store import accounts, algorithms, columns, files
 from algorium_server.store.database import Database
+from algorium_server.store.tables.files import files as files_table
 
 JANE = rows.account("jane")
 JOE = rows.account("joe")
@@ -245,7 +246,7 @@ def test_file_names_sort_by_their_bytes(owned: Database, runner: asyncio.Runner)
 def test_pages_together_are_the_sorted_names(owned, runner, names, marker, limit):
     async def scenario():
         async with owned.transaction() as connection:
-            await connection.execute(delete(schema.files))
+            await connection.execute(delete(files_table))
             for name in names:
                 await files.put_file(connection, rows.file(IMAGES.collection_id, name))
         async with owned.reading() as connection:
@@ -291,7 +292,7 @@ def test_a_collection_goes_with_its_files_and_names_their_blobs(
         async with owned.transaction() as connection:
             with pytest.raises(PathNotFound):
                 await files.delete_collection(connection, IMAGES.collection_id)
-            left = await connection.scalar(select(func.count()).select_from(schema.files))
+            left = await connection.scalar(select(func.count()).select_from(files_table))
         return counted, sorted(blobs), left
 
     assert runner.run(scenario()) == (3, sorted(file.blob for file in put), 0)
@@ -355,7 +356,7 @@ def test_every_blob_key_is_yielded_once(owned: Database, runner: asyncio.Runner)
 
     async def scenario():
         async with owned.transaction() as connection:
-            await connection.execute(schema.files.insert(), [columns.row_of(file) for file in put])
+            await connection.execute(files_table.insert(), [columns.row_of(file) for file in put])
         async with owned.reading() as connection:
             return [key async for key in files.blob_keys(connection)]
 

@@ -19,8 +19,9 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, select
 
 from algorium_server.domain.jobs import Job, JobState
-from algorium_server.store import accounts, columns, jobs, schema
+from algorium_server.store import accounts, columns, jobs
 from algorium_server.store.database import Database
+from algorium_server.store.tables.work import jobs as jobs_table
 
 JANE = rows.account("jane")
 JOE = rows.account("joe")
@@ -83,7 +84,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.runner = runner
         self.now = rows.NOW
         self.model: dict[str, Job] = {}
-        self.in_transaction(lambda connection: connection.execute(delete(schema.jobs)))
+        self.in_transaction(lambda connection: connection.execute(delete(jobs_table)))
 
     def in_transaction(self, work):
         async def scenario():
@@ -246,7 +247,7 @@ class Lifecycle(RuleBasedStateMachine):
     @invariant()
     def rows_are_the_model(self) -> None:
         async def everything(connection) -> dict[str, Job]:
-            result = await connection.execute(select(schema.jobs))
+            result = await connection.execute(select(jobs_table))
             return {row["job_id"]: columns.of_row(Job, row) for row in result.mappings()}
 
         assert self.in_transaction(everything) == self.model

@@ -20,7 +20,8 @@ from algorium_server.domain.storage import StorageUse
 from algorium_server.store import accounts, migrations, storage, users
 from algorium_server.store.database import Database, sqlite_url
 from algorium_server.store.engines import postgresql_engine, sqlite_engines, sqlite_path
-from algorium_server.store.schema import files, metadata
+from algorium_server.store.schema import metadata
+from algorium_server.store.tables.files import files
 
 
 async def on_writer(url: str, function):

@@ -19,8 +19,9 @@ from algorium_server.domain.usage import (
     UsageTotal,
     key_of,
 )
-from algorium_server.store import schema, usage
+from algorium_server.store import usage
 from algorium_server.store.database import Database
+from algorium_server.store.tables.records import usage as usage_table
 
 EVERYTHING = UsageFilter()
 DAY_US = 86_400_000_000
@@ -199,7 +200,7 @@ def test_sums_are_those_of_the_records_page_by_page(
 ):
     async def scenario() -> list[UsageTotal]:
         async with database.transaction() as connection:
-            await connection.execute(delete(schema.usage))
+            await connection.execute(delete(usage_table))
         await added(database, *records)
         found: list[UsageTotal] = []
         after = None

@@ -11,9 +11,9 @@ from algorium_server.domain.errors import AlreadyExists, StillInUse
 from algorium_server.domain.identity import Account, AccountKind, ApiKey, KeyKind, Role
 from algorium_server.store import changes
 from algorium_server.store.columns import name_key, of_row, row_of
-from algorium_server.store.schema import accounts as account_table
-from algorium_server.store.schema import api_keys, taken_names
-from algorium_server.store.schema import memberships as membership_table
+from algorium_server.store.tables.accounts import accounts as account_table
+from algorium_server.store.tables.accounts import api_keys, taken_names
+from algorium_server.store.tables.accounts import memberships as membership_table
 from algorium_server.store.upserts import insert_unless_taken, upsert
 
 _FIXED = frozenset({"account_id", "kind", "username", "created_at"})

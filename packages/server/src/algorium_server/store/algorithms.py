@@ -32,11 +32,11 @@ from algorium_server.domain.errors import (
 from algorium_server.domain.versions import SemanticVersion
 from algorium_server.store import changes, files
 from algorium_server.store.columns import is_storable, name_key, of_row, row_of
-from algorium_server.store.schema import algorithms as algorithm_table
-from algorium_server.store.schema import builds as build_table
-from algorium_server.store.schema import collections as collection_table
-from algorium_server.store.schema import version_documents as document_table
-from algorium_server.store.schema import versions as version_table
+from algorium_server.store.tables.algorithms import algorithms as algorithm_table
+from algorium_server.store.tables.algorithms import builds as build_table
+from algorium_server.store.tables.algorithms import version_documents as document_table
+from algorium_server.store.tables.algorithms import versions as version_table
+from algorium_server.store.tables.files import collections as collection_table
 from algorium_server.store.upserts import insert_unless_taken
 
 _FIXED: Final = frozenset({"algorithm_id", "owner_id", "name", "created_at"})

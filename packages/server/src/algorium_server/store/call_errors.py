@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.call_errors import CallError
-from algorium_server.store.schema import call_errors as table
+from algorium_server.store.tables.records import call_errors as table
 from algorium_server.store.upserts import insert_each_unless_taken
 
 _NEWEST_FIRST = table.c.created_us.desc(), table.c.request_id.desc()

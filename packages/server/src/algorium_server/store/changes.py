@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.changes import Change, ChangeKind
 from algorium_server.store.columns import of_row
-from algorium_server.store.schema import changes as table
+from algorium_server.store.tables.work import changes as table
 
 _LOCK_KEY: Final = 0x616C6763
 """PostgreSQL's advisory locks are numbers; ours spells "algc"."""

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from algorium_server.domain.connectors import StorageProtocol, StoredConnector
 from algorium_server.domain.errors import AlreadyExists, NotFound
 from algorium_server.store.columns import is_storable, of_row, row_of
-from algorium_server.store.schema import accounts
-from algorium_server.store.schema import connectors as table
+from algorium_server.store.tables.accounts import accounts
+from algorium_server.store.tables.connectors import connectors as table
 from algorium_server.store.upserts import insert_unless_taken
 
 

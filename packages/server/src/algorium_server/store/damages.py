@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.collections import File
 from algorium_server.store.columns import of_row, row_of
-from algorium_server.store.schema import collections as collection_table
-from algorium_server.store.schema import damages as table
-from algorium_server.store.schema import files as file_table
-from algorium_server.store.schema import scrubbing
+from algorium_server.store.tables.files import collections as collection_table
+from algorium_server.store.tables.files import damages as table
+from algorium_server.store.tables.files import files as file_table
+from algorium_server.store.tables.files import scrubbing
 from algorium_server.store.upserts import insert_unless_taken, upsert
 
 _ROUND: Final = 1

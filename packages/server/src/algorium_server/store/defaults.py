@@ -5,8 +5,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.collections import Collection
 from algorium_server.store.columns import is_storable, of_row
-from algorium_server.store.schema import collections as collection_table
-from algorium_server.store.schema import default_collections as table
+from algorium_server.store.tables.files import collections as collection_table
+from algorium_server.store.tables.files import default_collections as table
 from algorium_server.store.upserts import upsert
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from algorium_server.store.schema import disabled_environments as table
+from algorium_server.store.tables.installation import disabled_environments as table
 from algorium_server.store.upserts import insert_unless_taken
 
 

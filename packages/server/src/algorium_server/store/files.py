@@ -21,8 +21,8 @@ from algorium_server.domain.limits import LISTING_ENTRIES_MAX
 from algorium_server.domain.storage import StorageUse
 from algorium_server.store import storage
 from algorium_server.store.columns import is_storable, name_key, of_row, row_of
-from algorium_server.store.schema import collections as collection_table
-from algorium_server.store.schema import files as file_table
+from algorium_server.store.tables.files import collections as collection_table
+from algorium_server.store.tables.files import files as file_table
 from algorium_server.store.upserts import insert_unless_taken
 
 _COLUMNS: Final = [column for column in file_table.columns if column.name != "content"]

@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.images import ImageName, StoredImage
 from algorium_server.store.columns import of_row, row_of
-from algorium_server.store.schema import images as table
+from algorium_server.store.tables.installation import images as table
 from algorium_server.store.upserts import upsert
 
 

@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.installation import FEATURES, ConfigEntry, Invite
 from algorium_server.store.columns import is_storable, of_row, row_of
-from algorium_server.store.schema import config_entries, features, invites
+from algorium_server.store.tables.installation import config_entries, features, invites
 from algorium_server.store.upserts import insert_unless_taken, upsert
 
 

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.jobs import Job, JobState
 from algorium_server.store.columns import of_row, row_of
-from algorium_server.store.schema import accounts as account_table
-from algorium_server.store.schema import jobs as job_table
+from algorium_server.store.tables.accounts import accounts as account_table
+from algorium_server.store.tables.work import jobs as job_table
 
 
 async def enqueue(connection: AsyncConnection, job: Job) -> None:

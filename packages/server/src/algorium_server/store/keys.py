@@ -11,8 +11,8 @@ from algorium_server.domain.identity import ApiKey
 from algorium_server.domain.keys import ListedKey
 from algorium_server.store import changes
 from algorium_server.store.columns import is_storable, of_row
-from algorium_server.store.schema import api_keys as table
-from algorium_server.store.schema import key_uses
+from algorium_server.store.tables.accounts import api_keys as table
+from algorium_server.store.tables.accounts import key_uses
 from algorium_server.store.upserts import upsert
 
 

@@ -14,12 +14,13 @@ from algorium_server.domain.organizations import (
     OrganizationType,
 )
 from algorium_server.store.columns import is_storable, name_key, of_row, row_of
-from algorium_server.store.schema import accounts as account_table
-from algorium_server.store.schema import algorithm_hosts, organization_hosts
-from algorium_server.store.schema import algorithms as algorithm_table
-from algorium_server.store.schema import memberships as membership_table
-from algorium_server.store.schema import organization_types as type_table
-from algorium_server.store.schema import organizations as table
+from algorium_server.store.tables.accounts import accounts as account_table
+from algorium_server.store.tables.accounts import memberships as membership_table
+from algorium_server.store.tables.accounts import organization_hosts
+from algorium_server.store.tables.accounts import organization_types as type_table
+from algorium_server.store.tables.accounts import organizations as table
+from algorium_server.store.tables.algorithms import algorithm_hosts
+from algorium_server.store.tables.algorithms import algorithms as algorithm_table
 from algorium_server.store.upserts import insert_unless_taken, upsert
 
 

@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.package_sources import StoredSources
 from algorium_server.store.columns import of_row, row_of
-from algorium_server.store.schema import package_sources as table
+from algorium_server.store.tables.connectors import package_sources as table
 from algorium_server.store.upserts import upsert
 
 

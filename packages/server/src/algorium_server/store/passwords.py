@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from algorium_server.store.schema import passwords as table
+from algorium_server.store.tables.accounts import passwords as table
 from algorium_server.store.upserts import upsert
 
 

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from algorium_server.domain.collections import Collection, CollectionKind, File
 from algorium_server.domain.errors import PathNotFound
 from algorium_server.store.columns import name_key, of_row, row_of
-from algorium_server.store.schema import collections as collection_table
-from algorium_server.store.schema import files as table
+from algorium_server.store.tables.files import collections as collection_table
+from algorium_server.store.tables.files import files as table
 from algorium_server.store.upserts import insert_each_unless_taken
 
 Place = tuple[str, str]

@@ -18,14 +18,14 @@ from algorium_server.domain.jobs import JobState
 from algorium_server.domain.scms import OAuthState, Scm, ScmConnection, ScmLink
 from algorium_server.store import changes
 from algorium_server.store.columns import is_storable, of_row, row_of
-from algorium_server.store.schema import algorithms as algorithm_table
-from algorium_server.store.schema import builds as build_table
-from algorium_server.store.schema import jobs as job_table
-from algorium_server.store.schema import scm_connections as connection_table
-from algorium_server.store.schema import scm_links as link_table
-from algorium_server.store.schema import scm_states as state_table
-from algorium_server.store.schema import scms as table
-from algorium_server.store.schema import webhook_deliveries as delivery_table
+from algorium_server.store.tables.algorithms import algorithms as algorithm_table
+from algorium_server.store.tables.algorithms import builds as build_table
+from algorium_server.store.tables.scms import scm_connections as connection_table
+from algorium_server.store.tables.scms import scm_links as link_table
+from algorium_server.store.tables.scms import scm_states as state_table
+from algorium_server.store.tables.scms import scms as table
+from algorium_server.store.tables.scms import webhook_deliveries as delivery_table
+from algorium_server.store.tables.work import jobs as job_table
 from algorium_server.store.upserts import insert_each_unless_taken, insert_unless_taken, upsert
 
 _SCM_FIXED: Final = frozenset({"scm_id", "is_default", "created_at"})

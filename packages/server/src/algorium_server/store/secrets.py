@@ -17,10 +17,10 @@ from algorium_server.domain.errors import SecretNotDeleted
 from algorium_server.domain.secrets import INTERNAL_PROVIDER_ID, SecretProvider, StoredSecret
 from algorium_server.store import changes
 from algorium_server.store.columns import is_storable, of_row, row_of
-from algorium_server.store.schema import algorithms as algorithm_table
-from algorium_server.store.schema import secret_providers as provider_table
-from algorium_server.store.schema import secrets as table
-from algorium_server.store.schema import slot_renewals as renewal_table
+from algorium_server.store.tables.algorithms import algorithms as algorithm_table
+from algorium_server.store.tables.algorithms import slot_renewals as renewal_table
+from algorium_server.store.tables.secrets import secret_providers as provider_table
+from algorium_server.store.tables.secrets import secrets as table
 from algorium_server.store.upserts import insert_unless_taken, upsert
 
 _FIXED: Final = frozenset({"secret_id", "algorithm_id", "provider_id", "secret_key", "created_at"})

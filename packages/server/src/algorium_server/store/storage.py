@@ -12,9 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.storage import StorageUse
-from algorium_server.store.schema import collections as collection_table
-from algorium_server.store.schema import files as file_table
-from algorium_server.store.schema import storage_use as table
+from algorium_server.store.tables.files import collections as collection_table
+from algorium_server.store.tables.files import files as file_table
+from algorium_server.store.tables.files import storage_use as table
 from algorium_server.store.upserts import insert_unless_taken, upsert
 
 _CHANGE = (

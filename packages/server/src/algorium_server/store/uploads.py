@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.uploads import BegunUpload, UploadPart, UploadResult
 from algorium_server.store.columns import is_storable, of_row, row_of
-from algorium_server.store.schema import upload_parts as part_table
-from algorium_server.store.schema import uploads as table
+from algorium_server.store.tables.files import upload_parts as part_table
+from algorium_server.store.tables.files import uploads as table
 from algorium_server.store.upserts import upsert
 
 

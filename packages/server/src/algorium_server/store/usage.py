@@ -37,7 +37,7 @@ from algorium_server.domain.usage import (
     day_of,
     key_names,
 )
-from algorium_server.store.schema import usage as table
+from algorium_server.store.tables.records import usage as table
 
 Row: TypeAlias = tuple[Any, ...]
 """A record in the order of the table's columns."""

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from algorium_server.domain.identity import Account
 from algorium_server.domain.users import User, UserProfile, email_key
 from algorium_server.store.columns import is_storable, of_row, row_of
-from algorium_server.store.schema import taken_emails
-from algorium_server.store.schema import user_profiles as table
+from algorium_server.store.tables.accounts import taken_emails
+from algorium_server.store.tables.accounts import user_profiles as table
 from algorium_server.store.upserts import insert_unless_taken, upsert
 
 

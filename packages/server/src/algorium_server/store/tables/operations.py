@@ -1,0 +1,1 @@
+"""Insights, event listeners, notifications, registries."""

@@ -1,0 +1,1 @@
+"""What accounts may use, and what is kept warm for them."""
