@@ -39,8 +39,10 @@ check: lint test ## What continuous integration runs
 bench: $(DONE) ## Measure a warm call against a bare echo server
 	@$(BIN)/python bench/hello.py $(ARGS)
 
-docs: $(DONE) ## Write the generated pages of docs/ again
+docs: $(DONE) ## Write the generated pages of docs/ again, and build the site into .make/site
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/sphinx-build -W --keep-going -q -j auto -b html -d .make/doctrees -c docs . .make/site
+	@echo 'the site is in .make/site: open .make/site/docs/index.html'
 
 clean: ## Remove the environment and all caches
 	rm -rf .venv .make .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
