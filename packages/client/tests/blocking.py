@@ -7,6 +7,7 @@ from typing import Any
 from algorium import AsyncAlgorium
 
 _WRAPPED = (
+    "AsyncAdmin",
     "AsyncAlgorithmHandle",
     "AsyncAlgorithms",
     "AsyncConnectors",
@@ -14,8 +15,12 @@ _WRAPPED = (
     "AsyncDataFile",
     "AsyncEnvironments",
     "AsyncFileReader",
+    "AsyncKeys",
     "AsyncManagedAlgorithm",
+    "AsyncOrganizations",
+    "AsyncScms",
     "AsyncSecrets",
+    "AsyncUsers",
 )
 
 

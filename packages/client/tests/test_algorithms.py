@@ -206,7 +206,6 @@ def test_without_a_key_nothing_is_claimed(
         (Fault(status=503), _errors.Unavailable),
         (Fault(status=502), _errors.Unavailable),
         (Fault(status=500), _errors.InternalError),
-        (Fault(status=429), _errors.TooManyRequests),
         (Fault(status=418), _errors.InvalidRequest),
         (Fault(status=301, headers={"Location": "/elsewhere"}), _errors.UnexpectedResponse),
         (Fault(status=200), _errors.UnexpectedResponse),
@@ -232,6 +231,17 @@ def test_a_call_is_sent_once_whatever_happens(
 
     assert type(caught.value) is expected
     assert len(stand_in.requests) == 1
+
+
+def test_a_call_that_is_refused_for_now_is_sent_again(client: Any, stand_in: StandIn) -> None:
+    stand_in.faults += [Fault(status=429, headers={"Retry-After": "0"})] * 2
+    response = client.algo("demo/Hello").pipe("x")
+    stand_in.faults.append(Fault(status=429, headers={"Retry-After": "3600"}))
+    with pytest.raises(algorium.TooManyRequests):
+        client.algo("demo/Hello").pipe("x")
+
+    assert response.result == "Hello x"
+    assert len(stand_in.requests) == 4
 
 
 def test_a_call_may_take_its_timeout_and_the_clients(

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import pytest
 from standin import KEY, StandIn
 
@@ -206,9 +207,11 @@ def tls_server(tmp_path: Path) -> Any:
 
 
 def test_an_own_certificate_authority_is_trusted_by_name_only(
-    tls_server: tuple[str, Path], make_client: Any
+    tls_server: tuple[str, Path], make_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, ca_cert = tls_server
+    shared = httpcore2.default_ssl_context  # all tests have one; what is added here is for one
+    monkeypatch.setattr(httpcore2, "default_ssl_context", getattr(shared, "__wrapped__", shared))
 
     assert make_client(api_address=address, ca_cert=ca_cert).dir("data://").exists()
     with pytest.raises(ConfigurationError, match="not trusted") as caught:

@@ -28,14 +28,23 @@ def is_repeated(method: str, outcome: Any) -> bool:
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
 def test_what_may_have_changed_something_is_repeated_only_if_nothing_was_sent(method: str) -> None:
-    assert [outcome for outcome in OUTCOMES if is_repeated(method, outcome)] == [OUTCOMES[7]]
+    repeated = [outcome for outcome in OUTCOMES if is_repeated(method, outcome)]
+
+    assert repeated == [OUTCOMES[2], OUTCOMES[7]]  # one is refused, one has no connection
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
 def test_what_changes_nothing_twice_is_repeated(method: str) -> None:
     repeated = [outcome for outcome in OUTCOMES if is_repeated(method, outcome)]
 
-    assert repeated == [*OUTCOMES[4:7], OUTCOMES[7], OUTCOMES[8]]
+    assert repeated == [OUTCOMES[2], *OUTCOMES[4:7], OUTCOMES[7], OUTCOMES[8]]
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [("", True), ("30", True), ("31", False)])
+def test_who_is_to_wait_for_long_is_told_so(seconds: str, expected: bool) -> None:
+    outcome = Response(status=429, headers={"retry-after": seconds})
+
+    assert is_repeated("POST", outcome) is expected
 
 
 def test_a_stream_is_never_repeated() -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
+import numpy
+import numpy.typing
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,3 +203,22 @@ def test_models_bring_their_own_ways() -> None:
 )
 def test_inputs_have_the_type_of_their_python_type(value: Any, expected: tuple[str, bytes]) -> None:
     assert encode_input(value) == expected
+
+
+def test_arrays_go_as_lists_and_come_back_as_arrays() -> None:
+    array = numpy.array([[1.5, 2.0], [3.0, 4.0]])
+
+    sent = to_json({"array": array, "number": numpy.float64(0.5), "count": numpy.int64(3)})
+    again = decode(json.loads(sent)["array"], numpy.ndarray)
+    whole = decode([1, 2], numpy.typing.NDArray[numpy.int8])
+
+    assert sent == '{"array":[[1.5,2.0],[3.0,4.0]],"number":0.5,"count":3}'
+    assert (again == array).all()
+    assert (whole.dtype, whole.tolist()) == (numpy.dtype("int8"), [1, 2])
+    for wrong, kind in (
+        ("text", numpy.typing.NDArray[numpy.float64]),
+        ([[1], [1, 2]], numpy.ndarray),
+        ([300], numpy.typing.NDArray[numpy.int8]),
+    ):
+        with pytest.raises(ResultTypeError, match="an array can hold"):
+            decode(wrong, kind)

@@ -14,10 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from algorium._admin import Admin
+    from algorium._admin_async import AsyncAdmin
     from algorium._algorithms import AlgorithmHandle, AsyncAlgorithmHandle
     from algorium._authoring import Algorithms
     from algorium._authoring_async import AsyncAlgorithms, AsyncManagedAlgorithm
-    from algorium._client import Algorium, AsyncAlgorium
+    from algorium._client import Algorium
+    from algorium._client_async import AsyncAlgorium
     from algorium._connector_flow import (
         ConnectorCheck,
         ConnectorInfo,
@@ -86,14 +89,26 @@ if TYPE_CHECKING:
         VersionNotFound,
     )
     from algorium._file_headers import FileStat
+    from algorium._keys import AsyncKeys, Keys
     from algorium._managed import ManagedAlgorithm
+    from algorium._map import MapProgress
     from algorium._mirror import SyncReport
+    from algorium._organizations import AsyncOrganizations, Organizations
     from algorium._progress import Progress
     from algorium._readers import AsyncFileReader, FileReader
     from algorium._responses import AlgoResponse, AsyncReceipt, Metadata
+    from algorium._scms import AsyncScms, Scms
     from algorium._secrets import AsyncSecrets, Secrets
     from algorium._source_flow import SourceFile, SourceTree
     from algorium._upload_flow import UnfinishedUpload, UploadPart
+    from algorium._users import AsyncUsers, Users
+    from algorium.wire.accounts import (
+        AlgorithmName,
+        MemberInfo,
+        OrganizationInfo,
+        OrganizationType,
+        UserInfo,
+    )
     from algorium.wire.authoring import (
         AlgorithmInfo,
         BuildInfo,
@@ -105,16 +120,33 @@ if TYPE_CHECKING:
         VersionInfo,
     )
     from algorium.wire.bodies import DataAcl, ReadAcl
+    from algorium.wire.governance import AccountQuotas, AuditEntry, QuotaInfo
+    from algorium.wire.installation import FrontendEntry, InviteInfo
+    from algorium.wire.keys import KeyInfo, KeyPermissions
     from algorium.wire.refs import AlgorithmRef, RefSyntaxError
+    from algorium.wire.scms import ScmConnection, ScmInfo, ScmMembership
     from algorium.wire.secrets import SecretInfo
     from algorium.wire.uris import DataUri, UriSyntaxError
     from algorium.wire.usage import UsageRecord, UsageTotal
 
 _MODULES = {
+    "algorium._admin": "Admin",
+    "algorium._admin_async": "AsyncAdmin",
+    "algorium._keys": "AsyncKeys Keys",
+    "algorium._map": "MapProgress",
+    "algorium._organizations": "AsyncOrganizations Organizations",
+    "algorium._scms": "AsyncScms Scms",
+    "algorium._users": "AsyncUsers Users",
+    "algorium.wire.accounts": "AlgorithmName MemberInfo OrganizationInfo OrganizationType UserInfo",
+    "algorium.wire.governance": "AccountQuotas AuditEntry QuotaInfo",
+    "algorium.wire.installation": "FrontendEntry InviteInfo",
+    "algorium.wire.keys": "KeyInfo KeyPermissions",
+    "algorium.wire.scms": "ScmConnection ScmInfo ScmMembership",
     "algorium._algorithms": "AlgorithmHandle AsyncAlgorithmHandle",
     "algorium._authoring": "Algorithms",
     "algorium._authoring_async": "AsyncAlgorithms AsyncManagedAlgorithm",
-    "algorium._client": "Algorium AsyncAlgorium",
+    "algorium._client": "Algorium",
+    "algorium._client_async": "AsyncAlgorium",
     "algorium._connector_flow": "ConnectorCheck ConnectorInfo ConnectorReport StorageUse",
     "algorium._connectors": "AsyncConnectors Connectors",
     "algorium._data": "DataFile",
@@ -144,11 +176,14 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names.sp
 
 __all__ = [
     "AccountNotFound",
+    "AccountQuotas",
+    "Admin",
     "AlgoResponse",
     "AlgorithmError",
     "AlgorithmExit",
     "AlgorithmHandle",
     "AlgorithmInfo",
+    "AlgorithmName",
     "AlgorithmNameTaken",
     "AlgorithmNotFound",
     "AlgorithmRef",
@@ -159,6 +194,7 @@ __all__ = [
     "AlgoriumError",
     "AlreadyExists",
     "ApiError",
+    "AsyncAdmin",
     "AsyncAlgorithmHandle",
     "AsyncAlgorithms",
     "AsyncAlgorium",
@@ -167,9 +203,14 @@ __all__ = [
     "AsyncDataFile",
     "AsyncEnvironments",
     "AsyncFileReader",
+    "AsyncKeys",
     "AsyncManagedAlgorithm",
+    "AsyncOrganizations",
     "AsyncReceipt",
+    "AsyncScms",
     "AsyncSecrets",
+    "AsyncUsers",
+    "AuditEntry",
     "BuildFailed",
     "BuildInfo",
     "BuildNotFound",
@@ -194,21 +235,31 @@ __all__ = [
     "FeatureNotImplemented",
     "FileReader",
     "FileStat",
+    "FrontendEntry",
     "InitializationError",
     "InputError",
     "InternalError",
     "InvalidInput",
     "InvalidRequest",
+    "InviteInfo",
+    "KeyInfo",
+    "KeyPermissions",
+    "Keys",
     "LanguageError",
     "LanguageInfo",
     "LoadingError",
     "MalformedJson",
     "ManagedAlgorithm",
+    "MapProgress",
+    "MemberInfo",
     "Metadata",
     "MethodNotAllowed",
     "NotAuthenticated",
     "NotAuthorized",
     "NotFound",
+    "OrganizationInfo",
+    "OrganizationType",
+    "Organizations",
     "OutOfGpuMemoryError",
     "OutOfMemoryError",
     "OutOfSpace",
@@ -218,12 +269,17 @@ __all__ = [
     "PaymentRequiredError",
     "Progress",
     "QuotaExceeded",
+    "QuotaInfo",
     "RangeNotSatisfiable",
     "ReadAcl",
     "RefSyntaxError",
     "ResponseTimeout",
     "ResultTypeError",
+    "ScmConnection",
+    "ScmInfo",
+    "ScmMembership",
     "ScmStatus",
+    "Scms",
     "SecretInfo",
     "Secrets",
     "SourceFailed",
@@ -245,6 +301,8 @@ __all__ = [
     "UriSyntaxError",
     "UsageRecord",
     "UsageTotal",
+    "UserInfo",
+    "Users",
     "VersionAlreadyPublished",
     "VersionInfo",
     "VersionNotFound",

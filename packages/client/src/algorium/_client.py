@@ -1,29 +1,42 @@
-"""The clients: one connection pool each, and handles of algorithms, files and directories."""
+"""
+The clients: one connection pool each, and handles of algorithms, files and directories.
+
+What belongs to a resource is imported when it is first asked for: most programs only call
+algorithms, and should not wait for the rest.
+"""
+
+from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
-from algorium import _connector_flow, _flow, _upload_flow
-from algorium._algorithms import AlgorithmHandle, AsyncAlgorithmHandle
-from algorium._authoring import Algorithms
-from algorium._authoring_async import AsyncAlgorithms
+from algorium import _flow
+from algorium._algorithms import AlgorithmHandle
 from algorium._config import Connection, connection
-from algorium._connector_flow import StorageUse
-from algorium._connectors import AsyncConnectors, Connectors
-from algorium._data import DataFile
-from algorium._data_async import AsyncDataDirectory, AsyncDataFile
-from algorium._directories import DataDirectory
-from algorium._environments import AsyncEnvironments, Environments
 from algorium._flow import USAGE_PAGE_MAX, CallOptions, UsageWish
+from algorium._http import TransportOptions
 from algorium._retry import RetryPolicy
-from algorium._transport import AsyncTransport, SyncTransport, TransportOptions
-from algorium._upload_flow import UnfinishedUpload
+from algorium._transport import AsyncTransport, SyncTransport
 from algorium.wire.refs import AlgorithmRef
 from algorium.wire.uris import DataUri
 from algorium.wire.usage import UsageRecord, UsageTotal
+
+if TYPE_CHECKING:
+    from algorium._admin import Admin
+    from algorium._authoring import Algorithms
+    from algorium._connector_flow import StorageUse
+    from algorium._connectors import Connectors
+    from algorium._data import DataFile
+    from algorium._directories import DataDirectory
+    from algorium._environments import Environments
+    from algorium._keys import Keys
+    from algorium._organizations import Organizations
+    from algorium._scms import Scms
+    from algorium._upload_flow import UnfinishedUpload
+    from algorium._users import Users
 
 TransportT = TypeVar("TransportT", SyncTransport, AsyncTransport)
 
@@ -33,10 +46,8 @@ TIMEOUT_S_DEFAULT: Final = 60.0
 CONNECTIONS_MAX_DEFAULT: Final = 100
 """Above the 80 calls that an account may have open at once."""
 
-"""What the server gives at once, at most."""
 
-
-class _Client(Generic[TransportT]):
+class BaseClient(Generic[TransportT]):
     """
     What both clients share.
 
@@ -105,7 +116,7 @@ class _Client(Generic[TransportT]):
         raise NotImplementedError
 
 
-class Algorium(_Client[SyncTransport]):
+class Algorium(BaseClient[SyncTransport]):
     """
     A client of an Algorium server. Make one and keep it: it reuses its connections.
 
@@ -132,7 +143,7 @@ class Algorium(_Client[SyncTransport]):
         Raises:
             RefSyntaxError: A ValueError that names the column.
         """
-        return AlgorithmHandle(self._transport, _ref(ref), CallOptions())
+        return AlgorithmHandle(self._transport, as_ref(ref), CallOptions())
 
     def file(self, uri: str | DataUri) -> DataFile:
         """
@@ -141,7 +152,9 @@ class Algorium(_Client[SyncTransport]):
         Raises:
             UriSyntaxError: A ValueError that names the column.
         """
-        return DataFile(self._transport, _uri(uri))
+        from algorium._data import DataFile  # noqa: PLC0415
+
+        return DataFile(self._transport, as_uri(uri))
 
     def dir(self, uri: str | DataUri = "data://") -> DataDirectory:
         """
@@ -150,22 +163,65 @@ class Algorium(_Client[SyncTransport]):
         Raises:
             UriSyntaxError: A ValueError that names the column.
         """
-        return DataDirectory(self._transport, _uri(uri))
+        from algorium._directories import DataDirectory  # noqa: PLC0415
+
+        return DataDirectory(self._transport, as_uri(uri))
 
     @property
     def connectors(self) -> Connectors:
         """Storage elsewhere that your account has connected: S3, Google Cloud, Azure, Dropbox."""
+        from algorium._connectors import Connectors  # noqa: PLC0415
+
         return Connectors(self._transport)
 
     @property
     def algorithms(self) -> Algorithms:
         """Algorithms that you make: created, built, published, looked into."""
+        from algorium._authoring import Algorithms  # noqa: PLC0415
+
         return Algorithms(self._transport)
 
     @property
     def environments(self) -> Environments:
         """Languages and environments that algorithms can be built in."""
+        from algorium._environments import Environments  # noqa: PLC0415
+
         return Environments(self._transport)
+
+    @property
+    def users(self) -> Users:
+        """Users of the server: yourself, and for administrators everybody."""
+        from algorium._users import Users  # noqa: PLC0415
+
+        return Users(self._transport)
+
+    @property
+    def organizations(self) -> Organizations:
+        """Organizations: accounts of several users."""
+        from algorium._organizations import Organizations  # noqa: PLC0415
+
+        return Organizations(self._transport)
+
+    @property
+    def keys(self) -> Keys:
+        """API keys of yours, and of organizations that you own."""
+        from algorium._keys import Keys  # noqa: PLC0415
+
+        return Keys(self._transport)
+
+    @property
+    def scms(self) -> Scms:
+        """Hosts of source, and your connections to them."""
+        from algorium._scms import Scms  # noqa: PLC0415
+
+        return Scms(self._transport)
+
+    @property
+    def admin(self) -> Admin:
+        """What administrators set for a whole server."""
+        from algorium._admin import Admin  # noqa: PLC0415
+
+        return Admin(self._transport)
 
     def unfinished_uploads(self) -> list[UnfinishedUpload]:
         """
@@ -174,10 +230,14 @@ class Algorium(_Client[SyncTransport]):
         `put_file` of the same file to the same place goes on with one; the server gives up the
         others after a week. Until then what has arrived counts as stored.
         """
+        from algorium import _upload_flow  # noqa: PLC0415
+
         return self._transport.run(_upload_flow.begun())
 
     def abandon_upload(self, upload: UnfinishedUpload) -> None:
         """Give up an upload that was cut off, and free what it takes."""
+        from algorium import _upload_flow  # noqa: PLC0415
+
         self._transport.run(_upload_flow.abandon(upload.upload_id))
 
     def storage(self, account: str = "") -> StorageUse:
@@ -190,6 +250,8 @@ class Algorium(_Client[SyncTransport]):
         Raises:
             AccountNotFound: No such account, or not for you.
         """
+        from algorium import _connector_flow  # noqa: PLC0415
+
         return self._transport.run(_connector_flow.storage(account))
 
     def usage(
@@ -271,113 +333,11 @@ class Algorium(_Client[SyncTransport]):
         self.close()
 
 
-class AsyncAlgorium(_Client[AsyncTransport]):
-    """
-    A client of an Algorium server for `asyncio`, of the same shape as `Algorium`.
-
-    Belongs to one event loop. Close it with `aclose`, or use it in an `async with` block.
-
-    Example:
-        async with AsyncAlgorium() as client:
-            response = await client.algo("demo/Hello").pipe("HAL 9000")
-    """
-
-    def _open(self, connection: Connection, options: TransportOptions) -> AsyncTransport:
-        return AsyncTransport(connection, options)
-
-    def algo(self, ref: str | AlgorithmRef) -> AsyncAlgorithmHandle:
-        """Return a handle of an algorithm, as `Algorium.algo`; nothing is sent yet."""
-        return AsyncAlgorithmHandle(self._transport, _ref(ref), CallOptions())
-
-    def file(self, uri: str | DataUri) -> AsyncDataFile:
-        """Return a file by its data URI, as `Algorium.file`; nothing is sent yet."""
-        return AsyncDataFile(self._transport, _uri(uri))
-
-    def dir(self, uri: str | DataUri = "data://") -> AsyncDataDirectory:
-        """Return a directory by its data URI, as `Algorium.dir`; nothing is sent yet."""
-        return AsyncDataDirectory(self._transport, _uri(uri))
-
-    @property
-    def connectors(self) -> AsyncConnectors:
-        """Storage elsewhere that your account has connected, as `Algorium.connectors`."""
-        return AsyncConnectors(self._transport)
-
-    @property
-    def algorithms(self) -> AsyncAlgorithms:
-        """Algorithms that you make, as `Algorium.algorithms`."""
-        return AsyncAlgorithms(self._transport)
-
-    @property
-    def environments(self) -> AsyncEnvironments:
-        """Languages and environments, as `Algorium.environments`."""
-        return AsyncEnvironments(self._transport)
-
-    async def unfinished_uploads(self) -> list[UnfinishedUpload]:
-        """Return uploads that were cut off, as `Algorium.unfinished_uploads`."""
-        return await self._transport.run(_upload_flow.begun())
-
-    async def abandon_upload(self, upload: UnfinishedUpload) -> None:
-        """Give up an upload that was cut off, as `Algorium.abandon_upload`."""
-        await self._transport.run(_upload_flow.abandon(upload.upload_id))
-
-    async def storage(self, account: str = "") -> StorageUse:
-        """Return what your account stores and may store, as `Algorium.storage`."""
-        return await self._transport.run(_connector_flow.storage(account))
-
-    async def usage(
-        self,
-        *,
-        since: date | None = None,
-        until: date | None = None,
-        algorithm: str | AlgorithmRef = "",
-        account: str = "",
-        page: int = USAGE_PAGE_MAX,
-    ) -> AsyncIterator[UsageRecord]:
-        """Go through what each call of your account took, as `Algorium.usage`."""
-        wish = UsageWish(since=since, until=until, algorithm=str(algorithm), account=account)
-        marker = ""
-        while True:
-            flow = _flow.usage(wish, UsageRecord, limit=page, marker=marker)
-            found = await self._transport.run(flow)
-            for record in found.results:
-                yield record
-            if not (marker := found.marker):
-                return
-
-    async def usage_totals(
-        self,
-        *,
-        by: Sequence[str] = (),
-        since: date | None = None,
-        until: date | None = None,
-        algorithm: str | AlgorithmRef = "",
-        account: str = "",
-    ) -> list[UsageTotal]:
-        """Return what the calls of your account took together, as `Algorium.usage_totals`."""
-        wish = UsageWish(
-            since=since, until=until, algorithm=str(algorithm), account=account, by=tuple(by)
-        )
-        return await self._transport.run(_flow.usage_totals(wish))
-
-    async def aclose(self) -> None:
-        """Close all connections. The client and its handles cannot be used any more."""
-        await self._transport.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-
-def _ref(ref: str | AlgorithmRef) -> AlgorithmRef:
+def as_ref(ref: str | AlgorithmRef) -> AlgorithmRef:
+    """Return a reference, read from text if need be."""
     return AlgorithmRef.parse(ref) if isinstance(ref, str) else ref
 
 
-def _uri(uri: str | DataUri) -> DataUri:
+def as_uri(uri: str | DataUri) -> DataUri:
+    """Return a data URI, likewise."""
     return DataUri.parse(uri) if isinstance(uri, str) else uri

@@ -13,11 +13,15 @@ command line wrote it:
     ca_cert = "/path/to/ca.pem"
 
 A profile's credentials go to that profile's own server only.
+
+A pickled connection holds the arguments it was made of, and settles everything else anew where it
+is unpickled. So a key that was passed as an argument is in the pickle, and one that came from the
+environment or a profile is not.
 """
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -48,11 +52,16 @@ class Connection:
         api_address: `http(s)://host[:port][/prefix]`, no trailing slash.
         authorization: Value of the header, or empty for none, as inside an algorithm.
         ca_cert: File of certificates to trust beside the system's, or empty.
+        arguments: What `connection` was asked for.
     """
 
     api_address: str
     authorization: str = field(default="", repr=False)
     ca_cert: str = ""
+    arguments: Mapping[str, str | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def __reduce__(self) -> "tuple[Callable[..., Connection], tuple[Mapping[str, str | None]]]":
+        return _settled, (dict(self.arguments),)
 
 
 def config_path(environment: Mapping[str, str] = os.environ) -> Path:
@@ -104,6 +113,13 @@ def connection(
     Raises:
         ConfigurationError: No such profile, an unreadable file, or an impossible address.
     """
+    arguments = {
+        "api_key": api_key,
+        "api_address": api_address,
+        "bearer_token": bearer_token,
+        "ca_cert": ca_cert,
+        "profile": profile,
+    }
     path = config_path(environment)
     chosen = read_profile(profile or "default", path)
     if chosen is None and profile is not None:
@@ -125,7 +141,12 @@ def connection(
             (chosen.api_key, chosen.bearer_token),
         ),
         ca_cert=ca_cert or chosen.ca_cert or environment.get("REQUESTS_CA_BUNDLE", ""),
+        arguments=arguments,
     )
+
+
+def _settled(arguments: Mapping[str, str | None]) -> Connection:
+    return connection(**arguments)  # type: ignore[arg-type]  # `environment` is not among them
 
 
 def _authorization(*sources: tuple[str, str]) -> str:

@@ -1,6 +1,5 @@
 """What can be written into a file, made ready to be sent: bytes, or pieces of them."""
 
-import asyncio
 import io
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
@@ -123,6 +122,8 @@ def _checked(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 async def in_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Take pieces in a thread, so that reading them does not stop the loop."""
+    import asyncio  # noqa: PLC0415 - whoever is here has it; others need not wait for it
+
     while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
         yield chunk
 

@@ -115,13 +115,19 @@ class AlgoResponse:
         Args:
             kind: A dataclass, TypedDict, NamedTuple, enum or pydantic model; `str`, `int`, `float`,
                 `bool`, `None`, `bytes`, `datetime`, `date`; `list`, `tuple`, `set`, `dict`,
-                `Literal` and unions of such types; `Any`. Members unknown to *kind* are ignored.
+                `Literal` and unions of such types; `numpy.ndarray`, or `NDArray` of a type; `Any`.
+                Members unknown to *kind* are ignored.
 
         Raises:
             ResultTypeError: The result does not fit; the text names the place.
             TypeError: *kind* is not such a type.
         """
-        return decode(self.result, kind)
+        try:
+            return decode(self.result, kind)
+        except ResultTypeError as error:
+            raise ResultTypeError(
+                error.message, hint=error.hint, request_id=self.metadata.request_id
+            ) from error.__cause__
 
     def _mismatch(self, wanted: str) -> ResultTypeError:
         return ResultTypeError(

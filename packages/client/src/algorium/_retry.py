@@ -5,6 +5,7 @@ Which requests are sent again, when, and how often. Pure: the wait is a value, n
 |---|---|---|
 | no connection (nothing was sent) | again | again |
 | connection broken off | never: it may have run | again |
+| 429 (refused, nothing ran) | again, unless it is to wait for long | the same |
 | 502, 503, 504 | never | again |
 | no answer in time, any other status | never | never |
 """
@@ -20,6 +21,7 @@ T = TypeVar("T")
 Flow: TypeAlias = Generator[Request, Response, T]
 Steps: TypeAlias = Generator[Request | Pause, Response | None, T]
 
+_BUSY: Final = 429
 _PASSING_STATUSES: Final = frozenset({502, 503, 504})
 
 _RETRY_AFTER_S_MAX: Final = 30.0
@@ -33,11 +35,13 @@ class RetryPolicy:
 
     Attributes:
         retries_max: Further attempts after the first one.
+        busy_retries_max: The same for what is refused because too much is open; None for as many.
         pause_s: Longest pause before the first retry; doubles with each one.
         pause_s_max: No pause grows beyond this.
     """
 
     retries_max: int = 2
+    busy_retries_max: int | None = None
     pause_s: float = 0.2
     pause_s_max: float = 5.0
 
@@ -55,7 +59,7 @@ class RetryPolicy:
         Returns:
             How long to wait before the next attempt, or None to leave it at this outcome.
         """
-        if attempt > self.retries_max or not request.is_replayable:
+        if attempt > self._attempts_max(outcome) or not request.is_replayable:
             return None
         if not _is_worth_repeating(request, outcome):
             return None
@@ -65,6 +69,12 @@ class RetryPolicy:
         longest_s = min(self.pause_s * 2 ** (attempt - 1), self.pause_s_max)
         # At random below the bound, so that clients thrown out together do not return together.
         return Pause(shortest_s=longest_s / 2, longest_s=longest_s)
+
+    def _attempts_max(self, outcome: Response | TransportError) -> int:
+        is_busy = isinstance(outcome, Response) and outcome.status == _BUSY
+        if is_busy and self.busy_retries_max is not None:
+            return self.busy_retries_max
+        return self.retries_max
 
 
 def pause_after(failures: int) -> Pause:
@@ -76,6 +86,8 @@ def pause_after(failures: int) -> Pause:
 def _is_worth_repeating(request: Request, outcome: Response | TransportError) -> bool:
     if isinstance(outcome, ConnectionFailed):
         return True
+    if isinstance(outcome, Response) and outcome.status == _BUSY:
+        return _seconds_asked(outcome) <= _RETRY_AFTER_S_MAX
     if not request.is_idempotent:
         return False
     if isinstance(outcome, Response):
@@ -84,9 +96,14 @@ def _is_worth_repeating(request: Request, outcome: Response | TransportError) ->
 
 
 def _retry_after_s(outcome: Response | TransportError) -> float | None:
-    """Seconds from `Retry-After`; its other form, a date, is left unread: it needs a clock."""
-    text = outcome.headers.get("retry-after", "") if isinstance(outcome, Response) else ""
-    return min(float(text), _RETRY_AFTER_S_MAX) if text.isascii() and text.isdigit() else None
+    asked_s = _seconds_asked(outcome) if isinstance(outcome, Response) else -1.0
+    return min(asked_s, _RETRY_AFTER_S_MAX) if asked_s >= 0 else None
+
+
+def _seconds_asked(response: Response) -> float:
+    """Read `Retry-After`, below 0 if there is none; its other form, a date, needs a clock."""
+    text = response.headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else -1.0
 
 
 def with_retries(flow: Flow[T], policy: RetryPolicy) -> Steps[T]:

@@ -36,7 +36,9 @@ def encode_input(value: Any) -> tuple[str, bytes]:
 
 def to_json(value: Any) -> str:
     """
-    Return compact JSON text; dataclasses, pydantic models, enums, sets and times are understood.
+    Return compact JSON text of Python values.
+
+    Dataclasses, pydantic models, numpy's arrays and numbers, enums, sets and times are understood.
 
     Raises:
         TypeError: A part of it cannot be JSON.
@@ -55,6 +57,9 @@ def _plain(value: Any) -> Any:
         return dump(mode="json")
     if isinstance(value, enum.Enum):
         return value.value
+    tolist = getattr(value, "tolist", None)  # numpy's arrays and numbers
+    if callable(tolist) and not isinstance(value, memoryview):
+        return tolist()
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Mapping):
@@ -103,6 +108,8 @@ def _decode_class(value: Any, kind: Any, where: str) -> Any:
             return validate(value)
         except ValueError as error:  # pydantic's ValidationError is one
             raise ResultTypeError(f"{where}: {error}") from error
+    if _is_array(kind):
+        return _decode_array(value, kind, where)
     if typing.is_typeddict(kind):
         return _decode_fields(
             value, typing.get_type_hints(kind), getattr(kind, "__required_keys__", ()), where
@@ -126,6 +133,24 @@ def _decode_class(value: Any, kind: Any, where: str) -> Any:
     if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_field_defaults"):
         return _decode_named_tuple(value, kind, where)
     raise TypeError(f"cannot decode into {kind!r}")
+
+
+def _is_array(kind: Any) -> bool:
+    """Tell numpy's arrays, and those of a type as `NDArray`, without importing numpy."""
+    array = get_origin(kind) or kind
+    return getattr(array, "__module__", "") == "numpy" and array.__name__ == "ndarray"
+
+
+def _decode_array(value: Any, kind: Any, where: str) -> Any:
+    # Inside: whoever has its arrays has it, and nobody else needs it.
+    import numpy  # noqa: PLC0415
+
+    _, *wanted = get_args(kind) or (None,)
+    (dtype,) = get_args(wanted[0]) if wanted else (None,)
+    try:
+        return numpy.array(value, dtype=dtype if isinstance(dtype, type) else None)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _misfit(value, "numbers that an array can hold", where) from error
 
 
 def _decode_named_tuple(value: Any, kind: Any, where: str) -> Any:

@@ -7,6 +7,7 @@ about them to standard error. The commands are in `_cli/`; how results look is i
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
@@ -17,17 +18,25 @@ from algorium.wire.refs import RefSyntaxError
 from algorium.wire.uris import UriSyntaxError
 
 for _subject in (
+    "auth",
     "calls",
     "authoring",
     "builds",
+    "dev",
     "secrets",
     "catalogs",
     "files",
     "transfers",
     "freeze",
     "usage",
+    "keys",
+    "orgs",
+    "whoami",
+    "shells",
 ):
     import_module(f"algorium._cli.{_subject}")  # adds its commands to `app`
+
+app.register_install_completion_command(help="Make your shell complete commands and options.")
 
 __all__ = ["app", "main"]
 
@@ -41,26 +50,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app(words, exit_on_error=False, print_error=False, result_action="return_none")
         sys.stdout.flush()
-    except (CommandError, UsageError, RefSyntaxError, UriSyntaxError) as error:
-        command = f"algo {words[0]}" if words and words[0] in app else "algo"
-        return _fail(str(error), hint=f"`{command} --help` shows how to use it.", exit_code=2)
-    except Failed as error:
-        return _fail(str(error), hint=error.hint or "`algo --help` shows what else can be done.")
-    except AlgorithmError as error:
-        hint = error.hint or "Run it again with --debug to see what it printed."
-        return _fail(f"{error.error_type}: {error.message}", hint=hint, request=error.request_id)
-    except AlgoriumError as error:
-        hint = error.hint or "`algo --help` shows what else can be done."
-        return _fail(error.message, hint=hint, request=error.request_id)
-    except KeyboardInterrupt:
-        return _fail("interrupted", hint=_hint_after_interrupt(words))
     except BrokenPipeError:
         # Whoever read our output has enough. Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        return _fail(str(error), hint="Check the path and its permissions.")
+    except (Exception, KeyboardInterrupt) as error:
+        # The stack of an algorithm that has failed is its own; `run` has shown it.
+        if "--debug" in words and not isinstance(error, AlgorithmError):
+            note("".join(traceback.format_exception(error)).rstrip())
+        return _explain(error, words)
     return 0
+
+
+def _explain(error: BaseException, words: Sequence[str]) -> int:
+    """Say what went wrong and what to do next; returns the exit code."""
+    match error:
+        case CommandError() | UsageError() | RefSyntaxError() | UriSyntaxError():
+            command = f"algo {words[0]}" if words and words[0] in app else "algo"
+            return _fail(str(error), hint=f"`{command} --help` shows how to use it.", exit_code=2)
+        case Failed():
+            hint = error.hint or "`algo --help` shows what else can be done."
+            return _fail(str(error), hint=hint)
+        case AlgorithmError():
+            told = f"{error.error_type}: {error.message}"
+            hint = error.hint or "Run it again with --debug to see what it printed."
+            return _fail(told, hint=hint, request=error.request_id)
+        case AlgoriumError():
+            hint = error.hint or "`algo --help` shows what else can be done."
+            return _fail(error.message, hint=hint, request=error.request_id)
+        case KeyboardInterrupt():
+            return _fail("interrupted", hint=_hint_after_interrupt(words))
+        case OSError():
+            return _fail(str(error), hint="Check the path and its permissions.")
+        case _:
+            told = f"algo itself has failed: {type(error).__name__}: {error}"
+            return _fail(told, hint="Please report it, with what --debug shows.")
 
 
 def _hint_after_interrupt(words: Sequence[str]) -> str:
@@ -70,8 +94,8 @@ def _hint_after_interrupt(words: Sequence[str]) -> str:
 
 
 def _fail(message: str, *, hint: str, request: str = "", exit_code: int = 1) -> int:
-    note(f"error: {message}")
+    note(f"error: {message}", colour="red")
     if request:
         note(f"request: {request}")
-    note(f"hint: {hint}")
+    note(f"hint: {hint}", colour="cyan")
     return exit_code

@@ -8,6 +8,7 @@ The program a slot runs: `python -u PATH/algorium_runtime ENTRY`, and its other 
     --zygote                     imports that and waits for slots to fork, on descriptor 3
     --pipe COMMAND ...           serves what COMMAND starts, an algorithm in another language
     --import ENTRY               such a COMMAND: a module that serves itself with a kit of its own
+    --here ENTRY NONCE           serves the module on standard input and output: `algo dev`
 
 Python puts this very directory first on `sys.path` (or, with `-m`, the working directory). Neither
 may stay: a file there would shadow the standard library, in our imports and in the author's.
@@ -19,7 +20,7 @@ import sys
 
 USAGE = (
     "usage: python -u PATH/algorium_runtime ENTRY | --check ENTRY [DIRECTORY] | --examine DIRECTORY"
-    " | --zygote | --pipe COMMAND ... | --import ENTRY"
+    " | --zygote | --pipe COMMAND ... | --import ENTRY | --here ENTRY NONCE"
 )
 
 
@@ -48,6 +49,8 @@ def main() -> None:
         preloading.examine(arguments[1])
     from algorium_runtime import runner  # noqa: PLC0415
 
+    if len(arguments) == 3 and arguments[0] == "--here":
+        runner.run_here(arguments[1], arguments[2])
     if arguments == ["--zygote"]:
         from algorium_runtime import zygote  # noqa: PLC0415
 

@@ -26,7 +26,7 @@ import os
 import sys
 import threading
 import time
-from typing import Callable, Iterator, NoReturn, Tuple, TypeVar
+from typing import Any, Callable, Iterator, NoReturn, Protocol, Tuple, TypeVar
 
 from algorium_runtime import frames, selfserving, values
 from algorium_runtime.connection import Connection
@@ -51,6 +51,22 @@ Answer = Tuple[bytes, bytes]
 """A frame: all of it but the body, then the body."""
 
 
+class Channel(Protocol):
+    """The worker's end of the slot protocol, whatever carries it."""
+
+    def receive(self) -> frames.Frame | None:
+        """Wait for the next frame; None at the end of the stream."""
+        ...
+
+    def send(self, frame_type: int, header: dict[str, Any], body: bytes = b"") -> None:
+        """Send one frame."""
+        ...
+
+    def send_encoded(self, head: bytes, body: bytes) -> None:
+        """Send one frame, all of which but the body is encoded already."""
+        ...
+
+
 def run(entry: str, *, descriptor: int = SLOT_DESCRIPTOR) -> NoReturn:
     """Serve the module *entry* of the project in the working directory until the stream ends."""
     started_s = time.perf_counter()
@@ -61,8 +77,34 @@ def run(entry: str, *, descriptor: int = SLOT_DESCRIPTOR) -> NoReturn:
             f"descriptor {descriptor} is no socket ({error.strerror}): the platform starts this "
             "program; to try a module by hand, use --check"
         )
-    flush = output_flusher()
+    _serve(entry, connection, output_flusher(), started_s=started_s)
 
+
+def run_here(entry: str, nonce: str) -> NoReturn:
+    """
+    Serve the module *entry* on an author's own machine, on standard input and output.
+
+    Args:
+        entry: The module.
+        nonce: Of the marks in the output, see `standard_streams`.
+    """
+    from algorium_runtime import standard_streams  # noqa: PLC0415 - not in slots
+
+    started_s = time.perf_counter()
+    flush = standard_streams.marking(output_flusher(), nonce)
+    channel = standard_streams.StandardStreams()
+    # The FIFO by which the old kits tell the platform from a laptop would outlive this process.
+    _serve(entry, channel, flush, started_s=started_s, fifo_path=None)
+
+
+def _serve(
+    entry: str,
+    connection: Channel,
+    flush: Callable[[], None],
+    *,
+    started_s: float,
+    fifo_path: str | None = selfserving.FIFO_PATH,
+) -> NoReturn:
     def serve(program: Program) -> NoReturn:
         apply = _loaded(program, connection, flush)
         flush()
@@ -73,7 +115,7 @@ def run(entry: str, *, descriptor: int = SLOT_DESCRIPTOR) -> NoReturn:
 
     with limited_exit():
         enter_project()
-        selfserving.prepare(serve)
+        selfserving.prepare(serve, fifo_path=fifo_path)
         serve(_loaded(lambda: program_of(import_entry(entry)), connection, flush))
 
 
@@ -152,7 +194,7 @@ def output_flusher() -> Callable[[], None]:
     return flush
 
 
-def _loaded(step: Callable[[], T], connection: Connection, flush: Callable[[], None]) -> T:
+def _loaded(step: Callable[[], T], connection: Channel, flush: Callable[[], None]) -> T:
     """Run one step of loading; if it fails, report that and end the process."""
     try:
         return step()
@@ -164,7 +206,7 @@ def _loaded(step: Callable[[], T], connection: Connection, flush: Callable[[], N
     sys.exit(1)
 
 
-def _answer_calls(connection: Connection, apply: Apply, flush: Callable[[], None]) -> None:
+def _answer_calls(connection: Channel, apply: Apply, flush: Callable[[], None]) -> None:
     while True:
         frame = connection.receive()
         if frame is None:
@@ -215,6 +257,6 @@ def _c_flusher() -> Callable[[None], object]:
         import ctypes  # noqa: PLC0415 - some interpreters are built without it
 
         flush: Callable[[None], object] = ctypes.CDLL(None).fflush
-    except (ImportError, OSError, AttributeError):
+    except (ImportError, OSError, AttributeError, TypeError):  # the last on Windows
         return lambda _: None
     return flush

@@ -94,6 +94,7 @@ def _id_of(build: "BuildInfo | None") -> str:
 @app.command
 def builds(
     ref: str | None = None,
+    name: str | None = None,
     /,
     *,
     limit: int = _ROWS,
@@ -107,13 +108,15 @@ def builds(
     ----------
     ref
         OWNER/NAME; the project here if left out.
+    name
+        NAME, if ref is only OWNER: the old command line had it so.
     limit
         How many to list at most.
     as_json
         Print a JSON list.
     """
     _check_limit(limit)
-    wanted = algorithm_of(ref, server)
+    wanted = algorithm_of(ref if name is None else f"{ref}/{name}", server)
     with connect(server) as client:
         found = list(islice(client.algorithms(wanted).builds(), limit))
     write_list(found, build_rows(found), as_json=as_json)

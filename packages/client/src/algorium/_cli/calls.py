@@ -2,14 +2,19 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from algorium._cli.program import AsJson, Operand, Server, Switch, UsageError, app, connect, note
+from algorium._cli.program import Operand, Server, Switch, UsageError, app, connect, note
 from algorium._errors import AlgorithmError
 from algorium._rendering import details, is_text, result_bytes
+
+
+def _input(*names: str) -> Parameter:
+    return Parameter(name=names, allow_leading_hyphen=True)
 
 
 @app.command
@@ -18,21 +23,25 @@ def run(
     stdin: Annotated[str | None, Operand] = None,
     /,
     *,
-    data: Annotated[str | None, Parameter(name=["--data", "-d"], allow_leading_hyphen=True)] = None,
-    json_data: Annotated[
-        str | None, Parameter(name=["--json-data", "-j"], allow_leading_hyphen=True)
-    ] = None,
-    file: Annotated[Path | None, Parameter(name=["--file", "-f"])] = None,
-    binary_file: Annotated[Path | None, Parameter(name=["--binary-file", "-b"])] = None,
+    data: Annotated[str | None, _input("--data", "-d")] = None,
+    text: Annotated[str | None, _input("--text", "--text-data", "-t")] = None,
+    json_data: Annotated[str | None, _input("--json-data", "-j")] = None,
+    binary: Annotated[str | None, _input("--binary", "--binary-data")] = None,
+    file: Annotated[str | None, _input("--file", "--data-file", "-f", "-D")] = None,
+    text_file: Annotated[str | None, _input("--text-file", "-T")] = None,
+    json_file: Annotated[str | None, _input("--json-file", "-J")] = None,
+    binary_file: Annotated[str | None, _input("--binary-file", "-b", "-B")] = None,
     timeout: float | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     raw: Annotated[bool, Switch] = False,
-    as_json: Annotated[bool, AsJson] = False,
-    debug: Annotated[bool, Switch] = False,
+    as_json: Annotated[bool, Parameter(name=["--json", "--response-body"], negative="")] = False,
+    silence: Annotated[bool, Parameter(name=["--silence", "-s"], negative="")] = False,
     server: Server | None = None,
 ) -> None:
     """
     Call an algorithm and print its result.
+
+    With --debug, also show what it printed, its times and, if it fails, where.
 
     Parameters
     ----------
@@ -41,11 +50,20 @@ def run(
     stdin
         A single "-": the input is standard input, as text if it is UTF-8, else as bytes.
     data
+        The input is this text; as --text.
+    text
         The input is this text.
     json_data
         The input is this JSON.
+    binary
+        The input is the bytes of this text.
     file
-        The input is this file: JSON if it is called *.json, else text.
+        The input is this file: JSON if it is called *.json, else text. "-" is standard input, as
+        for all files here.
+    text_file
+        The input is this file, as text.
+    json_file
+        The input is this file, as JSON.
     binary_file
         The input is this file, as bytes.
     timeout
@@ -56,12 +74,28 @@ def run(
         Write exactly the bytes of the result, without a line end.
     as_json
         Print result and metadata as JSON.
-    debug
-        Also show what the algorithm printed, its times and, if it fails, where.
+    silence
+        Print nothing but the result, not even with --debug.
     """
     if raw and as_json:
         raise UsageError("--raw and --json exclude each other")
-    value = _call_input(stdin, data, json_data, file, binary_file)
+    if as_json and stdin not in {None, "-"} and _is_json(stdin):
+        # The old command line: `--json INPUT`. Its result was printed as without.
+        stdin, json_data, as_json = None, stdin, False
+    value = _call_input(
+        stdin,
+        {
+            "data": data if data is not None else text,
+            "json": json_data,
+            "binary": binary,
+            "file": file,
+            "text file": text_file,
+            "json file": json_file,
+            "binary file": binary_file,
+        },
+        is_twice=data is not None and text is not None,
+    )
+    debug = server is not None and server.debug and not silence
     with connect(server) as client:
         handle = client.algo(ref)
         if timeout is not None:
@@ -84,35 +118,41 @@ def run(
     _write(result_bytes(response, is_raw=raw, is_json=as_json, is_for_people=is_tty), output)
 
 
-def _call_input(
-    stdin: str | None,
-    data: str | None,
-    json_data: str | None,
-    file: Path | None,
-    binary_file: Path | None,
-) -> Any:
+def _call_input(stdin: str | None, named: Mapping[str, str | None], *, is_twice: bool) -> Any:
     """Return what to call with; exactly one of the arguments may be given."""
-    given = [source for source in (stdin, data, json_data, file, binary_file) if source is not None]
-    if len(given) != 1 and (stdin in {None, "-"}):
+    given = [(kind, text) for kind, text in named.items() if text is not None]
+    if stdin is not None and stdin != "-":
+        is_option = stdin.startswith("-")
+        told = f"unknown option {stdin}" if is_option else f"the input goes with -d {stdin!r}"
+        raise UsageError(told)
+    if len(given) + (stdin is not None) != 1 or is_twice:
         raise UsageError("give exactly one input: -d TEXT, -j JSON, -f FILE, -b FILE or -")
     if stdin is not None:
-        if stdin != "-":
-            is_option = stdin.startswith("-")
-            told = f"unknown option {stdin}" if is_option else f"the input goes with -d {stdin!r}"
-            raise UsageError(told)
         content = sys.stdin.buffer.read()
         return _as_text(content) if is_text(content) else content
-    if data is not None:
-        return data
-    if json_data is not None:
-        return _as_json(json_data)
-    if binary_file is not None:
-        return binary_file.read_bytes()
-    assert file is not None
-    content = file.read_bytes()
+    kind, text = given[0]
+    match kind:
+        case "data":
+            return text
+        case "json":
+            return _as_json(text)
+        case "binary":
+            return text.encode("utf-8", "surrogateescape")
+    content = sys.stdin.buffer.read() if text == "-" else Path(text).read_bytes()
+    if kind == "binary file":
+        return content
     if not is_text(content):
-        raise UsageError(f"{file} is not UTF-8 text; send it as bytes with -b")
-    return _as_json(_as_text(content)) if file.suffix == ".json" else _as_text(content)
+        raise UsageError(f"{text} is not UTF-8 text; send it as bytes with -b")
+    is_json = kind == "json file" or (kind == "file" and Path(text).suffix == ".json")
+    return _as_json(_as_text(content)) if is_json else _as_text(content)
+
+
+def _is_json(text: str | None) -> bool:
+    try:
+        json.loads(text or "")
+    except ValueError:
+        return False
+    return True
 
 
 def _as_text(content: bytes) -> str:

@@ -152,7 +152,13 @@ def mkdir(
 
 
 @app.command
-def rmdir(uris: Uris, /, *, server: Server | None = None) -> None:
+def rmdir(
+    uris: Uris,
+    /,
+    *,
+    force: Annotated[bool, Parameter(name=["--force", "-f"], negative="")] = False,
+    server: Server | None = None,
+) -> None:
     """
     Delete empty directories.
 
@@ -160,13 +166,15 @@ def rmdir(uris: Uris, /, *, server: Server | None = None) -> None:
     ----------
     uris
         Data URIs of directories, or patterns of them.
+    force
+        Delete everything in them, too.
     """
     if not uris:
         raise UsageError("rmdir needs at least one data URI")
     with connect(server) as client:
         for uri in uris:
             for entry in remote_entries(client, uri):
-                client.dir(entry.uri).delete(force=False)
+                client.dir(entry.uri).delete(force=force)
 
 
 @app.command

@@ -1,12 +1,13 @@
 """The program `algo`, before it has commands: what they all share."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 try:
     from cyclopts import App, CycloptsError, Parameter
@@ -24,16 +25,26 @@ CommandError = CycloptsError
 
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
+COLOURS: Final = {"red": "1;31", "yellow": "33", "cyan": "36"}
+"""What terminals show words in; see `note`."""
+
 Switch: Final = Parameter(negative="")
 Operand: Final = Parameter(allow_leading_hyphen=True)  # "-" is standard input or output
 AsJson: Final = Parameter(name="--json", negative="")
 Recursive: Final = Parameter(name=["--recursive", "-r"], negative="")
 
+
+def _shown_default(value: Any) -> str | None:
+    """Leave out of `--help` what goes without saying."""
+    return None if value is None or value is False or value == "" else str(value)
+
+
 app = App(
     name="algo",
     help="Make and call algorithms and look after files on an Algorium server.",
     version=lambda: version("algorium"),
-    help_format="plaintext",
+    default_parameter=Parameter(show_default=_shown_default),
+    help_format="markdown",  # joins the lines of our docstrings to those of the terminal
     suppress_keyboard_interrupt=False,  # `main` says what an interrupt means
 )
 
@@ -65,10 +76,12 @@ class Server:
         profile: Section of ~/.algorithmia/config; left out, the environment (ALGORITHMIA_API,
             ALGORITHMIA_API_KEY) and then the section "default" count.
         api_address: Address of the API, such as http://127.0.0.1:8080.
+        debug: Tell more; `cli` shows stack traces then.
     """
 
     profile: Annotated[str | None, Parameter(help="Section of ~/.algorithmia/config.")] = None
     api_address: Annotated[str | None, Parameter(help="Address of the API.")] = None
+    debug: Annotated[bool, Parameter(help="Show more of what goes wrong.", negative="")] = False
 
     def connect(self) -> "Algorium":
         """Return a client."""
@@ -117,7 +130,25 @@ def write_json(value: Any) -> None:
     sys.stdout.write(_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
 
 
-def note(text: str) -> None:
-    """Write lines to standard error; see `printable`."""
+def note(text: str, *, colour: str = "") -> None:
+    """
+    Write lines to standard error; see `printable`.
+
+    Args:
+        text: The lines.
+        colour: Of the word before the first colon, on terminals: one of `COLOURS`.
+    """
     sys.stdout.flush()
-    sys.stderr.write("".join(f"{printable(line)}\n" for line in text.split("\n")))
+    lines = [printable(line) for line in text.split("\n")]
+    if colour and is_coloured(sys.stderr):
+        word, colon, rest = lines[0].partition(":")
+        lines[0] = f"\x1b[{COLOURS[colour]}m{word}{colon}\x1b[0m{rest}"
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """Whether colours are for the reader of a stream: a terminal, unless NO_COLOR forbids it."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    is_able = os.name != "nt" or bool(os.environ.get("WT_SESSION") or os.environ.get("ANSICON"))
+    return is_able and stream.isatty()

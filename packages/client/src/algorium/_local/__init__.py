@@ -1,0 +1,1 @@
+"""Algorithms on their author's own machine: `algo dev` and `algo test`. See `worker.py` first."""
