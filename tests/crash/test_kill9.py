@@ -13,7 +13,7 @@ from projects import write_examples
 from running import RunningServer
 from waiting import wait_until
 
-ROUNDS = 4
+ROUNDS = 3
 PROCESS_END_S = 10
 
 CALLED = """

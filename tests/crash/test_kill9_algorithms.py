@@ -10,7 +10,7 @@ import pytest
 from running import RunningServer
 from waiting import wait_until
 
-ROUNDS = 3
+ROUNDS = 2
 ACTS = 6
 """Of each author before a kill; an act takes some hundredths of a second."""
 LATE_S_MAX = 0.3

@@ -17,7 +17,7 @@ from waiting import wait_until
 
 from algorium_server.engine.processes import children
 
-ROUNDS = 3
+ROUNDS = 2
 NAMES = ("One", "Two", "Three")
 PATIENCE_S = 120
 SEED = 11

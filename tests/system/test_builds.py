@@ -1,7 +1,6 @@
 """Builds on a real server: the words when they fail, live logs, their end before the end."""
 
 import io
-import os
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from build_author import HELLO, BuildAuthor
 from package_index import PASSWORD, USERNAME, PackageIndex, wheel
 from processes import processes_with
 from running import RunningServer
+from searching import files_holding
 from waiting import wait_until
 
 from algorium_server.build.interpreters import Interpreter, known_interpreters
@@ -326,7 +326,7 @@ def test_packages_of_an_account_are_its_own_and_its_password_is_nowhere(
         assert PASSWORD not in text
         assert quote(PASSWORD, safe="") not in text
     assert all(is_known for path, is_known in index.requests if path.startswith("/simple/p"))
-    assert _holding(server.home, PASSWORD, quote(PASSWORD, safe="")) == []
+    assert files_holding(server.home, PASSWORD, quote(PASSWORD, safe="")) == []
 
     # Another account gets nothing of it, from no cache either.
     stranger = BuildAuthor(server.api, _KEYS["stranger"], "stranger")
@@ -335,15 +335,6 @@ def test_packages_of_an_account_are_its_own_and_its_password_is_nowhere(
         "Thief", stranger.begin("Thief", {"src/Thief.py": HELLO, "requirements.txt": lines})
     )
     assert refused["status"] == "failed", log
-
-
-def _holding(home: Path, *texts: str) -> list[Path]:
-    """Return the files below a home that hold one of some texts."""
-    paths = (Path(folder, name) for folder, _, names in os.walk(home) for name in names)
-    # Environments link to what the cache holds: each file is read once.
-    files = {p.stat().st_ino: p for p in paths if p.is_file() and not p.is_symlink()}
-    wanted = [text.encode() for text in texts]
-    return [p for p in files.values() if any(map(p.read_bytes().__contains__, wanted))]
 
 
 def test_a_wheelhouse_makes_builds_that_need_no_index(author: BuildAuthor) -> None:

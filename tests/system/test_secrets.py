@@ -15,6 +15,7 @@ import pytest
 from processes import processes_with
 from projects import write_examples
 from running import ALGORIUM, RunningServer
+from searching import files_holding
 from waiting import wait_until
 
 from algorium_server.domain.secrets import INTERNAL_PROVIDER_ID
@@ -268,9 +269,7 @@ def test_a_value_is_nowhere_but_in_slots_of_its_algorithm(site: Site) -> None:
     assert any("variables at import" in log for log in logs)
     assert not any("TOKEN" in log for log in logs)
     assert not any(value in line for line in site.lines)
-    for file in site.home.rglob("*"):
-        if file.is_file():
-            assert value.encode() not in file.read_bytes(), file
+    assert files_holding(site.home, value) == []
     check_holders(value)
 
 
