@@ -7,6 +7,8 @@
 BIN := .venv/bin
 DONE := .venv/.setup-done
 ARGS ?=
+# One more than there are processors: tests wait a good deal, for ends of builds, for deadlines.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -22,7 +24,7 @@ run: $(DONE) ## Start the server with the demo algorithms on http://127.0.0.1:80
 	@exec $(BIN)/algorium serve --demo $(ARGS)
 
 test: $(DONE) ## Run the whole test suite
-	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses=auto --maxprocesses=4 --dist=loadfile)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder)
 
 lint: $(DONE) ## Check format, style, types and layers
 	$(BIN)/ruff format --check .

@@ -41,6 +41,11 @@ _CLIENT_FIRST = (
     "Algorithms",
     "ManagedAlgorithm",
     "Environments",
+    "Users",
+    "Organizations",
+    "Keys",
+    "Scms",
+    "Admin",
 )
 
 _CODE_GROUPS = {

@@ -1,11 +1,13 @@
 #!/bin/sh
-# Brings the object stores that connectors are tested against into .make/peers; `.ci/run` calls it.
+# Brings what the server is tested against into .make/peers: object stores, and an identity provider.
+# `.ci/run` calls it.
 #
 # Usage: sh scripts/peers.sh      (in the root of the checkout)
 #
 #   versitygw        an S3 server over a directory; Go
 #   fake-gcs-server  an emulator of Google Cloud Storage; Go
 #   azurite          the emulator of Azure's storage by its maker; npm
+#   oidc-provider    a certified OpenID Connect provider; npm
 #
 # Two minutes on two cores the first time, and nothing once they are there. What cannot be had is
 # said and left out: the tests that need it are skipped by name.
@@ -14,6 +16,7 @@ set -u
 versitygw=v1.8.0
 fake_gcs=v1.56.1
 azurite=3.37.0
+oidc_provider=9.13.3
 
 peers=$PWD/.make/peers
 
@@ -36,25 +39,28 @@ get_go() {
     fi
 }
 
-get_azurite() {
-    stamp=$peers/azurite.version
-    if [ -x "$peers/npm/node_modules/.bin/azurite-blob" ] &&
-        [ "$(cat "$stamp" 2>/dev/null)" = "$azurite" ]; then return; fi
-    if ! have npm; then
-        say "no azurite: npm is not installed"
+# get_npm NAME FILE VERSION: installs a package that has a file, unless it is there in that version.
+get_npm() {
+    stamp=$peers/$1.version
+    if [ -e "$peers/npm/node_modules/$2" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$3" ]; then
         return
     fi
-    say "installing azurite $azurite"
+    if ! have npm; then
+        say "no $1: npm is not installed"
+        return
+    fi
+    say "installing $1 $3"
     mkdir -p "$peers/npm"
     if npm install --prefix "$peers/npm" --no-audit --no-fund --ignore-scripts --silent \
-        "azurite@$azurite"; then
-        printf '%s\n' "$azurite" >"$stamp"
+        "$1@$3"; then
+        printf '%s\n' "$3" >"$stamp"
     else
-        say "no azurite: it could not be installed"
+        say "no $1: it could not be installed"
     fi
 }
 
 mkdir -p "$peers/bin"
 get_go versitygw github.com/versity/versitygw/cmd/versitygw "$versitygw"
 get_go fake-gcs-server github.com/fsouza/fake-gcs-server "$fake_gcs"
-get_azurite
+get_npm azurite .bin/azurite-blob "$azurite"
+get_npm oidc-provider oidc-provider/lib/index.js "$oidc_provider"

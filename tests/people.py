@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
+from algorium_server.sealing import Seal
 from algorium_server.services.directory import Directory
 from algorium_server.services.people.accounts import create_account
 from algorium_server.store.database import Database, sqlite_url
@@ -13,7 +14,8 @@ def add_user(home: Path, username: str) -> str:
     """Create a user and return its default key."""
 
     async def add() -> str:
-        async with await Database.open(sqlite_url(home / "algorium.db")) as database:
+        url, keys = sqlite_url(home / "algorium.db"), Seal.open(home).chain_keys
+        async with await Database.open(url, chain_keys=keys) as database:
             directory = Directory(database)
             await directory.load()
             _, key = await create_account(

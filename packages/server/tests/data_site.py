@@ -164,12 +164,14 @@ async def running_site(
             blobs,
             directory,
             file_bytes_max=file_bytes_max,
-            quota=quota,
+            quota_of=lambda _account_id: quota,
             clock=clock,
         )
         site = Site(database, directory, blobs, data, clock, blobs_dir, accounts, hello, secret)
         parts = PartFiles(blobs_dir.with_name("uploads"))
-        site.uploads = ResumableUploads(database, blobs, parts, data, quota=data.quota, clock=clock)
+        site.uploads = ResumableUploads(
+            database, blobs, parts, data, quota_of=lambda _account_id: quota, clock=clock
+        )
         try:
             if serves:
                 async with _served(site):

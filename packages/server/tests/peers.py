@@ -104,7 +104,7 @@ def running_s3(
     options: dict[str, object] = {"endpoint": f"{scheme}://127.0.0.1:{port}"}
     if certificate is None:
         options["allow_http"] = True
-    with _running(command, port, env=env):
+    with running_command(command, port, env=env):
         yield Peer(
             endpoint=f"{scheme}://127.0.0.1:{port}",
             cred_type="iam",
@@ -131,7 +131,7 @@ def running_gs(directory: Path, *, buckets: Sequence[str] = ("bucket",)) -> Iter
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     ).decode()
-    with _running(command, port), running_front(port) as address:
+    with running_command(command, port), running_front(port) as address:
         yield Peer(
             endpoint=address,
             cred_type="serviceaccount",
@@ -161,7 +161,7 @@ def running_azure(directory: Path, *, container: str = "container") -> Iterator[
     command += ["--extentMemoryLimit", "512"]
     del command[command.index("--location") : command.index("--location") + 2]
     address = f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"
-    with _running(command, port, env={"AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{AZURE_KEY}"}):
+    with running_command(command, port, env={"AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{AZURE_KEY}"}):
         _create_container(address, container)
         sas = azure_sas(container)
         yield Peer(
@@ -240,9 +240,10 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _running(
+def running_command(
     command: Sequence[str], port: int, *, env: dict[str, str] | None = None
 ) -> Iterator[None]:
+    """Run a command that dies with us; enter once it answers on *port*."""
     process = subprocess.Popen(
         [sys.executable, "-c", _PARENT_DEATH, *command],
         stdin=subprocess.DEVNULL,

@@ -37,6 +37,7 @@ def test_an_assignment_survives_being_told(
         since=datetime(2026, 3, 29, 1, 2, 3, 456789, tzinfo=UTC),
         state={"is_ready": True, "demo": "published", "gateways": {"wanted": 64, "serving": 3}},
         listening_fd=3,
+        rates_fd=7,
         admission_fd=4,
         loads_fd=5,
         lock_fd=6,

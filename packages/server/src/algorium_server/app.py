@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -36,6 +37,7 @@ from algorium_server.api.slots import SlotApi
 from algorium_server.api.storage import StorageFace
 from algorium_server.api.usage import UsageFace
 from algorium_server.authoring import open_authoring
+from algorium_server.backup.upgrading import upgrade_if_asked
 from algorium_server.data.models import ModelCache
 from algorium_server.data.opening import forget_providers
 from algorium_server.data.parts import PartFiles
@@ -51,22 +53,28 @@ from algorium_server.engine.room import EngineLimits
 from algorium_server.engine.templates import ZygoteLimits
 from algorium_server.home import (
     clear_sandboxes,
-    database_url,
     first_start,
     locked,
     open_blobs,
+    open_database,
     sandboxes_dir,
 )
 from algorium_server.jobs.worker import JobWorker
 from algorium_server.keeping import Keeping
 from algorium_server.listening import address_of, allow_many_connections, listen
 from algorium_server.people import open_people
+from algorium_server.quoting import open_quoting
+from algorium_server.reporting import Reporting
 from algorium_server.sealing import Seal
+from algorium_server.services.audit_checkpoints import Checkpoints
+from algorium_server.services.audit_trail import AuditTrail
 from algorium_server.services.authoring.models import Models
 from algorium_server.services.calling.admission import Admission
+from algorium_server.services.calling.budgets import Budgets
 from algorium_server.services.calling.calls import CallService
 from algorium_server.services.calling.error_log import ErrorLog
 from algorium_server.services.calling.meter import Meter
+from algorium_server.services.calling.rates import Rates
 from algorium_server.services.calling.usage import UsageService
 from algorium_server.services.calling.void_calls import JOB_KIND, VoidCalls
 from algorium_server.services.calling.warmth import Warmth
@@ -83,6 +91,7 @@ from algorium_server.services.following import Following
 from algorium_server.services.source.push_output import PushOutput
 from algorium_server.serving import serving
 from algorium_server.settings import Settings
+from algorium_server.signing_in import open_signing_in
 from algorium_server.store.database import Database
 from algorium_server.telemetry import configure, logger
 
@@ -113,12 +122,14 @@ class Place:
         number: Which one it is, from 0.
         gateways: How many there are.
         admission: Counts the open calls of accounts on all of them; None for a single one.
+        rates: Counts their calls by minute; likewise.
         since: When the server started.
     """
 
     number: int = 0
     gateways: int = 1
     admission: Admission | None = None
+    rates: Rates | None = None
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -161,6 +172,7 @@ class Gateway:
     meter: Meter
     duties: Duties
     following: Following
+    budgets: Budgets
     push_output: PushOutput
 
 
@@ -172,9 +184,10 @@ async def _serve(settings: Settings) -> int:
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(settings.home))
         clear_sandboxes(settings.home)
-        listening = listen(settings.host, settings.port)
+        await upgrade_if_asked(settings)
+        listening = stack.enter_context(listen(settings.host, settings.port))
         api = settings.public_url.rstrip("/") or address_of(settings.host, listening)
-        database = await stack.enter_async_context(await Database.open(database_url(settings)))
+        database = await stack.enter_async_context(await open_database(settings))
         credentials = await first_start(database, settings)
         state = State(demo="building" if settings.demo else "")
         gateway = await stack.enter_async_context(
@@ -230,6 +243,9 @@ async def open_gateway(
         errors = ErrorLog(database, worker=f"gateway-{place.number}")
         errors.start()
         stack.push_async_callback(errors.close)
+        quoting = await stack.enter_async_context(
+            open_quoting(database, directory, meter, settings.quotas, following=following)
+        )
         blobs = await open_blobs(settings)
         stack.callback(blobs.close)
         # The operator's own storage is open; what users connect must not see how.
@@ -237,12 +253,19 @@ async def open_gateway(
         seal = Seal.open(home)
         sources = Sources(database, seal, Reach(settings.connectors_allowed))
         stack.push_async_callback(sources.close)
-        data = DataService(database, blobs, directory, quota=settings.quota, sources=sources)
+        reporting = await stack.enter_async_context(
+            Reporting(database, directory, meter, seal, Reach(settings.connectors_allowed))
+        )
+        data = DataService(
+            database, blobs, directory, quota_of=quoting.allowances.storage_of, sources=sources
+        )
         sender = FileSender()
         stack.callback(sender.close)
         parts = PartFiles(home / "uploads")
         stack.callback(parts.close)
-        uploads = ResumableUploads(database, blobs, parts, data, quota=data.quota)
+        uploads = ResumableUploads(
+            database, blobs, parts, data, quota_of=quoting.allowances.storage_of
+        )
 
         cache = ModelCache(home / "models", bytes_max=settings.model_cache_mib * MIB)
         stack.callback(cache.close)
@@ -269,17 +292,34 @@ async def open_gateway(
             end_session=data.end_session,
             meter=meter,
             errors=errors,
+            insights=reporting.insights,
+            allowances=quoting.allowances,
             admission=place.admission,
+            rates=place.rates,
             share_of=place.share_of,
         )
-        warmth = Warmth(directory, calls.programs, engine)
-        warming = asyncio.get_running_loop().create_task(warmth.keep())
+        warming = asyncio.get_running_loop().create_task(
+            Warmth(directory, calls.programs, engine, quoting.reserved).keep()
+        )
         stack.callback(warming.cancel)
         void_calls = await stack.enter_async_context(
             _void_calls(calls, meter, database, directory, state=state, place=place)
         )
 
-        credentials = Credentials(directory)
+        signing_in = await stack.enter_async_context(
+            open_signing_in(
+                database,
+                directory,
+                seal,
+                settings.identity_provider,
+                api=api,
+                catch_up=following.before_request,
+            )
+        )
+        credentials = signing_in.credentials
+        trail, checkpoints = await stack.enter_async_context(
+            _auditing(database, directory, credentials, seal, home)
+        )
         authoring = await stack.enter_async_context(
             open_authoring(
                 home=home,
@@ -296,11 +336,13 @@ async def open_gateway(
                 build_timeout_s=settings.build_timeout_s,
                 data=data,
                 seal=seal,
+                quotas_of=quoting.allowances.quotas_of,
                 package_reach=Reach((*PUBLIC_PLACES, *settings.connectors_allowed)),
                 scm_poll_s=settings.scm_poll_s,
                 worker_name="" if place.is_alone or not database.is_embedded else "builds",
             )
         )
+        authoring.passwords.on_denied = trail.sign_in_denied
         people = await stack.enter_async_context(
             open_people(
                 api=api,
@@ -316,26 +358,33 @@ async def open_gateway(
             credentials,
             *authoring.routes,
             *people,
+            *quoting.routes(calls, api=api),
+            *signing_in.begin(authoring.passwords),
             *keeping_routes,
+            *reporting.routes(authoring.environments, api=api),
             catch_up=following.before_request,
         )
         router = inside.app = build_router(
-            calls=CallFace(calls, void_calls, credentials, catch_up=following.before_request),
+            calls=CallFace(
+                calls, void_calls, credentials, catch_up=following.before_request, trail=trail
+            ),
             data=BytesFace(data, credentials, sender=sender, models=models),
             health=HealthFace(lambda: _readiness(state, host, place)),
             usage=UsageFace(UsageService(database, directory, meter), credentials, api=api),
             admin=AdminFace(Examination(host), credentials),
             storage=StorageFace(
-                StorageService(database, directory, quota=settings.quota), credentials
+                StorageService(database, directory, quota_of=quoting.allowances.storage_of),
+                credentials,
             ),
             uploads=ResumableFace(uploads, credentials),
             management=management,
             git=authoring.git,
             users=ConnectorsFace(ConnectorService(database, directory, sources), credentials),
+            denied=trail.denied,
         )
         yield Gateway(
             router=router,
-            heads=Heads(calls),
+            heads=Heads(calls, credentials.sightings),
             host=host,
             meter=meter,
             push_output=authoring.push_output,
@@ -354,9 +403,12 @@ async def open_gateway(
                 uploads=uploads,
                 meter=meter,
                 errors=errors,
+                checkpoints=checkpoints,
+                reporting=reporting,
                 scrubber=Scrubber(database, blobs, every=timedelta(days=settings.scrub_days)),
             ),
             following=following,
+            budgets=quoting.budgets,
         )
 
 
@@ -368,6 +420,20 @@ async def _meter(database: Database, settings: Settings) -> AsyncIterator[Meter]
         yield meter
     finally:
         await meter.close()
+
+
+@asynccontextmanager
+async def _auditing(
+    database: Database, directory: Directory, credentials: Credentials, seal: Seal, home: Path
+) -> AsyncIterator[tuple[AuditTrail, Checkpoints]]:
+    trail = AuditTrail(database, directory, credentials.sightings)
+    checkpoints = Checkpoints(database, seal.chain_keys, home)
+    trail.start()
+    try:
+        yield trail, checkpoints
+    finally:
+        await trail.close()
+        await checkpoints.close()  # of what the trail has written in the end, too
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ from algorium_server.build.source.repositories import Repositories
 from algorium_server.domain.algorithms import Version
 from algorium_server.domain.limits import BUILD_QUEUE_POLL_S
 from algorium_server.domain.offers import python_environment_name
+from algorium_server.domain.quotas import Quotas
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.program import slot_spec
 from algorium_server.jobs.worker import JobWorker
@@ -82,6 +83,7 @@ class Authoring:
         routes: Of the management API.
         git: Answers git.
         push_output: Keeps pushers waiting, until the server stops.
+        passwords: Checks those of git; and of people, so that wrong ones count together.
         sourcing: Fetches source that is hosted elsewhere.
     """
 
@@ -90,9 +92,11 @@ class Authoring:
     publishing: Publishing
     demo: Demo
     algorithms: Algorithms
+    environments: EnvironmentCatalog
     routes: Sequence[APIRouter]
     git: AsgiApp
     push_output: PushOutput
+    passwords: Passwords
     sourcing: Sourcing
 
 
@@ -113,6 +117,7 @@ async def open_authoring(
     build_timeout_s: float,
     data: DataService,
     seal: Seal,
+    quotas_of: Callable[[str], Quotas],
     package_reach: Reach,
     scm_poll_s: float,
     worker_name: str = "",
@@ -135,6 +140,7 @@ async def open_authoring(
         build_timeout_s: What each of them may take.
         data: Has wheelhouses of accounts.
         seal: Seals passwords of package indexes.
+        quotas_of: Says what an account may use.
         package_reach: Says where those may be.
         scm_poll_s: Time between two looks for pushes to hosts elsewhere that nobody told of.
         worker_name: See `JobWorker`.
@@ -163,6 +169,7 @@ async def open_authoring(
         builder=builder,
         repositories=repositories,
         wake=wake,
+        quotas_of=quotas_of,
     )
     worker = JobWorker(
         database,
@@ -240,6 +247,7 @@ async def open_authoring(
         default_routes(DefaultCollections(database, directory)),
         source_routes(
             SourceFiles(
+                database=database,
                 directory=directory,
                 authors=authors,
                 repositories=repositories,
@@ -280,8 +288,10 @@ async def open_authoring(
             publishing=publishing,
             demo=Demo(database=database, directory=directory, builds=builds, publishing=publishing),
             algorithms=algorithms,
+            environments=environments,
             routes=routes,
             push_output=output,
+            passwords=passwords,
             git=GitFace(
                 hosting, credentials, directory, passwords, catch_up=following.before_request
             ),

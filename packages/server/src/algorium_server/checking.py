@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from algorium_server.domain.errors import Unavailable
-from algorium_server.home import database_url, locked, open_blobs
+from algorium_server.home import locked, open_blobs, open_database
 from algorium_server.services.directory import Directory
 from algorium_server.services.files.checking import Check, CheckReport
 from algorium_server.services.people.passwords import Passwords
 from algorium_server.settings import Settings
-from algorium_server.store.database import Database
 
 _PROGRESS_EVERY_S: Final = 1.0
 
@@ -40,7 +39,7 @@ async def check(settings: Settings, *, reads: bool, repairs: bool, tells: bool) 
     async with AsyncExitStack() as stack:
         if repairs:
             stack.enter_context(locked(settings.home))
-        database = await stack.enter_async_context(await Database.open(database_url(settings)))
+        database = await stack.enter_async_context(await open_database(settings))
         blobs = await open_blobs(settings)
         stack.callback(blobs.close)
         progress = _Progress() if tells else None
@@ -68,7 +67,7 @@ async def set_password(settings: Settings, username: str, read: Callable[[], str
         InvalidInput: The password is too short or too long.
     """
     _check_home(settings)
-    async with await Database.open(database_url(settings)) as database:
+    async with await open_database(settings) as database:
         directory = Directory(database)
         await directory.load()
         passwords = Passwords(database, directory)

@@ -7,24 +7,35 @@ Exit codes: 0 done, 1 the job failed (the reason is on standard error), 2 wrong 
 import asyncio
 import getpass
 import importlib.metadata
-import json
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, fields, make_dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import cyclopts
 from rich.console import Console
 from rich.table import Table
 
+from algorium_server.account_commands import org, user
+from algorium_server.commanding import (
+    DONE,
+    FAILED,
+    WRONG_USAGE,
+    Json,
+    StorageOptions,
+    complain,
+    options_class,
+    print_json,
+    settings_of,
+    some_options,
+)
 from algorium_server.domain.errors import AlgoriumError, InvalidInput
-from algorium_server.settings import Option, Settings
-
-DONE: Final = 0
-FAILED: Final = 1
-WRONG_USAGE: Final = 2
+from algorium_server.key_commands import key
+from algorium_server.quota_commands import quota
+from algorium_server.reviewing import audit
+from algorium_server.safekeeping import backup, restore, upgrade
+from algorium_server.settings import Settings
 
 
 def _version() -> str:
@@ -40,54 +51,12 @@ app = cyclopts.App(
 )
 
 
-_Json = Annotated[
-    bool, cyclopts.Parameter(name="--json", negative="", help="Print JSON for programs.")
-]
-
-
-def _options(name: str, options: Iterable[Option]) -> Any:
-    return make_dataclass(
-        name,
-        [
-            (
-                option.name,
-                Annotated[
-                    option.type,
-                    cyclopts.Parameter(
-                        name=option.flag,
-                        env_var=option.variable,
-                        help=option.help,
-                        show_default=option.default_text or False,
-                        negative="",
-                    ),
-                ],
-                field(default=option.default),
-            )
-            for option in options
-        ],
-        frozen=True,
-        kw_only=True,
-        # Without it the class claims to be of the module `types`, which the command line skips.
-        namespace={"__module__": __name__},
-    )
-
-
-_Options: Any = _options("_Options", Settings.table())
+_Options: Any = options_class("_Options", Settings.table())
 """The table of settings as the command line reads it."""
-_StorageOptions: Any = _options(
-    "_StorageOptions",
-    [option for option in Settings.table() if option.name in {"home", "database", "storage"}],
+_VerifyOptions: Any = some_options(
+    "_VerifyOptions", "home", "database", "sandbox", "unsafe_no_sandbox", "network_allow"
 )
-"""Those that say where things are."""
-_VerifyOptions: Any = _options(
-    "_VerifyOptions",
-    [
-        option
-        for option in Settings.table()
-        if option.name in {"home", "database", "sandbox", "unsafe_no_sandbox", "network_allow"}
-    ],
-)
-"""Those, and how to confine what is run."""
+"""Those that say where things are, and how to confine what is run."""
 
 
 @app.command
@@ -98,9 +67,9 @@ def serve(*, options: Annotated[_Options, cyclopts.Parameter(name="*")] = _Optio
     Every option can also be given as an environment variable.
     """
     try:
-        settings = Settings(**{row.name: getattr(options, row.name) for row in fields(options)})
+        settings = settings_of(options)
     except InvalidInput as error:
-        return _complain(error, code=WRONG_USAGE)
+        return complain(error, code=WRONG_USAGE)
     # Loaded only here: `--help`, `version` and wrong usage answer without waiting for it.
     if settings.workers == 1:
         from algorium_server.app import serve as run  # noqa: PLC0415
@@ -110,17 +79,17 @@ def serve(*, options: Annotated[_Options, cyclopts.Parameter(name="*")] = _Optio
 
 
 @app.command
-def version(*, as_json: _Json = False) -> int:
+def version(*, as_json: Json = False) -> int:
     """Print the version."""
     if as_json:
-        _print_json({"version": _version()})
+        print_json({"version": _version()})
     else:
         sys.stdout.write(f"algorium {_version()}\n")
     return DONE
 
 
 @app.command
-def doctor(*, as_json: _Json = False) -> int:
+def doctor(*, as_json: Json = False) -> int:
     """
     Examine this host: what it offers to algorithms, what is missing, and how to get it.
 
@@ -128,7 +97,7 @@ def doctor(*, as_json: _Json = False) -> int:
     """
     report = asyncio.run(_examine())
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         _print_report(report)
     return DONE if report["level"] else FAILED
@@ -151,8 +120,8 @@ def fsck(
             help="Remove garbage and correct counts; the server must be stopped.",
         ),
     ] = False,
-    as_json: _Json = False,
-    options: Annotated[_StorageOptions, cyclopts.Parameter(name="*")] = _StorageOptions(),  # noqa: B008 - frozen
+    as_json: Json = False,
+    options: Annotated[StorageOptions, cyclopts.Parameter(name="*")] = StorageOptions(),  # noqa: B008 - frozen
 ) -> int:
     """
     Check what is stored: rows against bytes, bytes against rows, checksums, counts.
@@ -160,16 +129,16 @@ def fsck(
     Ends with 1 if a file is damaged or counts are wrong.
     """
     try:
-        settings = Settings(**{row.name: getattr(options, row.name) for row in fields(options)})
+        settings = settings_of(options)
     except InvalidInput as error:
-        return _complain(error, code=WRONG_USAGE)
+        return complain(error, code=WRONG_USAGE)
     from algorium_server.checking import as_dict, as_text, check  # noqa: PLC0415 - as in `serve`
     from algorium_server.telemetry import configure  # noqa: PLC0415
 
     configure("warning", "auto")
     report = asyncio.run(check(settings, reads=not fast, repairs=repair, tells=not as_json))
     if as_json:
-        _print_json(as_dict(report))
+        print_json(as_dict(report))
     else:
         sys.stdout.write(as_text(report))
     return DONE if report.is_clean else FAILED
@@ -179,7 +148,7 @@ def fsck(
 def verify(
     name: Annotated[str, cyclopts.Parameter(help="OWNER/NAME/VERSION; a commit is a version too.")],
     *,
-    as_json: _Json = False,
+    as_json: Json = False,
     options: Annotated[_VerifyOptions, cyclopts.Parameter(name="*")] = _VerifyOptions(),  # noqa: B008 - frozen
 ) -> int:
     """
@@ -188,16 +157,16 @@ def verify(
     Ends with 1 if something differs, or cannot be compared.
     """
     try:
-        settings = Settings(**{row.name: getattr(options, row.name) for row in fields(options)})
+        settings = settings_of(options)
     except InvalidInput as error:
-        return _complain(error, code=WRONG_USAGE)
+        return complain(error, code=WRONG_USAGE)
     from algorium_server import verifying  # noqa: PLC0415 - as in `serve`
     from algorium_server.telemetry import configure  # noqa: PLC0415
 
     configure("warning", "auto")
     verdict = asyncio.run(verifying.verify(settings, name))
     if as_json:
-        _print_json(verifying.as_dict(verdict))
+        print_json(verifying.as_dict(verdict))
     else:
         sys.stdout.write(verifying.as_text(verdict))
     return DONE if verdict.is_same else FAILED
@@ -207,17 +176,17 @@ def verify(
 def password(
     username: Annotated[str, cyclopts.Parameter(help="Name of the user.")],
     *,
-    options: Annotated[_StorageOptions, cyclopts.Parameter(name="*")] = _StorageOptions(),  # noqa: B008 - frozen
+    options: Annotated[StorageOptions, cyclopts.Parameter(name="*")] = StorageOptions(),  # noqa: B008 - frozen
 ) -> int:
     """
-    Set the password with which a user may use git; it is asked for, or read from standard input.
+    Set the password of a user, for signing in and for git; asked for, or read from standard input.
 
-    Works while the server runs, and while it does not.
+    All sessions of the user end. Works while the server runs, and while it does not.
     """
     try:
-        settings = Settings(**{row.name: getattr(options, row.name) for row in fields(options)})
+        settings = settings_of(options)
     except InvalidInput as error:
-        return _complain(error, code=WRONG_USAGE)
+        return complain(error, code=WRONG_USAGE)
     from algorium_server.checking import set_password  # noqa: PLC0415 - as in `serve`
     from algorium_server.telemetry import configure  # noqa: PLC0415
 
@@ -228,13 +197,13 @@ def password(
 
 
 @app.command
-def permissions(*, as_json: _Json = False) -> int:
+def permissions(*, as_json: Json = False) -> int:
     """Print who may do what: with calls and data, algorithms, accounts."""
     from algorium_server.domain.rights import rights_tables  # noqa: PLC0415 - as in `serve`
 
     tables = tuple(rights_tables())
     if as_json:
-        _print_json(
+        print_json(
             {
                 table.title: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
                 for table in tables
@@ -248,6 +217,11 @@ def permissions(*, as_json: _Json = False) -> int:
             shown.add_row(*row)
         console.print(shown)
     return DONE
+
+
+for _command in (user, org, key, quota, backup, restore, upgrade):
+    app.command(_command)
+app.command(audit)
 
 
 def _read_password() -> str:
@@ -276,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except cyclopts.CycloptsError:
         return WRONG_USAGE  # the message has been printed
     except AlgoriumError as error:
-        return _complain(error, code=FAILED)
+        return complain(error, code=FAILED)
 
 
 async def _examine() -> Mapping[str, Any]:
@@ -307,13 +281,3 @@ def _print_report(report: Mapping[str, Any]) -> None:
         console.print(f"Not protected: {sentence}")
     if not any(row["remedy"] for row in report["findings"]):
         console.print("Nothing is missing.")
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
-
-
-def _complain(error: AlgoriumError, *, code: int) -> int:
-    lines = [f"algorium: {error.message}", error.hint]
-    sys.stderr.write("".join(f"{line}\n" for line in lines if line))
-    return code

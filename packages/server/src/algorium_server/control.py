@@ -6,6 +6,7 @@ The line between a gateway and its parent: JSON objects, one a line, over a sock
     state      {is_ready, demo, gateways}      failed     {message, hint}  it cannot start
     lead                                       led        {demo, has_hello}
     catch_up                                   caught_up
+    used       {us}       by another gateway   used       {us}             of compute budgets
 
 The first line says everything that a gateway has to know; arguments of processes can be read by
 every user of the machine, and the settings may hold a password. When the line ends, the other
@@ -43,6 +44,7 @@ class Assignment:
             started again is ready when it serves.
         listening_fd: The bound socket.
         admission_fd: Memory of the table of open calls.
+        rates_fd: Memory of the table of calls by minute.
         loads_fd: Memory of the table of connections.
         lock_fd: Of the home; it stays locked as long as a gateway lives.
     """
@@ -55,13 +57,14 @@ class Assignment:
     state: Mapping[str, Any]
     listening_fd: int
     admission_fd: int
+    rates_fd: int
     loads_fd: int
     lock_fd: int
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """All descriptors that it names."""
-        return self.listening_fd, self.admission_fd, self.loads_fd, self.lock_fd
+        return self.listening_fd, self.admission_fd, self.rates_fd, self.loads_fd, self.lock_fd
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads, as JSON."""

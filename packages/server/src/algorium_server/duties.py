@@ -6,15 +6,19 @@ died; so nothing here may rely on having been finished by whoever had them befor
 """
 
 import asyncio
+import importlib.metadata
 from datetime import datetime
 from typing import Final, Protocol
 
 from algorium.wire.refs import AlgorithmRef
 from algorium_server.announcing import say
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import CHANGES_KEPT_MAX, CHANGES_PRUNE_S
 from algorium_server.engine.probe import HostReport
 from algorium_server.jobs.worker import JobWorker
+from algorium_server.services.audit_checkpoints import Checkpoints
+from algorium_server.services.auditing import record
 from algorium_server.services.authoring.algorithms import Algorithms
 from algorium_server.services.authoring.builds import Builds
 from algorium_server.services.calling.error_log import ErrorLog
@@ -44,6 +48,14 @@ class SourceDuties(Protocol):
 
     async def keep(self) -> None:
         """Look for pushes that were missed, until cancelled."""
+        ...
+
+
+class ReportDuties(Protocol):
+    """What is to be done so that reports know of the past."""
+
+    async def keep(self) -> None:
+        """Note what is stored, and delete what is old, until cancelled."""
         ...
 
 
@@ -77,7 +89,9 @@ class Duties:
         uploads: ResumableUploads,
         meter: Meter,
         errors: ErrorLog,
+        reporting: ReportDuties,
         scrubber: Scrubber,
+        checkpoints: Checkpoints,
     ) -> None:
         self.demo = "building" if settings.demo else ""
         self._has_begun = asyncio.Event()
@@ -95,7 +109,9 @@ class Duties:
         self._uploads = uploads
         self._meter = meter
         self._errors = errors
+        self._reporting = reporting
         self._scrubber = scrubber
+        self._checkpoints = checkpoints
 
     @property
     def has_hello(self) -> bool:
@@ -110,6 +126,11 @@ class Duties:
             InvalidInput: The catalog of the demo is not readable.
             Unavailable: The database does not answer.
         """
+        async with self._database.transaction() as connection:
+            version = importlib.metadata.version("algorium-server")
+            await record(
+                connection, None, AuditAction.SERVER_STARTED, "server", detail={"version": version}
+            )
         await self._algorithms.recover(before=self._since)
         await self._builds.recover()
         await self._build_worker.start()
@@ -146,7 +167,9 @@ class Duties:
             self._uploads.keep_swept(),
             self._meter.keep_pruned(),
             self._errors.keep_pruned(),
+            self._reporting.keep(),
             self._scrubber.keep(),
+            self._checkpoints.keep(),
             keep_pruning(self._prune_changes, what="changes", every_s=CHANGES_PRUNE_S),
             self._keep_fetched(),
             return_exceptions=True,

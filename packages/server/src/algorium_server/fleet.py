@@ -33,6 +33,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from algorium_server.announcing import announce
+from algorium_server.backup.upgrading import upgrade_if_asked
 from algorium_server.control import Assignment, Line
 from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import (
@@ -44,11 +45,11 @@ from algorium_server.domain.limits import (
     MIB,
 )
 from algorium_server.engine import cgroups, memory
-from algorium_server.home import clear_sandboxes, database_url, first_start, locked
+from algorium_server.home import clear_sandboxes, first_start, locked, open_database
 from algorium_server.listening import Loads, address_of, allow_many_connections, listen
 from algorium_server.services.calling.admission import AdmissionTable
+from algorium_server.services.calling.rates import RateTable
 from algorium_server.settings import ENVIRONMENT_PREFIX, Settings
-from algorium_server.store.database import Database
 from algorium_server.telemetry import configure, logger
 
 _PROGRAM: Final = (sys.executable, "-I", "-m", "algorium_server.member")
@@ -78,11 +79,12 @@ async def _serve(settings: Settings) -> int:
     async with AsyncExitStack() as stack:
         lock_fd = stack.enter_context(locked(settings.home))
         clear_sandboxes(settings.home)
+        await upgrade_if_asked(settings)
         cgroups.make_way()
         listening = stack.enter_context(listen(settings.host, settings.port))
         api = settings.public_url.rstrip("/") or address_of(settings.host, listening)
         since = datetime.now(UTC)
-        async with await Database.open(database_url(settings)) as database:
+        async with await open_database(settings) as database:
             credentials = await first_start(database, settings)
         fleet = Fleet(_completed(settings), api=api, since=since, lock_fd=lock_fd, socket=listening)
         await stack.enter_async_context(fleet)
@@ -158,11 +160,13 @@ class Fleet:
             state={},
             listening_fd=socket.fileno(),
             admission_fd=_shared_memory(),
+            rates_fd=_shared_memory(),
             loads_fd=_shared_memory(),
             lock_fd=lock_fd,
         )
         self._admission = AdmissionTable(self._assignment.admission_fd, gateways=gateways)
         self._admission.salt(secrets.token_bytes(16))
+        RateTable(self._assignment.rates_fd).salt(secrets.token_bytes(16))
         self._loads = Loads(self._assignment.loads_fd, gateways=gateways)
         self._members = [_Member(number) for number in range(gateways)]
         self._leader: _Member | None = None
@@ -193,6 +197,7 @@ class Fleet:
             self._signal(signal.SIGKILL)
             await asyncio.wait(late)
         os.close(self._assignment.admission_fd)
+        os.close(self._assignment.rates_fd)
         os.close(self._assignment.loads_fd)
 
     async def is_ready_before(self, stopping: asyncio.Event) -> bool:
@@ -335,6 +340,10 @@ class Fleet:
                 self._tell_state()
             case "caught_up":
                 member.is_caught_up = True
+            case "used":
+                for other in self._members:
+                    if other is not member and other.is_serving:
+                        self._tell(other, "used", us=told["us"])
             case "failed":
                 member.last_words = told["message"], told["hint"]
         self._news.set()

@@ -5,6 +5,7 @@ Its lock, what is prepared in it before a gateway starts, and the file that says
 answers.
 """
 
+import asyncio
 import fcntl
 import json
 import os
@@ -20,12 +21,15 @@ from algorium_server.data.local import LocalBlobs
 from algorium_server.domain.errors import Unavailable
 from algorium_server.durable import write_file
 from algorium_server.engine import scratch
+from algorium_server.sealing import Seal
 from algorium_server.services.directory import Directory
 from algorium_server.services.people import accounts
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database, sqlite_url
 
 ENDPOINT_FILE: Final = "endpoint.json"
+RESTORING_FILE: Final = "restoring"
+"""There while a backup is being restored into the home; see `backup/restoring.py`."""
 _SANDBOXES: Final = "sandboxes"
 
 
@@ -38,7 +42,7 @@ def locked(home: Path) -> Iterator[int]:
         The descriptor of the lock. It is held until the last process that has it is gone.
 
     Raises:
-        Unavailable: It cannot be used, or another server runs on it.
+        Unavailable: It cannot be used, another server runs on it, or a restore has not finished.
     """
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -54,10 +58,27 @@ def locked(home: Path) -> Iterator[int]:
             hint="Stop it, or give this one another --home.",
         ) from error
     try:
+        # Of a server that was killed: by now anybody may listen there, and wait for a key.
+        (home / ENDPOINT_FILE).unlink(missing_ok=True)
+        check_whole(home)
         yield descriptor
     finally:
         (home / ENDPOINT_FILE).unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def check_whole(home: Path) -> None:
+    """
+    Refuse a home directory into which a backup was restored in part.
+
+    Raises:
+        Unavailable: It is one.
+    """
+    if (home / RESTORING_FILE).exists():
+        raise Unavailable(
+            f"A restore into {home} has not finished: what is there is only a part of the backup",
+            hint="Remove the directory, and restore again.",
+        )
 
 
 def write_endpoint(home: Path, api: str) -> None:
@@ -70,6 +91,11 @@ def sandboxes_dir(home: Path, gateway: int) -> Path:
     return home / (f"{_SANDBOXES}-{gateway}" if gateway else _SANDBOXES)
 
 
+def is_sandboxes(name: str) -> bool:
+    """Whether a directory of that name in a home is one of those."""
+    return name.startswith(_SANDBOXES)
+
+
 def clear_sandboxes(home: Path) -> None:
     """Remove what gateways left that are gone: maybe more of them than there are to be now."""
     for directory in home.glob(f"{_SANDBOXES}*"):
@@ -79,6 +105,28 @@ def clear_sandboxes(home: Path) -> None:
 def database_url(settings: Settings) -> str:
     """Return where the database is."""
     return settings.database or sqlite_url(settings.home / "algorium.db")
+
+
+async def open_database(settings: Settings, *, is_shared: bool = False) -> Database:
+    """
+    Open the database, with the keys of the home for its audit log.
+
+    Args:
+        settings: Where it is, and the home.
+        is_shared: Several processes of the home work on it.
+
+    Raises:
+        Unavailable: It cannot be used, an older or newer release has written it, or the keys
+            cannot be read; the message says why.
+    """
+    check_whole(settings.home)
+    seal = await asyncio.to_thread(Seal.open, settings.home)
+    return await Database.open(
+        database_url(settings),
+        is_shared=is_shared,
+        chain_keys=seal.chain_keys,
+        upgrades=False,
+    )
 
 
 async def open_blobs(settings: Settings) -> BlobStore:

@@ -25,11 +25,11 @@ from algorium_server.announcing import sandbox_line
 from algorium_server.app import Gateway, Place, State, open_gateway
 from algorium_server.control import Assignment, Line
 from algorium_server.domain.errors import AlgoriumError
-from algorium_server.home import database_url
+from algorium_server.home import open_database
 from algorium_server.listening import Loads
 from algorium_server.services.calling.admission import AdmissionTable, SharedAdmission
+from algorium_server.services.calling.rates import RateTable, SharedRates
 from algorium_server.serving import serving
-from algorium_server.store.database import Database
 from algorium_server.telemetry import configure, logger
 
 _log = logger("algorium_server.member")  # as a program its own name says nothing
@@ -98,10 +98,11 @@ class _Member:
             number=mine.number,
             gateways=mine.gateways,
             admission=SharedAdmission(table, gateway=mine.number),
+            rates=SharedRates(RateTable(mine.rates_fd)),
             since=mine.since,
         )
         async with AsyncExitStack() as stack:
-            database = await Database.open(database_url(settings), is_shared=True)
+            database = await open_database(settings, is_shared=True)
             stack.push_async_callback(database.close)
             gateway = await stack.enter_async_context(
                 open_gateway(database, settings, mine.api, self._state, place)
@@ -117,6 +118,7 @@ class _Member:
                 )
             )
             stack.push_async_callback(self._drop_tasks)
+            gateway.budgets.tell = lambda used: self._line.tell("used", us=used)
             self._keep(self._obey(gateway))
             self._line.tell("serving", sandbox=sandbox_line(gateway.host.report))
             await self._stopping.wait()
@@ -138,6 +140,8 @@ class _Member:
                     self._keep(self._lead(gateway))
                 case "catch_up":
                     self._keep(self._catch_up(gateway))
+                case "used":
+                    gateway.budgets.hear(told["us"])
         os.kill(os.getpid(), signal.SIGKILL)  # as if the parent had taken us along
 
     async def _lead(self, gateway: Gateway) -> None:

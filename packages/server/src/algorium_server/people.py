@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter
 
+from algorium_server.api.audit import audit_routes
 from algorium_server.api.credentials import Credentials
 from algorium_server.api.images import image_routes
 from algorium_server.api.installation import installation_routes
@@ -23,6 +24,7 @@ from algorium_server.services.calling.meter import Meter
 from algorium_server.services.directory import Directory
 from algorium_server.services.people.account_removal import AccountRemoval
 from algorium_server.services.people.administrators import Administrators
+from algorium_server.services.people.audit_log import AuditLog
 from algorium_server.services.people.images import Images
 from algorium_server.services.people.installation import Installation
 from algorium_server.services.people.key_upkeep import KeyUpkeep
@@ -72,6 +74,7 @@ async def open_people(
             key_routes(Keys(database, directory, administrators)),
             installation_routes(Installation(database, administrators), api=api),
             image_routes(Images(database, administrators)),
+            audit_routes(AuditLog(database, administrators), api=api),
         )
     finally:
         await upkeep.close()

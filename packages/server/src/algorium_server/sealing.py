@@ -16,6 +16,8 @@ Source: design, "Secrets".
 """
 
 import base64
+import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -25,12 +27,15 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from algorium_server.domain.audit import ChainKeys
 from algorium_server.domain.errors import InternalError, Unavailable
 from algorium_server.durable import flush_directory, write_new_file
 
 _FORMAT: Final = 1
 _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
+_AUDIT: Final = b"algorium: chain of the audit log"
+"""What a key is derived for; whoever had a derived one could not open what is sealed."""
 
 
 class _KeyFile(msgspec.Struct):
@@ -50,6 +55,15 @@ class Seal:
     def __init__(self, keys: dict[str, bytes], *, current: str) -> None:
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
         self._current = current
+        self._chain_keys = ChainKeys(
+            {key_id: hmac.digest(key, _AUDIT, hashlib.sha256) for key_id, key in keys.items()},
+            current,
+        )
+
+    @property
+    def chain_keys(self) -> ChainKeys:
+        """What the audit log is chained with: derived from the same keys, under the same ids."""
+        return self._chain_keys
 
     @classmethod
     def open(cls, home: Path) -> Self:

@@ -12,17 +12,25 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_ty
 
 from algorium_server.data.bucket import StorageUrl
 from algorium_server.domain.errors import InvalidInput, Unavailable
+from algorium_server.domain.federation import (
+    ClaimRules,
+    ProviderSettings,
+    tags_of,
+)
 from algorium_server.domain.limits import (
     BUILD_TIMEOUT_S,
     BUILDS_CONCURRENT_MAX,
+    BUILDS_WAITING_PER_OWNER_MAX,
+    CALLS_IN_FLIGHT_PER_ACCOUNT_MAX,
     GATEWAYS_MAX,
     MIB,
     MODEL_CACHE_BYTES_MAX_DEFAULT,
     PUSH_BYTES_MAX_DEFAULT,
     SLOTS_MAX,
+    VOID_CALLS_WAITING_PER_ACCOUNT_MAX,
 )
 from algorium_server.domain.names import check_account_name
-from algorium_server.domain.storage import Quota
+from algorium_server.domain.quotas import LARGEST, Quotas
 from algorium_server.engine.reach import parse_allowed
 from algorium_server.services.files.reaching import AllowedPlace, parse_places
 
@@ -102,6 +110,11 @@ class Settings:
     database: str = _option(
         "", "Database URL. Empty: the SQLite file algorium.db in the home directory."
     )
+    upgrade: bool = _option(
+        False,
+        "Bring the database of an older release up to date when the server starts, after a backup"
+        " into the home directory. Without it such a database is refused.",
+    )
     storage: str = _option(
         LOCAL_STORAGE,
         "Where the bytes of larger files are kept: local for the home directory, or a place in an"
@@ -162,6 +175,26 @@ class Settings:
     build_timeout_s: float = _option(
         BUILD_TIMEOUT_S, "Seconds that one build may take, from the checkout to the last test."
     )
+    account_concurrent_calls_max: int = _option(
+        CALLS_IN_FLIGHT_PER_ACCOUNT_MAX,
+        "Calls that each account may have open at the same time; like all limits of accounts,"
+        " unless an administrator says otherwise of one.",
+    )
+    account_calls_per_minute_max: int = _option(
+        0, "Calls that each account may begin in a minute of the clock; 0 for no limit."
+    )
+    account_void_calls_waiting_max: int = _option(
+        VOID_CALLS_WAITING_PER_ACCOUNT_MAX, "Void calls of each account that may wait to run."
+    )
+    account_builds_waiting_max: int = _option(
+        BUILDS_WAITING_PER_OWNER_MAX, "Builds of each account that may wait or be under way."
+    )
+    account_build_minutes_max: int = _option(
+        0, "Minutes that builds of each account may take in a month; 0 for no limit."
+    )
+    account_compute_seconds_max: int = _option(
+        0, "Seconds that calls of each account may run in a month; 0 for no limit."
+    )
     account_bytes_max: int = _option(
         0, "Bytes that each account may store in all its files together; 0 for no limit."
     )
@@ -191,6 +224,40 @@ class Settings:
     shutdown_grace_s: float = _option(
         10.0, "Seconds that calls in flight may take to finish when the server is told to stop."
     )
+    oidc_issuer: str = _option(
+        "",
+        "Identity provider whose users may sign in: its issuer, to the letter, such as"
+        " https://login.example.com/realms/company. Empty: none.",
+    )
+    oidc_client_id: str = _option(
+        "",
+        "What this server is called at the identity provider; empty for tokens of programs only.",
+    )
+    oidc_client_secret_file: str = _option(
+        "", "File with the client secret, if the identity provider gave one."
+    )
+    oidc_audience: str = _option(
+        "", "What must stand in aud of tokens that programs show; empty takes --oidc-client-id."
+    )
+    oidc_jwks_url: str = _option(
+        "", "Where the identity provider publishes its keys; empty asks its discovery document."
+    )
+    oidc_scope: str = _option(
+        "openid profile email", "What is asked for when people sign in with a browser."
+    )
+    oidc_username_claim: str = _option(
+        "", "Claim that names a user for ever, here external_id; empty takes sub."
+    )
+    oidc_email_claim: str = _option("email", "Claim with the e-mail address of new users.")
+    oidc_group_claim: str = _option(
+        "",
+        "Claim that lists the groups of a user, which then decide about roles in organizations;"
+        " realm_access.roles looks into an object. Empty: groups decide nothing.",
+    )
+    oidc_admin_groups: str = _option(
+        "", "Groups that make administrators of this server, separated by commas."
+    )
+    oidc_viewer_groups: str = _option("", "The same for those who see everything.")
     log_level: Literal["debug", "info", "warning", "error"] = _option(
         "info", "Least important lines to log."
     )
@@ -237,6 +304,7 @@ class Settings:
         if self.unsafe_no_sandbox and self.sandbox != "auto":
             raise InvalidInput("--unsafe-no-sandbox contradicts --sandbox: give one of them")
         self._check_storage()
+        self._check_identity_provider()
         if self.engine == "ray":
             raise Unavailable(
                 "--engine ray is not available yet: this version runs algorithms on this machine "
@@ -268,14 +336,58 @@ class Settings:
             raise InvalidInput("--build-timeout-s must be a number of seconds above 0")
 
     def _check_storage(self) -> None:
-        for name in ("account_bytes_max", "account_files_max"):
+        for name in (row.name for row in fields(self) if row.name.startswith("account_")):
             if getattr(self, name) < 0:
                 flag = name.replace("_", "-")
                 raise InvalidInput(f"--{flag} must be 0 or more, not {getattr(self, name)}")
+        for quota, most in LARGEST.items():
+            name = f"account_{quota}_max"
+            if not 1 <= getattr(self, name) <= most:
+                flag = name.replace("_", "-")
+                raise InvalidInput(f"--{flag} must be from 1 to {most}, not {getattr(self, name)}")
         if not 0 <= self.scrub_days < float("inf"):
             raise InvalidInput("--scrub-days must be a number of days, 0 or more")
         if self.storage != LOCAL_STORAGE:
             StorageUrl.parse(self.storage)
+
+    def _check_identity_provider(self) -> None:
+        if not self.oidc_issuer:
+            for name in ("client_id", "audience", "jwks_url", "group_claim"):
+                if getattr(self, f"oidc_{name}"):
+                    raise InvalidInput(f"--oidc-{name.replace('_', '-')} needs --oidc-issuer")
+        _ = self.identity_provider  # valid from birth, as everything here
+
+    def _client_secret(self) -> str:
+        if not self.oidc_client_secret_file:
+            return ""
+        path = Path(self.oidc_client_secret_file).expanduser()
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(
+                f"--oidc-client-secret-file: {path} cannot be read ({type(error).__name__})"
+            ) from None
+
+    @property
+    def identity_provider(self) -> ProviderSettings | None:
+        """The identity provider whose users may sign in, with its secret; None if there is none."""
+        if not self.oidc_issuer:
+            return None
+        return ProviderSettings(
+            issuer=self.oidc_issuer,
+            client_id=self.oidc_client_id,
+            client_secret=self._client_secret(),
+            audience=self.oidc_audience or self.oidc_client_id,
+            jwks_url=self.oidc_jwks_url,
+            scope=self.oidc_scope,
+            rules=ClaimRules(
+                username_claim=self.oidc_username_claim,
+                email_claim=self.oidc_email_claim,
+                group_claim=self.oidc_group_claim,
+                admin_groups=tags_of(self.oidc_admin_groups),
+                viewer_groups=tags_of(self.oidc_viewer_groups),
+            ),
+        )
 
     @property
     def bucket(self) -> StorageUrl | None:
@@ -283,10 +395,17 @@ class Settings:
         return None if self.storage == LOCAL_STORAGE else StorageUrl.parse(self.storage)
 
     @property
-    def quota(self) -> Quota:
-        """What each account may store."""
-        return Quota(
-            bytes_max=self.account_bytes_max or None, files_max=self.account_files_max or None
+    def quotas(self) -> Quotas:
+        """What each account may use, unless an administrator says otherwise of one."""
+        return Quotas(
+            concurrent_calls=self.account_concurrent_calls_max,
+            calls_per_minute=self.account_calls_per_minute_max or None,
+            void_calls_waiting=self.account_void_calls_waiting_max,
+            builds_waiting=self.account_builds_waiting_max,
+            storage_bytes=self.account_bytes_max or None,
+            storage_files=self.account_files_max or None,
+            build_minutes_per_month=self.account_build_minutes_max or None,
+            compute_seconds_per_month=self.account_compute_seconds_max or None,
         )
 
     @property

@@ -13,12 +13,11 @@ from typing import Any
 from algorium.wire.refs import AlgorithmRef, RefSyntaxError
 from algorium_server.domain.errors import AlgorithmNotFound, InvalidInput, Unavailable
 from algorium_server.engine.host import SandboxHost
-from algorium_server.home import database_url
+from algorium_server.home import open_database
 from algorium_server.services.authoring.confining import SandboxedJobs
 from algorium_server.services.authoring.verifying import State, Verdict, Verifying
 from algorium_server.services.directory import Directory
 from algorium_server.settings import Settings
-from algorium_server.store.database import Database
 
 
 async def verify(settings: Settings, name: str) -> Verdict:
@@ -41,7 +40,7 @@ async def verify(settings: Settings, name: str) -> Verdict:
     if not settings.database and not (settings.home / "algorium.db").is_file():
         raise Unavailable(f"there is no database in {settings.home}: is --home right?")
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(await Database.open(database_url(settings)))
+        database = await stack.enter_async_context(await open_database(settings))
         directory = Directory(database)
         await directory.load()
         algorithm = directory.algorithm(ref)

@@ -1,3 +1,5 @@
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -159,3 +161,39 @@ def test_the_scheme_is_not_part_of_the_key():
     assert parse_authorization(b"Simple abc") == "abc"
     assert parse_authorization(b"abc") == "abc"
     assert parse_authorization(b"Other abc") == "Other abc"
+
+
+def other_gateway_writes(directory, secret):
+    """Return what brings in a key that another gateway has made, and how often that was asked."""
+    looks = []
+
+    async def catch_up():
+        looks.append(1)
+        directory.put_key(replace(KEY, key_id="k2"), digest=key_digest(secret))
+
+    return catch_up, looks
+
+
+def test_a_key_made_on_another_gateway_is_known_here_at_once(directory):
+    catch_up, looks = other_gateway_writes(directory, "simNew")
+    credentials = Credentials(directory, catch_up=catch_up)
+
+    assert asyncio.run(credentials.asking(scope("Simple simNew"))).account == JANE
+    assert asyncio.run(credentials.asking(scope(SECRET))).account == JANE
+    assert looks == [1], "a known key asks nobody"
+
+
+def test_a_key_that_nobody_has_made_is_looked_for_once_and_no_key_not_at_all(directory):
+    catch_up, looks = other_gateway_writes(directory, "simNew")
+    credentials = Credentials(directory, catch_up=catch_up)
+
+    with pytest.raises(NotAuthenticated):
+        asyncio.run(credentials.asking(scope("Simple simUnknown")))
+    assert looks == [1]
+    for nothing in (None, "", "Simple "):
+        with pytest.raises(NotAuthenticated):
+            asyncio.run(credentials.asking(scope(nothing)))
+    with pytest.raises(NotAuthenticated):
+        asyncio.run(credentials.asking(scope("simUnknown", **{PRINCIPAL_KEY: lambda: None})))
+
+    assert looks == [1]

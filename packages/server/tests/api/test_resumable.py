@@ -285,9 +285,13 @@ def test_ids_that_are_none(jane, upload):
     refused(complete(jane, upload), 404)
 
 
+def limit_to(site, quota):
+    site.uploads._quota_of = site.data._commits.quota_of = lambda _account_id: quota
+
+
 def test_parts_that_wait_count_towards_the_quota(site, jane, runner):
     quota = Quota(bytes_max=3 * PART)
-    site.uploads._quota = site.data._commits.quota = quota
+    limit_to(site, quota)
     too_long = jane.post("/v1/uploads", json={"uri": "data://.my/c/f", "size_bytes": 3 * PART + 1})
     refused(too_long, 507)
     upload, other = begin(jane), begin(jane, "data://.my/c/g")
@@ -332,7 +336,7 @@ def test_a_part_that_is_refused_takes_no_space(site, jane):
     refused(put_part(jane, long, 2, bytes(2 * BLOB_WRITE_BYTES), headers=wrong), 400)
     begun = begin(jane, "data://.my/c/g", size_bytes=len(DATA))
     refused(put_part(jane, begun, 1, chunks(5)), 400)
-    site.uploads._quota = site.data._commits.quota = Quota(bytes_max=PART + 4095)
+    limit_to(site, Quota(bytes_max=PART + 4095))
     refused(put_part(jane, upload, 4, chunks(5)), 507)
 
     assert disk_bytes() == kept_bytes
@@ -343,7 +347,7 @@ def test_a_part_that_is_refused_takes_no_space(site, jane):
 
 @ON_SQLITE
 def test_a_part_of_unknown_length_is_not_read_beyond_the_quota(site, jane, runner):
-    site.uploads._quota = site.data._commits.quota = Quota(bytes_max=10_000)
+    limit_to(site, Quota(bytes_max=10_000))
     upload = begin(jane)
     sent_bytes = 0
 

@@ -67,7 +67,14 @@ def allowed(who: Principal, account_id: str) -> set[Action]:
     return {each for each in Action if may_administer(who, each, account_id) == Allowed()}
 
 
-SEEING = {Action.SEE_USER, Action.SEE_ORGANIZATION, Action.SEE_KEYS, Action.SEE_ALL}
+SEEING = {
+    Action.SEE_USER,
+    Action.SEE_ORGANIZATION,
+    Action.SEE_KEYS,
+    Action.SEE_AUDIT,
+    Action.SEE_REPORTS,
+    Action.SEE_ALL,
+}
 
 
 @pytest.mark.parametrize("about", ["jane-id", LAB, "other-id", ""])
@@ -114,7 +121,9 @@ def test_a_viewer_sees_the_usage_of_all():
                 Action.SEE_ORGANIZATION,
                 Action.CHANGE_ORGANIZATION,
                 Action.SEE_KEYS,
+                Action.SEE_AUDIT,
                 Action.MANAGE_KEYS,
+                Action.SEE_REPORTS,
             },
         ),
         (Role.MEMBER, {Action.SEE_ORGANIZATION}),
@@ -141,7 +150,10 @@ ABOUT = {
     "see an organization, its members": Action.SEE_ORGANIZATION,
     "change its texts, its members, hosts' users": Action.CHANGE_ORGANIZATION,
     "see keys, masked": Action.SEE_KEYS,
+    "see what the audit log says of it": Action.SEE_AUDIT,
     "create, rotate, delete keys": Action.MANAGE_KEYS,
+    "change event listeners": Action.MANAGE_LISTENERS,
+    "see reports of an organization": Action.SEE_REPORTS,
     "see accounts and the installation": Action.SEE_ALL,
     "decide about them": Action.DECIDE,
 }

@@ -89,3 +89,47 @@ def test_everything_written_before_the_end_belongs_to_the_call() -> None:
         assert capture.slot_log.text() == "between calls\nlate\n"
 
     with_pipes(scenario)
+
+
+def test_a_call_that_follows_at_once_begins_where_the_one_before_has_ended() -> None:
+    def scenario(capture: Capture, out: int, error: int) -> None:
+        capture.begin()
+        os.write(out, b"first\n")
+        os.write(error, b"of both\n")
+
+        assert capture.end() == "first\nof both\n"
+
+        capture.is_handed_on = True
+        capture.begin()
+        capture.is_handed_on = False
+        os.write(out, b"second\n")
+
+        assert capture.end() == "second\n"
+        assert capture.slot_log.text() == ""
+
+    with_pipes(scenario)
+
+
+def test_who_prints_faster_than_is_read_does_not_print_into_the_next_call() -> None:
+    def scenario(capture: Capture, out: int, error: int) -> None:
+        capture.begin()
+        pipe = next(iter(capture._pipes.values()))
+        read = pipe.read
+
+        def read_while_it_is_filled() -> int:
+            size = read()
+            os.write(out, b"x" * size)
+            return size
+
+        pipe.read = read_while_it_is_filled  # type: ignore[method-assign]  # a printer without end
+        os.write(out, b"x" * 65_536)
+        capture.end()
+        pipe.read = read  # type: ignore[method-assign]
+
+        capture.is_handed_on = True
+        capture.begin()
+        os.write(out, b"mine\n")
+
+        assert capture.end() == "mine\n"
+
+    with_pipes(scenario)

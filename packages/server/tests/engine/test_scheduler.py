@@ -380,11 +380,13 @@ def test_who_fills_a_shared_line_makes_place_for_others(monkeypatch: pytest.Monk
     world = simulation(slots_max=1)
     shared = warmed(world, "shared")
     flood = [world.call(shared, "a", run_s=1.0) for _ in range(11)]
-    with pytest.raises(TooManyRequests):
+    with pytest.raises(TooManyRequests) as refused:
         world.call(shared, "a")
     other = world.call(shared, "b")
 
+    assert refused.value.retry_after_s == 1
     assert isinstance(flood[-1].error, TooManyRequests)
+    assert flood[-1].error.retry_after_s == 1
     assert other.is_waiting
 
 
@@ -395,8 +397,9 @@ def test_inputs_in_a_line_are_bounded_by_their_bytes() -> None:
     for _ in range(12):
         world.call(one, input_bytes=QUEUE_BYTES_MAX // 12)
 
-    with pytest.raises(TooManyRequests):
+    with pytest.raises(TooManyRequests) as refused:
         world.call(one, input_bytes=QUEUE_BYTES_MAX // 12)
+    assert refused.value.retry_after_s == 1
 
 
 # Calls from inside

@@ -310,3 +310,30 @@ def test_gateways_that_write_at_once_end_up_with_the_same(
         return len(fresh.directory.accounts())
 
     assert run(runner, database_url, story) == 50
+
+
+def test_whoever_waits_for_a_look_that_begins_later_shares_it(
+    database_url: str, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    after = changes.after
+
+    async def counted(*arguments, **options):
+        nonlocal looks
+        looks += 1
+        return await after(*arguments, **options)
+
+    async def story(writer: Gateway, follower: Gateway):
+        monkeypatch.setattr(changes, "after", counted)
+        first = asyncio.ensure_future(follower.following.catch_up())
+        while not looks:
+            await asyncio.sleep(0)
+        _, key = await create_account(
+            writer.database, writer.directory, username="jane", now=rows.NOW
+        )
+        crowd = (follower.following.catch_up() for _ in range(50))
+        await asyncio.gather(first, *crowd)
+        return follower.directory.principal_of_key(key.secret) is not None
+
+    assert run(runner, database_url, story)
+    assert looks <= 3, "the first, and for the crowd the one under way and the next"

@@ -172,6 +172,11 @@ class Away:
             raise Unavailable("the database is away")
         return self.database.transaction()
 
+    async def write(self, work):
+        if self.is_away:
+            raise Unavailable("the database is away")
+        return await self.database.write(work)
+
     def reading(self):
         return self.database.reading()
 

@@ -142,7 +142,7 @@ def test_others_moves_and_copies_count_too(site, runner):
 
 
 def test_who_belongs_to_an_account_sees_what_it_stores(site, runner):
-    service = StorageService(site.database, site.directory, quota=QUOTA)
+    service = StorageService(site.database, site.directory, quota_of=lambda _account_id: QUOTA)
     jane, bob = site.principal("jane"), site.principal("bob")
     runner.run(put(site, "a", 7))
     runner.run(put(site, "a", 9, owner="lab"))

@@ -112,7 +112,7 @@ class BytesFace:
             await stream(file, start, receive, send)
 
     async def _reply(self, scope: Scope, upload: Upload) -> Reply:
-        principal = self._credentials.principal(scope)
+        principal = await self._credentials.asking(scope)
         if scope["method"].encode() not in _allowed(scope).split(b", "):
             raise MethodNotAllowed(f"{scope['method']} is not possible here")
         if _HOSTED_DATA.fullmatch(scope["raw_path"]):

@@ -27,6 +27,7 @@ from algorium_server.api.http import (
     Receive,
     Scope,
     Send,
+    address_of,
     boolean,
     cors_headers,
     encode_json,
@@ -57,6 +58,8 @@ from algorium_server.domain.errors import (
     UnsupportedContentType,
 )
 from algorium_server.domain.limits import ANSWER_STALL_S_MAX
+from algorium_server.origin import Origin
+from algorium_server.services.audit_trail import AuditTrail
 from algorium_server.services.calling.admitted import OpenCall
 from algorium_server.services.calling.calls import CallService
 from algorium_server.services.calling.void_calls import VoidCalls
@@ -89,6 +92,7 @@ class CallFace:
         credentials: Tells who asks.
         catch_up: Brings in what other gateways have written, such as a version that one of them
             has just published for this caller.
+        trail: Records calls with `sudo`.
     """
 
     def __init__(
@@ -98,11 +102,13 @@ class CallFace:
         credentials: Credentials,
         *,
         catch_up: Callable[[], Awaitable[None]] | None = None,
+        trail: AuditTrail | None = None,
     ) -> None:
         self._calls = calls
         self._void_calls = void_calls
         self._credentials = credentials
         self._catch_up = catch_up
+        self._trail = trail
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -136,11 +142,20 @@ class CallFace:
     ) -> None:
         try:
             head = self._head(scope, is_web=is_web)
-        except (AlgorithmNotFound, NotAuthenticated):
-            if self._catch_up is None:
+        except (AlgorithmNotFound, NotAuthenticated) as error:
+            is_new = isinstance(error, NotAuthenticated) and await self._credentials.learn(scope)
+            if self._catch_up is not None:
+                await self._catch_up()
+            elif not is_new:
                 raise
-            await self._catch_up()
             head = self._head(scope, is_web=is_web)
+        if head.grant.is_sudo and self._trail is not None:
+            await self._trail.sudo_called(
+                head.grant.caller,
+                head.grant.resolved.algorithm,
+                head.grant.resolved.owner,
+                Origin(address_of(scope), request_id=request_id),
+            )
         call = self._calls.open(head.grant, head.options, request_id)
         outcome: CallOutcome | BaseException | None = None
         try:
@@ -152,7 +167,9 @@ class CallFace:
             else:
                 outcome = await self._run(scope, call, call_input, head)
                 answer = render(outcome, call)
-                if not is_web and (connection := scope.get(CONNECTION_KEY)) is not None:
+                # Each call with `sudo` is recorded, and so takes the long way.
+                is_lasting = head.grant.caller.is_lasting and not is_web and not head.grant.is_sudo
+                if is_lasting and (connection := scope.get(CONNECTION_KEY)) is not None:
                     connection.remember(scope, head)
             if isinstance(answer.body, Streamed):
                 # The call is open until its result is out: results that nobody reads count.

@@ -76,7 +76,7 @@ class ConnectorsFace:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        principal = self._credentials.principal(scope)
+        principal = await self._credentials.asking(scope)
         parts = _parts(scope)
         is_known = parts[2:3] == ["connectors"] and parts[4:] in ([], ["test"])
         allowed = _ALLOWED.get(len(parts), "") if is_known else ""

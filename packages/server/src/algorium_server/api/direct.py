@@ -61,6 +61,7 @@ class DirectProtocol(JsonProtocol):
     _closes = False
     _raw_head = b""
     _used_at = 0.0
+    _seen: KnownHead | None = None
 
     def __init__(self, heads: Heads, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
@@ -164,6 +165,9 @@ class DirectProtocol(JsonProtocol):
                 self._close(call, None)
                 return False
         self._call, self._known, self._is_over = call, known, False
+        if known is not self._seen:  # once for the many calls that a connection is kept for
+            self._seen = known
+            self._heads.sightings.see(head.grant.caller, self.client[0] if self.client else "")
         if self._timer is not None:
             self._unwatch()
         if self._arriving is not None:
@@ -296,12 +300,16 @@ class DirectProtocol(JsonProtocol):
         if self._one_segment.is_holding:
             self._one_segment.flush()
         status, content_type, body, message, timing = answer
-        headers = self.server_state.default_headers
-        head = b"%b%d\r\nx-request-id: %b\r\n" % (
-            self._heads.beginning(status, content_type, headers),
-            len(body),
-            call.request_id.encode(),
-        )
+        beginning = self._heads.beginning(status, content_type, self.server_state.default_headers)
+        request_id = call.request_id.encode()
+        if timing and not message and not self._closes:  # the usual case, at once
+            return b"%b%d\r\nx-request-id: %b\r\nserver-timing: %b\r\n\r\n" % (
+                beginning,
+                len(body),
+                request_id,
+                timing,
+            )
+        head = b"%b%d\r\nx-request-id: %b\r\n" % (beginning, len(body), request_id)
         if timing:
             head += b"server-timing: %b\r\n" % timing
         if message:

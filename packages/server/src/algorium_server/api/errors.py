@@ -40,6 +40,8 @@ async def send_error(
     """
     known = as_known(error, request_id=request_id)
     fields = [(b"x-error-message", header_text(known.message)), *headers]
+    if known.retry_after_s is not None:
+        fields.append((b"retry-after", b"%d" % known.retry_after_s))
     if closes:
         fields.append((b"connection", b"close"))
     await respond(

@@ -122,6 +122,7 @@ class GitFace:
         if self._catch_up is not None:
             await self._catch_up()
         principal = await self._principal(scope)
+        self._credentials.note(scope, principal)
         algorithm = self._hosting.algorithm(
             principal, owner=match["owner"], name=match["name"], service=service
         )
@@ -188,7 +189,7 @@ class GitFace:
         kind, _, rest = raw.decode("latin-1").strip().partition(" ")
         if kind.lower() != "basic":
             # What acts for its caller inside a slot must not read that caller's source.
-            return self._credentials.principal({**scope, PRINCIPAL_KEY: None})
+            return await self._credentials.asking({**scope, PRINCIPAL_KEY: None})
         username, secret = _basic(rest)
         principal = self._of_key(secret)
         if principal is not None:

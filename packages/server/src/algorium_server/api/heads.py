@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from algorium_server.domain.calls import CallOptions, ContentType
 from algorium_server.domain.limits import CALL_INPUT_BYTES_MAX
+from algorium_server.services.audit_trail import Sightings
 from algorium_server.services.calling.admitted import Grant
 from algorium_server.services.calling.calls import CallService
 
@@ -62,10 +63,12 @@ class Heads:
 
     Args:
         calls: Runs the calls.
+        sightings: Told from where keys are used.
     """
 
-    def __init__(self, calls: CallService) -> None:
+    def __init__(self, calls: CallService, sightings: Sightings | None = None) -> None:
         self.calls = calls
+        self.sightings = sightings or Sightings()
         self._known: dict[bytes, KnownHead] = {}
         self._shared_headers: list[tuple[bytes, bytes]] = []
         self._beginnings: dict[tuple[int, str], bytes] = {}

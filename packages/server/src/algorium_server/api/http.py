@@ -132,6 +132,12 @@ async def respond(
     )
 
 
+def address_of(scope: Scope) -> str:
+    """Return the address that a request comes from, empty if it comes from none."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
 def encode_json(value: object) -> bytes:
     """Encode *value* as compact UTF-8 JSON; clients compare some answers byte by byte."""
     return _encode(value)

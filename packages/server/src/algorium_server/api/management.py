@@ -65,9 +65,9 @@ class Body(BaseModel):
     model_config = {"extra": "ignore", "str_strip_whitespace": False}
 
 
-def _asking(request: Request) -> Principal:
+async def _asking(request: Request) -> Principal:
     credentials: Credentials = request.app.state.credentials
-    return credentials.principal(request.scope)
+    return await credentials.asking(request.scope)
 
 
 Asking = Annotated[Principal, Depends(_asking)]
@@ -130,9 +130,14 @@ def build_management(
     app.router.routes += [route for route in routes if _has_id(route)]
     app.router.routes += [route for route in routes if not _has_id(route)]
 
+    described: list[dict[str, Any]] = []
+
     @app.get("/v1/openapispec", include_in_schema=False)
     async def document() -> Response:
-        return Answer(document_of(app))
+        # Made once: it takes half a second, in which nobody else is answered, and needs no key.
+        if not described:
+            described.append(document_of(app))
+        return Answer(described[0])
 
     async def management(scope: Scope, receive: Receive, send: Send) -> None:
         if catch_up is not None:
@@ -194,6 +199,8 @@ async def _on_error(_request: Request, error: Exception) -> Response:
     body = _NO_SUCH_ALGORITHM if isinstance(known, NoSuchAlgorithm) else error_body(known)
     response = Response(body, known.status, media_type=JSON)
     response.headers["X-Error-Message"] = header_text(known.message).decode("latin-1")
+    if known.retry_after_s is not None:
+        response.headers["Retry-After"] = str(known.retry_after_s)
     return response
 
 

@@ -29,7 +29,7 @@ def password_routes(passwords: Passwords) -> APIRouter:
         principal: Asking,
         body: Annotated[PasswordBody, body_of(PasswordBody)],
     ) -> Response:
-        """Set the password with which the user may use git; keys stay as they are."""
+        """Set the password with which the user signs in and uses git; sessions end, keys stay."""
         await passwords.change(principal, username, body.password)
         return Response(status_code=204)
 

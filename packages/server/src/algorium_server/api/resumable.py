@@ -88,7 +88,7 @@ class ResumableFace:
         await respond(send, answer.status, body, headers=md5_headers(answer.md5))
 
     async def _answer(self, scope: Scope, path: list[str], upload: Upload) -> _Answer:
-        principal = self._credentials.principal(scope)
+        principal = await self._credentials.asking(scope)
         allowed = _allowed(path)
         if not allowed:
             raise NotFound(f"nothing answers at {scope['path']}")

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from algorium_server.api.credentials import Credentials
 from algorium_server.api.management import KNOWN, Answer, Asking, Body, body_of
-from algorium_server.domain.errors import ScmChangeInvalid, ScmInvalid
+from algorium_server.domain.errors import MethodNotAllowed, ScmChangeInvalid, ScmInvalid
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import OAUTH_STATE_S
 from algorium_server.domain.scms import ScmUrls
@@ -155,8 +155,11 @@ def scm_routes(scms: Scms, connections: ScmConnections) -> APIRouter:
 
     @routes.get("/{scm_id}/oauth/revoke", status_code=204)
     @routes.post("/{scm_id}/oauth/revoke", status_code=204)
-    async def revoke(scm_id: str, principal: Asking) -> Response:
+    async def revoke(scm_id: str, request: Request, principal: Asking) -> Response:
         """End the caller's connection to a host."""
+        if request.method == "GET" and principal.session_id:
+            # Any page can make a browser follow a link, and its cookie goes along.
+            raise MethodNotAllowed("POST this, when you are signed in with a browser")
         await connections.revoke(principal, scm_id)
         return Response(status_code=204)
 
@@ -221,7 +224,7 @@ async def _finished(request: Request, connections: ScmConnections, scm_id: str) 
             state=query.get("state", ""),
             browser=request.cookies.get(_COOKIE, ""),
             error=query.get("error_description", "") or query.get("error", ""),
-            principal=_principal_or_nobody(request),
+            principal=await _principal_or_nobody(request),
         )
     )
     response = Answer(status)
@@ -229,11 +232,11 @@ async def _finished(request: Request, connections: ScmConnections, scm_id: str) 
     return response
 
 
-def _principal_or_nobody(request: Request) -> Principal | None:
+async def _principal_or_nobody(request: Request) -> Principal | None:
     if "authorization" not in request.headers:
         return None
     credentials: Credentials = request.app.state.credentials
-    return credentials.principal(request.scope)
+    return await credentials.asking(request.scope)
 
 
 def _wanted(body: ScmBody) -> WantedScm:

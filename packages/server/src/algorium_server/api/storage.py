@@ -26,7 +26,7 @@ class StorageFace:
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer GET and HEAD."""
-        principal = self._credentials.principal(scope)
+        principal = await self._credentials.asking(scope)
         if list(filter(None, scope["path"].split("/"))) != ["v1", "storage"]:
             raise NotFound(f"nothing answers at {scope['path']}")
         if scope["method"] not in {"GET", "HEAD"}:

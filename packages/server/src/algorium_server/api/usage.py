@@ -75,7 +75,7 @@ class UsageFace:
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer GET."""
-        principal = self._credentials.principal(scope)
+        principal = await self._credentials.asking(scope)
         if scope["method"] != "GET":
             allow = [(b"allow", b"GET")]
             await send_error(scope, send, MethodNotAllowed("Method not allowed"), headers=allow)

@@ -44,6 +44,7 @@ from algorium_server.domain.limits import (
     BUILD_LOG_BYTES_MAX,
     BUILD_TIMEOUT_S,
 )
+from algorium_server.holding import is_held
 
 FIRST_LINE: Final = "Beginning container customization"
 """Old clients wait for this line in the log."""
@@ -174,8 +175,13 @@ class Builder:
         return replace(built, log=log.text())
 
     async def remove(self, build_ids: Iterable[str]) -> None:
-        """Remove the trees of builds whose algorithm is gone; environments stay for others."""
-        await asyncio.to_thread(_remove, [self.source_dir(build_id) for build_id in build_ids])
+        """
+        Remove the trees of builds whose algorithm is gone; environments stay for others.
+
+        While a backup is copying they stay as well, for the sweep of the next start.
+        """
+        if not await asyncio.to_thread(is_held, self._builds_dir):
+            await asyncio.to_thread(_remove, [self.source_dir(build_id) for build_id in build_ids])
 
     async def sweep(self, runnable: Collection[str]) -> None:
         """

@@ -29,7 +29,7 @@ from algorium_server.domain.errors import (
     Unavailable,
 )
 from algorium_server.domain.limits import COMMITTED_AT_ONCE_FILES_MAX
-from algorium_server.domain.storage import NO_QUOTA, Quota, StorageUse, check_quota
+from algorium_server.domain.storage import QuotaOf, StorageUse, check_quota, no_quota
 from algorium_server.store import files, puts, storage, uploads
 from algorium_server.store.database import AsyncConnection, Database
 
@@ -79,14 +79,14 @@ class Commits:
 
     Args:
         database: Where the rows are.
-        quota: What each account may store.
+        quota_of: Says what an account may store.
         clock: Tells the time of a change.
     """
 
     def __init__(
-        self, database: Database, *, quota: Quota = NO_QUOTA, clock: Callable[[], datetime]
+        self, database: Database, *, quota_of: QuotaOf = no_quota, clock: Callable[[], datetime]
     ) -> None:
-        self.quota = quota
+        self.quota_of = quota_of
         self._database = database
         self._clock = clock
         self._puts: Group[Put, Placed] = Group(
@@ -123,7 +123,7 @@ class Commits:
         now = self._clock()
 
         async def work(connection: AsyncConnection) -> list[Placed | Exception]:
-            return await _Batch(connection, self.quota, now).commit(batch)
+            return await _Batch(connection, self.quota_of, now).commit(batch)
 
         if all(put.within is None for put in batch):
             return await self._database.write(work)
@@ -159,9 +159,9 @@ class _Change:
 class _Batch:
     """A transaction of several puts."""
 
-    def __init__(self, connection: AsyncConnection, quota: Quota, now: datetime) -> None:
+    def __init__(self, connection: AsyncConnection, quota_of: QuotaOf, now: datetime) -> None:
         self._connection = connection
-        self._quota = quota
+        self._quota_of = quota_of
         self._now = now
         self._collections: dict[str, Collection] = {}
         self._changes: dict[puts.Place, _Change] = {}
@@ -185,11 +185,11 @@ class _Batch:
         before = await puts.lock_files(self._connection, places)
         self._changes = {place: _Change(before.get(place)) for place in places}
         self._used = await storage.locked_use(self._connection, {goal.owner_id for goal in there})
-        if self._quota.bytes_max is not None:
-            self._arriving = {
-                owner_id: StorageUse(bytes=await uploads.bytes_of_parts(self._connection, owner_id))
-                for owner_id in self._used
-            }
+        self._arriving = {
+            owner_id: StorageUse(bytes=await uploads.bytes_of_parts(self._connection, owner_id))
+            for owner_id in self._used
+            if self._quota_of(owner_id).bytes_max is not None
+        }
         answers = [
             self._decide(put, goal) if isinstance(goal, Collection) else goal
             for put, goal in zip(batch, goals, strict=True)
@@ -240,7 +240,7 @@ class _Batch:
             used = self._used[goal.owner_id] + noted
             if put.within is None:  # what has arrived in parts was counted then
                 used += self._arriving.get(goal.owner_id, StorageUse())
-            check_quota(self._quota, used, more)
+            check_quota(self._quota_of(goal.owner_id), used, more)
         except AlgoriumError as error:
             return error
         self._more[goal.owner_id] = noted + more

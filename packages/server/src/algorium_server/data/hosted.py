@@ -153,7 +153,8 @@ class HostedCollection:
     ) -> Entry:
         """Store a file; see `Connector.write`."""
         name = _new_name(path)
-        quota, collection = self._commits.quota, self._collection
+        collection = self._collection
+        quota = self._commits.quota_of(collection.owner_id)
         room_bytes = await room_for(
             self._database, quota, collection=collection, name=name, size_bytes=size_bytes or 0
         )
@@ -269,7 +270,7 @@ class HostedCollection:
                 return row, None
             await check_move(
                 connection,
-                self._commits.quota,
+                self._commits.quota_of(goal.owner_id),
                 source=source,
                 goal=goal,
                 moved=row,

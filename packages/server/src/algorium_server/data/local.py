@@ -38,6 +38,7 @@ from algorium_server.domain.limits import (
     BLOB_WRITE_BYTES,
 )
 from algorium_server.durable import flush_directory
+from algorium_server.holding import is_held
 
 T = TypeVar("T")
 
@@ -147,12 +148,14 @@ class LocalBlobs:
         """
         Delete blobs; those that are absent do not matter.
 
+        Their rows are gone already. While a backup is copying they become garbage instead.
+
         Raises:
             InternalError: The disk fails.
         """
         paths = [self._path(key) for key in keys if not is_in_row(key)]
         if paths:
-            await self._run(_unlink, *paths)
+            await self._run(_remove, self._root, *paths)
 
     async def sweep(self, live: Set[str], *, before: datetime) -> int:
         """
@@ -394,6 +397,11 @@ def _disregard(done: "asyncio.Future[tuple[None, None]]") -> None:
     """Let nobody complain about the failure of work that does not count any more."""
     if not done.cancelled():
         done.exception()
+
+
+def _remove(root: Path, *paths: Path) -> None:
+    if not is_held(root):
+        _unlink(*paths)
 
 
 def _unlink(*paths: Path) -> None:

@@ -80,6 +80,14 @@ async def check_move(
     """
     Lock what is counted for the two owners, and refuse a move for which the new one has no room.
 
+    Args:
+        connection: Inside the transaction of the move.
+        quota: Of the new owner.
+        source: Where the file is.
+        goal: Where it is to be.
+        moved: The file.
+        overwritten: What it replaces.
+
     Raises:
         QuotaExceeded: It has none.
     """

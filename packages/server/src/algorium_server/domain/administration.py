@@ -8,18 +8,22 @@ What a principal may do with accounts: users, organizations, members, keys, and 
 | see an organization, its members | yes | yes | yes | yes | yes |
 | change its texts, its members, hosts' users | no | yes | no | no | yes |
 | see keys, masked | yes | yes | no | yes | yes |
+| see what the audit log says of it | yes | yes | no | yes | yes |
 | create, rotate, delete keys | yes | yes | no | no | yes |
+| change event listeners | yes | | | no | yes |
+| see reports of an organization | yes | yes | no | yes | yes |
 | see accounts and the installation | no | no | no | yes | yes |
 | decide about them | no | no | no | no | yes |
 
 "Itself" is the account whose key is shown; owners, members and executors are those of the
 organization that it is about. Deciding is everything else: creating and deleting accounts, e-mail
 addresses, types, external groups, keys with a given value, keys of members, invites, features,
-the front end, roles in the installation.
+the front end, roles in the installation. Sessions of a user are seen and ended like keys.
 
 Seeing needs a key with `allow_algo_management`. Changing needs a management key, which has it as
-well: a default key lies in too many programs to be the key to the house. An administrator shows an
-admin key. Algorithms may do nothing here, whoever calls them.
+well: a default key lies in too many programs to be the key to the house. Only event listeners are
+changed with whatever key can see them, as at the old service. An administrator shows an admin key.
+Algorithms may do nothing here, whoever calls them.
 
 Source: wire specification, "Roles and rights", "API keys"; coverage table, columns "Auth".
 """
@@ -44,7 +48,10 @@ class Action(Enum):
     SEE_ORGANIZATION = auto()
     CHANGE_ORGANIZATION = auto()
     SEE_KEYS = auto()
+    SEE_AUDIT = auto()
     MANAGE_KEYS = auto()
+    MANAGE_LISTENERS = auto()
+    SEE_REPORTS = auto()
     SEE_ALL = auto()
     DECIDE = auto()
 
@@ -67,7 +74,8 @@ def may_administer(principal: Principal, action: Action, account_id: str = "") -
         return ALLOWED
     if not account_id or action not in _RELATIONS:
         return Refused("only administrators may do this")
-    if not (_sees(principal) if action in _SEEING else _manages(principal)):
+    is_any_key_fine = action in _SEEING or action is Action.MANAGE_LISTENERS
+    if not (_sees(principal) if is_any_key_fine else _manages(principal)):
         return Refused("the key is none for this")
     is_itself, roles = _RELATIONS[action]
     if is_itself and principal.account.account_id == account_id:
@@ -89,7 +97,16 @@ def _manages(principal: Principal) -> bool:
     return key.kind is KeyKind.MANAGEMENT and key.permissions.allow_algo_management
 
 
-_SEEING = frozenset({Action.SEE_USER, Action.SEE_ORGANIZATION, Action.SEE_KEYS, Action.SEE_ALL})
+_SEEING = frozenset(
+    {
+        Action.SEE_USER,
+        Action.SEE_ORGANIZATION,
+        Action.SEE_KEYS,
+        Action.SEE_AUDIT,
+        Action.SEE_REPORTS,
+        Action.SEE_ALL,
+    }
+)
 _NOBODY: frozenset[Role] = frozenset()
 _OWNERS = frozenset({Role.OWNER})
 _RELATIONS = {
@@ -98,6 +115,9 @@ _RELATIONS = {
     Action.SEE_ORGANIZATION: (True, frozenset(Role)),
     Action.CHANGE_ORGANIZATION: (False, _OWNERS),
     Action.SEE_KEYS: (True, _OWNERS),
+    Action.SEE_AUDIT: (True, _OWNERS),
     Action.MANAGE_KEYS: (True, _OWNERS),
+    Action.MANAGE_LISTENERS: (True, _NOBODY),
+    Action.SEE_REPORTS: (True, _OWNERS),
 }
 """Whether an account may do it with itself, and which roles in an organization may."""

@@ -10,7 +10,7 @@ Source: wire specification, "Calling algorithms".
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -63,10 +63,13 @@ class LargeBody(Protocol):
 
 Body = bytes | LargeBody
 
+IN_MEMORY: Final = (bytes, bytearray)
+"""What a body in memory is. A tuple, made once: a union would be made anew, and asked slowly."""
+
 
 def content_of(body: Body) -> bytes:
     """Return all bytes of a body."""
-    return body if isinstance(body, bytes | bytearray) else body.content()
+    return body if isinstance(body, IN_MEMORY) else body.content()
 
 
 class CallInput(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,9 @@ class ChangeKind(StrEnum):
     VERSION = "version"
     SCM = "scm"
     SLOTS = "slots"
+    SESSION = "session"
+    QUOTA = "quota"
+    RESERVATION = "reservation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

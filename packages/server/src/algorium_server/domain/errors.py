@@ -92,7 +92,10 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
     ├── SecretProviderDisabled   400  8012
     ├── SecretProviderIsDefault  400  8013  another one must be the default first
     ├── SecretNotEditable        400  8014  values are changed by others
-    ├── TooManyRequests          429   -    a concurrency limit is reached
+    ├── MissingEventTypes        400  8060  which notifications, must be said
+    ├── InvalidNotificationQuery 400  8061
+    ├── TooManyRequests          429   -    a limit of calls or of what waits is reached
+    ├── BudgetExceeded           402   -    what the account may use in a month is used up
     ├── PartlyDeleted            500   -    some entries could not be deleted
     ├── InternalError            500  5001  our fault; carries an id to look up in the log
     ├── Unavailable              503  5001  cannot be served now or on this host
@@ -119,6 +122,7 @@ class AlgoriumError(Exception):
         hint: What to do next, if that is not obvious from the message.
         detail: For the log only; never reaches the wire.
         fields: Further scalar members of the wire's `error` object.
+        retry_after_s: When it is worth trying again, if that is known; for `Retry-After`.
     """
 
     code: ClassVar[int | None] = None
@@ -140,6 +144,7 @@ class AlgoriumError(Exception):
         hint: str = "",
         detail: str = "",
         fields: dict[str, str | int | float | bool] | None = None,
+        retry_after_s: int | None = None,
     ) -> None:
         message = message or self.sentence or BY_NUMBER[self.code or 5001].sentence
         super().__init__(message)
@@ -147,6 +152,7 @@ class AlgoriumError(Exception):
         self.hint = hint
         self.detail = detail
         self.fields = fields or {}
+        self.retry_after_s = retry_after_s
 
 
 class InvalidInput(AlgoriumError):
@@ -700,11 +706,31 @@ class SecretNotEditable(AlgoriumError):
     code = 8014
 
 
+class MissingEventTypes(AlgoriumError):
+    """Somebody asks for notifications, but not for which."""
+
+    code = 8060
+
+
+class InvalidNotificationQuery(AlgoriumError):
+    """A parameter of a question for notifications is none."""
+
+    code = 8061
+
+
 class TooManyRequests(AlgoriumError):
     """A concurrency limit is reached; the same request may succeed later."""
 
     status = 429
     sentence = "Too many requests: concurrent session limit reached"
+
+
+class BudgetExceeded(AlgoriumError):
+    """What the account may use in a month is used up; `fields` says of what, and until when."""
+
+    status = 402
+    error_type = "PaymentRequiredError"
+    sentence = "the account has used up its budget of this month"
 
 
 class PartlyDeleted(AlgoriumError):

@@ -138,9 +138,16 @@ class Principal:
             it restricts of data, it restricts for the algorithms it calls as well.
         acting: Set when an algorithm asks on behalf of *account*.
         roles: Role of the account in each organization, by organization id.
+        session_id: The browser's session that was shown instead of a key; empty without one.
     """
 
     account: Account
     key: ApiKey | None = None
     acting: ActingAlgorithm | None = None
     roles: dict[str, Role] = field(default_factory=dict)
+    session_id: str = ""
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it stays as long as the directory says the same: sessions and tokens run out."""
+        return self.key is not None or self.acting is not None

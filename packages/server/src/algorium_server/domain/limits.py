@@ -40,6 +40,12 @@ CHILD_CALLS_PER_TREE_MAX: Final = 24
 """Calls that one root call may have open below itself, in parallel or nested."""
 VOID_CALLS_WAITING_PER_ACCOUNT_MAX: Final = 1000
 """Accepted void calls are kept with their inputs: one account must not fill the database."""
+QUOTA_CONCURRENT_CALLS_MAX: Final = 10_000
+"""Most calls of one account that an administrator may allow at a time: each holds its input."""
+QUOTA_VOID_CALLS_WAITING_MAX: Final = 1_000_000
+"""The same of waiting void calls: a row each, with its input."""
+QUOTA_VALUE_MAX: Final = 2**53 - 1
+"""Of any other quota: the largest number that every client reads exactly."""
 CALL_KILL_GRACE_S: Final = 2.0
 """Between SIGTERM and SIGKILL for a call past its deadline."""
 
@@ -48,6 +54,8 @@ SLOTS_MAX: Final = 64
 """Warm slots of all algorithms together, unless `--slots-max` says otherwise: a process each."""
 SLOTS_PER_POOL_MAX: Final = 8
 """Of one account and version: a busy algorithm must leave slots for the others."""
+RESERVATIONS_MAX: Final = 1000
+"""Each is looked at with every new version, and the machine has far fewer slots."""
 SLOTS_PER_VERSION_MAX: Final = 1000
 """What an author may ask for; how many there are is decided by the machine."""
 LOAD_TIMEOUT_S: Final = 300.0
@@ -397,6 +405,8 @@ BUILDS_CONCURRENT_MAX: Final = 2
 """Each may use all processors and gigabytes of memory; callers come first."""
 BUILDS_WAITING_PER_OWNER_MAX: Final = 100
 """Of all algorithms of one owner: a script that pushes in a loop must not fill the queue."""
+QUOTA_BUILDS_WAITING_MAX: Final = 10_000
+"""What an administrator may make of that for an account: each is a row, and holds up others."""
 BUILD_FOLLOWERS_MAX: Final = 200
 """Who reads the logs of builds live on one gateway; each looks into a file ten times a second."""
 BUILD_FOLLOW_BYTES_MAX: Final = 64 * 1024
@@ -655,6 +665,34 @@ KEY_USE_FLUSH_S: Final = 5.0
 """Between two looks at which keys were used: what a crash can lose of that."""
 KEY_EXPIRY_LOOK_S: Final = 0.2
 """Between two looks at which keys have expired; each is one comparison."""
+KEY_ADDRESSES_MAX: Final = 100
+"""Addresses of one key that are remembered: more than the programs of an office have. One that was
+forgotten is told of as new again."""
+KEY_ADDRESS_FORGOTTEN_S: Final = 3600.0
+"""Between two notes that a key is still used from somewhere."""
+KEY_ADDRESSES_PENDING_MAX: Final = 10_000
+"""Uses of keys from somewhere, waiting to be noted: some megabytes, if somebody sends them all."""
+AUDIT_TARGET_CHARS_MAX: Final = 500
+"""Of what an entry of the audit log is about: an account, an algorithm or a path."""
+AUDIT_DETAILS_MAX: Final = 20
+"""Of what else is said in one entry: a dozen settings, before and after."""
+AUDIT_DETAIL_CHARS_MAX: Final = 500
+"""Of one of those."""
+AUDIT_DENIED_PER_MINUTE_MAX: Final = 20
+"""Refused requests of one account that get an entry each; the others are counted in the next one,
+so that nobody fills the log by asking for what is not theirs."""
+AUDIT_DENIED_PENDING_MAX: Final = 1000
+"""Refusals waiting to be written, of all accounts together."""
+AUDIT_FLUSH_S: Final = 1.0
+"""Between two writings of refusals: what a crash can lose of them."""
+AUDIT_CHECKPOINT_S: Final = 60.0
+"""Between two checkpoints of the audit log, if there are new entries."""
+AUDIT_CHECKPOINT_FILE_BYTES_MAX: Final = 4 * MIB
+"""Of the file of checkpoints: weeks of them; then it begins anew with the newest one."""
+AUDIT_LISTED_MAX_DEFAULT: Final = 50
+"""Entries that the command line shows: what is read at a glance."""
+AUDIT_BATCH_MAX: Final = 500
+"""Entries read at a time when all of them are: a megabyte or less."""
 DELETED_ACCOUNT_PASSES_MAX: Final = 5
 """Over what a deleted account has: requests that were under way may leave something more."""
 INVITE_CODE_CHARS_MAX: Final = 100
@@ -677,3 +715,131 @@ FAVICON_BYTES_MAX: Final = 256 * 1024
 """An icon in several sizes; it is in the database, and every browser asks for it."""
 LOGO_BYTES_MAX: Final = 2 * MIB
 """A large picture for large screens."""
+
+# Signing in
+SESSION_S_MAX: Final = 7 * 24 * 3600.0
+"""From signing in to signing in again, however busy: a week."""
+SESSION_IDLE_S_MAX: Final = 24 * 3600.0
+"""Without a request: who comes back the next morning is still there."""
+SESSIONS_PER_ACCOUNT_MAX: Final = 20
+"""Browsers of one user; the one that was used longest ago makes room. All are kept in memory."""
+SESSION_AGENT_CHARS_MAX: Final = 200
+"""Of what a browser calls itself: enough for its user to recognize it in the list."""
+SESSION_USE_WRITE_S: Final = 60.0
+"""Between two notes of the last use of one session; others learn of each."""
+SESSION_USE_FLUSH_S: Final = 5.0
+"""Between two looks at which sessions were used: what a crash can lose of that."""
+SESSION_LOOK_S: Final = 0.5
+"""Between two looks at what other processes did to sessions, where nothing else is followed."""
+SESSION_SWEEP_S: Final = 600.0
+"""Between two removals of sessions that have ended by themselves."""
+DENIED_SIGN_INS_KEPT_MAX: Final = 1000
+"""Accounts and addresses between two writes to the audit log: it is kept for ever."""
+SIGN_IN_S_MAX: Final = 900.0
+"""From leaving for an identity provider to coming back: passwords, second factors, consent."""
+RETURN_TO_CHARS_MAX: Final = 1000
+"""Of the path that a browser goes to afterwards; cookies hold 4096 bytes."""
+TOKEN_BYTES_MAX: Final = 16 * 1024
+"""Of a signed token: those with hundreds of groups fit."""
+TOKENS_KEPT_MAX: Final = 10_000
+"""Verified tokens remembered; of more, those remembered first are verified again."""
+TOKEN_CLOCK_SKEW_S: Final = 60.0
+"""What an identity provider's clock may differ from ours."""
+TOKEN_GROUPS_MAX: Final = 2000
+"""In one token: more than directories put into one."""
+IDENTITY_KEYS_PAUSE_S: Final = 10.0
+"""Between two looks at a provider's keys because of a key that is not known: strangers can name
+any."""
+IDENTITY_KEYS_S_MAX: Final = 3600.0
+"""A provider's keys are read again after that, so that those it has withdrawn do not count."""
+IDENTITY_KEYS_MAX: Final = 100
+"""Of one provider; a handful is usual."""
+IDENTITY_ANSWER_S_MAX: Final = 10.0
+"""For an answer of an identity provider; somebody waits for it."""
+IDENTITY_ANSWER_BYTES_MAX: Final = MIB
+"""The same in bytes: the longest document there is has a few kilobytes."""
+
+# Backups
+
+BACKUP_HOLD_WAIT_S: Final = 10.0
+"""For another backup of the same home to end, or for those who look whether there is one."""
+BACKUP_CHUNK_BYTES: Final = MIB
+"""Copied at a time: large reads for disks, little memory."""
+BACKUP_MANIFEST_LINE_BYTES_MAX: Final = 64 * 1024
+"""One file in the manifest: a path and a digest; what is longer was not written by us."""
+BACKUP_PACKS_PASSES_MAX: Final = 20
+"""Over the packs of one repository: git replaces them while they are copied, but seldom twice."""
+BACKUP_PROGRESS_S: Final = 1.0
+"""Between two lines that say how far a backup or a restore is."""
+OPERATOR_ANSWER_S_MAX: Final = 60.0
+"""For an answer of the running server to a command: deleting an account may take a while."""
+OPERATOR_PAGE_MAX: Final = 1000
+"""Users or organizations that a command asks for at a time."""
+
+# Events and reports
+REGISTRIES_MAX: Final = 1000
+"""Kept at a time: they come as one list."""
+REGISTRY_NAME_CHARS_MAX: Final = 32
+"""What the old service allowed."""
+REGISTRY_URL_CHARS_MAX: Final = 128
+"""The same."""
+REGISTRY_CREDENTIAL_CHARS_MAX: Final = 64
+"""The same, of a name and of a password."""
+LISTENERS_PER_ACCOUNT_MAX: Final = 1000
+"""Event listeners of one user: they come as one list."""
+LISTENER_TEXT_CHARS_MAX: Final = 255
+"""Of every text of one: what the old service allowed."""
+LISTENER_TIMEOUT_S_DEFAULT: Final = 420
+"""For the calls of a listener that says nothing: what the old service gave."""
+NOTIFICATIONS_PAGE_MAX: Final = 100
+"""In one answer: what the old service allowed."""
+NOTIFICATIONS_PAGE_MAX_DEFAULT: Final = 50
+"""In an answer to whoever does not say how many."""
+NOTIFICATION_TYPES_ASKED_MAX: Final = 50
+"""Named in one question: there are two."""
+NOTIFICATIONS_KEEP_S: Final = 90 * 24 * 3600.0
+"""For so long: who has not looked for a season is not waiting for news."""
+NOTIFICATIONS_PRUNE_S: Final = 3600.0
+"""Between two removals of older ones."""
+NOTIFICATIONS_READ_AT_ONCE_MAX: Final = 1000
+"""Named in one request that marks them as read."""
+INSIGHTS_PER_CALL_MAX: Final = 25
+"""Pairs that one call may report: what the old service allowed."""
+INSIGHTS_BYTES_PER_CALL_MAX: Final = 25 * 1024
+"""In all their keys and values together: the same."""
+INSIGHTS_BODY_BYTES_MAX: Final = 256 * 1024
+"""Of one report as JSON, which may spell every character as six."""
+INSIGHTS_BROKERS_CHARS_MAX: Final = 1024
+"""Of the addresses of brokers: a dozen long names."""
+INSIGHTS_TOPIC_CHARS_MAX: Final = 249
+"""What Kafka allows."""
+INSIGHTS_TEXT_CHARS_MAX: Final = 255
+"""Of a name and of a password for brokers."""
+INSIGHTS_CERTIFICATE_CHARS_MAX: Final = 64 * 1024
+"""Of certificate authorities: a bundle of a company."""
+INSIGHTS_WAITING_MAX: Final = 10_000
+"""Records of one gateway on their way; then the newest are lost, and counted."""
+INSIGHTS_WAITING_BYTES_MAX: Final = 64 * MIB
+"""The same in bytes: two thousand of the largest."""
+INSIGHTS_BATCH_MAX: Final = 500
+"""Records that are sent together."""
+INSIGHTS_GATHER_S: Final = 0.1
+"""Between two batches: records that come one by one are sent together."""
+INSIGHTS_LIFE_S: Final = 240.0
+"""For which a record is tried to be sent, then it is lost: what the old service did."""
+INSIGHTS_RETRY_S_FIRST: Final = 0.5
+"""Before brokers that did not take a record are asked again."""
+INSIGHTS_RETRY_S_MAX: Final = 15.0
+"""Delays double up to here."""
+INSIGHTS_SEND_S_MAX: Final = 30.0
+"""For one attempt; brokers that say nothing for so long are tried anew."""
+INSIGHTS_STOP_S: Final = 5.0
+"""For what is still on its way when the server stops."""
+GOVERNANCE_DAYS_MAX: Final = 400
+"""In one report: a year and the month around it."""
+GOVERNANCE_ROWS_MAX: Final = 50_000
+"""Of one report: some megabytes; longer ones are asked for in parts."""
+GOVERNANCE_SNAPSHOT_S: Final = 900.0
+"""Between two notes of what accounts store: the last one of a day is that day's."""
+GOVERNANCE_DAYS_KEPT_MAX: Final = 800
+"""For which those notes are kept: two years and a quarter."""

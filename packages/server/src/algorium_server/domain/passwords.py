@@ -1,7 +1,7 @@
 """
 Passwords: what they must be like, and when guessing is stopped. Hashing is in `services/passwords`.
 
-Passwords are for git and for people; programs use keys.
+Passwords are for people and for git; programs use keys.
 """
 
 from collections import OrderedDict, deque

@@ -5,6 +5,7 @@ What makes use smaller, or leaves it as it is, is never refused: who is over a l
 lowered can delete and replace.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from algorium_server.domain.errors import QuotaExceeded
@@ -25,6 +26,13 @@ class Quota:
 
 
 NO_QUOTA = Quota()
+QuotaOf = Callable[[str], Quota]
+"""Returns what an account, by its id, may store."""
+
+
+def no_quota(_account_id: str) -> Quota:
+    """Return that an account may store whatever it likes."""
+    return NO_QUOTA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,6 +122,7 @@ class UsageFilter:
         account_ids: Billed to one of these.
         algorithm_id: Calls of this algorithm.
         algorithm: Calls of whatever had this name.
+        owner: Calls of what an account of this name owned.
         without_refused: Leave out what no slot ran.
     """
 
@@ -130,6 +131,7 @@ class UsageFilter:
     account_ids: tuple[str, ...] | None = None
     algorithm_id: str = ""
     algorithm: str = ""
+    owner: str = ""
     without_refused: bool = False
 
 

@@ -109,12 +109,18 @@ class Capture:
     Reads both pipes of a slot and hands what arrives to the current log.
 
     Owns the two descriptors: they are closed at their end of file or by `close`.
+
+    Attributes:
+        is_handed_on: The next call follows in the same moment: what was read at the end of the one
+            before is all that there is.
     """
 
     def __init__(self, stdout_fd: int, stderr_fd: int) -> None:
         self.slot_log = CallLog()
         self._call_log: CallLog | None = None
         self._is_in_call = False
+        self.is_handed_on = False
+        self._was_emptied = False
         self._ready = select.poll()
         self._pipes: dict[int, Pipe] = {}
         for stream, fd in ((STDOUT, stdout_fd), (STDERR, stderr_fd)):
@@ -125,22 +131,32 @@ class Capture:
 
     def begin(self) -> None:
         """Open the log of a call; what is still in the pipes is not the call's."""
-        self.drain()
+        if not (self.is_handed_on and self._was_emptied):
+            self.drain()
         self._is_in_call = True
 
     def end(self) -> str:
         """Close the log of the call and return its text."""
-        self.drain()
+        self._was_emptied = self.drain()
         self._is_in_call = False
         log, self._call_log = self._call_log, None
         return log.text() if log is not None else ""
 
-    def drain(self) -> None:
-        """Read both pipes until they are empty; costs one system call when they are already."""
+    def drain(self) -> bool:
+        """
+        Read both pipes until they are empty; costs one system call when they are already.
+
+        Returns:
+            Whether they are; False if somebody prints faster than is read.
+        """
         budget = _DRAIN_BYTES_MAX
-        while budget > 0 and (ready := self._ready.poll(0)):
+        while budget > 0:
+            ready = self._ready.poll(0)
+            if not ready:
+                return True
             for fd, _ in ready:
                 budget -= self._pipes[fd].read()
+        return False
 
     def close(self) -> None:
         """Stop reading; idempotent."""

@@ -18,13 +18,14 @@ Source: clock_getcpuclockid(3), proc_pid_stat(5), proc_pid_status(5), getrusage(
 
 import os
 import time
-from contextlib import suppress
 from typing import Final
 
 from algorium_server.engine.sandbox import ExitStatus
 
 _LOOK_S: Final = 0.1
 """Between two looks into `/proc`, some thirty microseconds each."""
+_PROC_BYTES_MAX: Final = 16_384
+"""Of one of its files; they have some thousand bytes."""
 _PARENT, _CHILDREN_USER, _CHILDREN_SYSTEM, _STARTED = 1, 13, 14, 19
 """Fields of `/proc/PID/stat` behind the name."""
 
@@ -127,14 +128,23 @@ def _children_s(stat: list[bytes]) -> float:
 
 
 def _stat(pid: int) -> list[bytes]:
-    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].split()
-    return []
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
 
 
 def _peak_bytes(pid: int) -> int:
-    with suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
-        for line in file:
-            if line.startswith(b"VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0
+    found = _read(f"/proc/{pid}/status").partition(b"\nVmHWM:")[2]
+    return int(found.split(maxsplit=1)[0]) * 1024 if found else 0
+
+
+def _read(path: str) -> bytes:
+    """Return a short file of `/proc`; empty once the process is gone. A file object costs twice."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, _PROC_BYTES_MAX)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)

@@ -273,7 +273,9 @@ class Delivery:
         self._slot = None
         slot.flight = None
         self._engine._running.discard(self)
+        slot.capture.is_handed_on = True
         self._engine._capacity.release(slot, run_s)
+        slot.capture.is_handed_on = False
 
     async def _explain(self, end: SlotEnded) -> None:
         slot = self._slot

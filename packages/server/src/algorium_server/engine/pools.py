@@ -265,7 +265,7 @@ class Pool:
 
     def next_ticket(self) -> Ticket | None:
         """Return who is served next: of one caller nested calls first, of several whose turn is."""
-        nested = self.nested.first()
+        nested = self.nested.first() if self.nested.count else None
         if not self.roots.count or self.roots_busy >= self.slots_max:
             return nested
         roots = self.roots.first()

@@ -136,9 +136,11 @@ class FrameReceiver(asyncio.BufferedProtocol):
         only = frames.only_frame(self._view, filled)
         if only is not None:  # the usual case: a small one, and nothing behind it
             frame_type, body_at = only
-            header = _parse_header(self._view[_PREFIX_BYTES:body_at])
+            data = bytes(self._view[_PREFIX_BYTES:filled])
+            header_bytes = body_at - _PREFIX_BYTES
+            header = _parse_header(data[:header_bytes])
             self._filled = 0
-            self._on_frame(SlotFrame(frame_type, header, bytes(self._view[body_at:filled])))
+            self._on_frame(SlotFrame(frame_type, header, data[header_bytes:]))
             return
         while filled - at >= _PREFIX_BYTES:
             prefix = frames.decode_prefix(
@@ -167,7 +169,7 @@ class FrameReceiver(asyncio.BufferedProtocol):
             self._filled = remaining
 
 
-def _parse_header(data: memoryview) -> dict[str, Any]:
+def _parse_header(data: bytes | memoryview) -> dict[str, Any]:
     try:
         return _header.decode(data)
     except msgspec.DecodeError as error:

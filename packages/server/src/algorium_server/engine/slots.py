@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from algorium_runtime import frames
-from algorium_server.domain.calls import CallInput, LargeBody
+from algorium_server.domain.calls import IN_MEMORY, CallInput, LargeBody
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import CALL_KILL_GRACE_S
 from algorium_server.engine.capture import Capture
@@ -175,7 +175,7 @@ class Slot:
         )
         transport = self._transport
         assert transport is not None, "connected before anybody gets the slot"
-        if not isinstance(body, bytes | bytearray):
+        if not isinstance(body, IN_MEMORY):
             transport.write(head)
             self._feeding, self._fed_bytes = body, 0
             self._feed()

@@ -28,9 +28,11 @@ from algorium_server.domain.algorithms import (
 )
 from algorium_server.domain.identity import Account, ApiKey, Principal, Role
 from algorium_server.domain.versions import SpecKind, VersionSpec, resolve
+from algorium_server.services.known_sessions import KnownSessions
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as algorithm_rows
 from algorium_server.store import changes as change_rows
+from algorium_server.store import sessions as session_rows
 from algorium_server.store.database import Database
 
 _READ_ATTEMPTS: Final = 3
@@ -87,6 +89,7 @@ class Directory:
         generation: Grows with every change of accounts, keys or roles; whoever keeps principals
             compares it.
         revision: Grows with every change; whoever keeps anything compares it.
+        sessions: Those of people who signed in; they count changes of their own.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Directory:
         self._clock = clock
         self.generation = 0
         self.revision = 0
+        self.sessions = KnownSessions(clock)
         self._accounts: dict[str, Account] = {}
         self._accounts_by_name: dict[str, Account] = {}
         self._keys: dict[str, ApiKey] = {}
@@ -118,7 +122,7 @@ class Directory:
             The number of the newest change that is surely in what was read.
         """
         for _ in range(_READ_ATTEMPTS):
-            revision = self.revision
+            revision = self.revision, self.sessions.revision
             async with self._database.reading() as connection:
                 newest = await change_rows.newest(connection)
                 accounts = await account_rows.accounts(connection)
@@ -127,12 +131,15 @@ class Directory:
                 algorithms = await algorithm_rows.algorithms(connection)
                 builds = await algorithm_rows.builds(connection)
                 versions = await algorithm_rows.versions(connection)
-            if self.revision == revision:  # else this process wrote something newer meanwhile
+                sessions = await session_rows.sessions(connection)
+            # Otherwise this process wrote something newer meanwhile.
+            if (self.revision, self.sessions.revision) == revision:
                 break
         self._accounts = {account.account_id: account for account in accounts}
         self._accounts_by_name = {account.username.lower(): account for account in accounts}
         self._keys = {digest: key for key, digest in keys}
         self._find_next_end()
+        self.sessions.load(sessions)
         self._roles = {}
         for organization_id, user_id, role in memberships:
             self._roles.setdefault(user_id, {})[organization_id] = role
@@ -172,6 +179,14 @@ class Directory:
         """Return *account* as a principal without a key: all its rights, unrestricted."""
         return Principal(account=account, roles=self.roles_of(account.account_id))
 
+    def principal_of_cookie(self, cookie: str) -> Principal | None:
+        """Return whose session a cookie is, None if nobody's."""
+        session = self.sessions.of_cookie(cookie)
+        account = self._accounts.get(session.account_id) if session is not None else None
+        if session is None or account is None or account.is_disabled:
+            return None
+        return replace(self.principal_of(account), session_id=session.session_id)
+
     def principal_of_call(self, account_id: str, key_id: str) -> Principal | None:
         """Return who made an earlier call, by key if there was one; None if either is gone."""
         if not key_id:
@@ -179,6 +194,10 @@ class Directory:
             return None if account is None or account.is_disabled else self.principal_of(account)
         digest = next((d for d, key in self._keys.items() if key.key_id == key_id), "")
         return self._principals.get(digest) or self._make_principal(digest)
+
+    def has_key(self, account_id: str) -> bool:
+        """Whether an account has a key of its own."""
+        return any(key.account_id == account_id for key in self._keys.values())
 
     def algorithm(self, ref: AlgorithmRef) -> Algorithm | None:
         """Return the algorithm that *ref* names, whatever its version; names in any case."""
@@ -281,6 +300,7 @@ class Directory:
         self._accounts_by_name.pop(account.username.lower(), None)
         self._keys = {d: key for d, key in self._keys.items() if key.account_id != account_id}
         self._find_next_end()
+        self.sessions.remove_of(account_id)
         self._roles.pop(account_id, None)
         for user_id, roles in self._roles.items():
             if account_id in roles:

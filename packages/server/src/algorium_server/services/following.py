@@ -19,10 +19,12 @@ from algorium_server.domain.algorithms import Algorithm, Build, Version
 from algorium_server.domain.changes import Change, ChangeKind, membership_of
 from algorium_server.domain.identity import Account, ApiKey, Role
 from algorium_server.domain.limits import CHANGES_AT_ONCE_MAX, CHANGES_POLL_S
+from algorium_server.domain.sessions import Session
 from algorium_server.services.directory import Directory
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as algorithm_rows
 from algorium_server.store import changes as change_rows
+from algorium_server.store import sessions as session_rows
 from algorium_server.store.database import AsyncConnection, Database
 from algorium_server.telemetry import logger
 
@@ -48,6 +50,8 @@ class Following:
         self._position = position
         self._recent: Sequence[Change] = ()
         self._turn = asyncio.Lock()
+        self._begun = 0
+        self._ended = 0
         self._task: asyncio.Task[None] | None = None
         self._listeners: list[tuple[ChangeKind, Callable[[], Awaitable[None]]]] = []
 
@@ -77,32 +81,46 @@ class Following:
         """
         Take in everything that was committed before this was called.
 
+        Many who ask at the same time share one look: whatever strangers send, there is one at a
+        time, and nobody waits for more than two.
+
         Raises:
             Unavailable: The database does not answer.
         """
+        asked = self._begun
         async with self._turn:
-            for look in range(1, _LOOKS_MAX + 1):
-                revision = self._directory.revision
-                async with self._database.reading() as connection:
-                    found = await change_rows.after(
-                        connection, self._position, limit=CHANGES_AT_ONCE_MAX
-                    )
-                    news = None if found is None else await _read(connection, self._recent, found)
-                # Otherwise this process has put something newer into its directory meanwhile.
-                if self._directory.revision == revision or look == _LOOKS_MAX:
-                    break
-            if found is None or news is None or news.has_lost_rows:
-                # Too much to go through one by one, or an account or algorithm was deleted, and
-                # with it what hung on it.
-                self._position = await self._directory.load()
-                self._recent = ()
-                await self._tell(set(ChangeKind))
-                return
-            news.put_into(self._directory)
-            await self._tell({change.kind for some in (self._recent, found) for change in some})
-            self._recent = found
-            if found:
-                self._position = found[-1].number
+            if self._ended > asked:
+                return  # by a look that began after this was called
+            self._begun += 1
+            await self._take_in()
+            self._ended = self._begun
+
+    async def _take_in(self) -> None:
+        for look in range(1, _LOOKS_MAX + 1):
+            revision = self._revision()
+            async with self._database.reading() as connection:
+                found = await change_rows.after(
+                    connection, self._position, limit=CHANGES_AT_ONCE_MAX
+                )
+                news = None if found is None else await _read(connection, self._recent, found)
+            # Otherwise this process has put something newer into its directory meanwhile.
+            if self._revision() == revision or look == _LOOKS_MAX:
+                break
+        if found is None or news is None or news.has_lost_rows:
+            # Too much to go through one by one, or an account or algorithm was deleted, and
+            # with it what hung on it.
+            self._position = await self._directory.load()
+            self._recent = ()
+            await self._tell(set(ChangeKind))
+            return
+        news.put_into(self._directory)
+        await self._tell({change.kind for some in (self._recent, found) for change in some})
+        self._recent = found
+        if found:
+            self._position = found[-1].number
+
+    def _revision(self) -> tuple[int, int]:
+        return self._directory.revision, self._directory.sessions.revision
 
     async def _tell(self, kinds: set[ChangeKind]) -> None:
         for kind, listener in self._listeners:
@@ -129,6 +147,7 @@ class _News:
 
     Attributes:
         lost_keys: Keys that were removed.
+        lost_sessions: Sessions that have ended.
         memberships: Organization, user, and the role; None if the membership has ended.
         has_lost_rows: Something else is gone.
     """
@@ -136,6 +155,8 @@ class _News:
     accounts: Sequence[Account]
     keys: Sequence[tuple[ApiKey, str]]
     lost_keys: Sequence[str]
+    sessions: Sequence[tuple[Session, str]]
+    lost_sessions: Sequence[str]
     memberships: Sequence[tuple[str, str, Role | None]]
     algorithms: Sequence[Algorithm]
     builds: Sequence[Build]
@@ -151,6 +172,9 @@ class _News:
             directory.remove_key(key_id)
         for key, digest in self.keys:
             directory.put_key(key, digest=digest)
+        directory.sessions.remove(self.lost_sessions)
+        for session, digest in self.sessions:
+            directory.sessions.put(session, digest=digest)
         for algorithm in self.algorithms:
             directory.put_algorithm(algorithm)
         for build in self.builds:
@@ -166,11 +190,13 @@ async def _read(connection: AsyncConnection, *changes: Sequence[Change]) -> _New
     account_ids, key_ids = wanted[ChangeKind.ACCOUNT], wanted[ChangeKind.KEY]
     algorithm_ids, build_ids = wanted[ChangeKind.ALGORITHM], wanted[ChangeKind.BUILD]
     version_ids = wanted[ChangeKind.VERSION]
+    session_ids = wanted[ChangeKind.SESSION]
     member_ids = {membership_of(subject) for subject in wanted[ChangeKind.MEMBERSHIP]}
 
     accounts = await account_rows.accounts(connection, ids=account_ids) if account_ids else []
     keys = await account_rows.keys(connection, ids=key_ids) if key_ids else []
     members = await account_rows.memberships(connection, ids=member_ids) if member_ids else []
+    sessions = await session_rows.sessions(connection, ids=session_ids) if session_ids else []
     algorithms = (
         await algorithm_rows.algorithms(connection, ids=algorithm_ids) if algorithm_ids else []
     )
@@ -184,6 +210,8 @@ async def _read(connection: AsyncConnection, *changes: Sequence[Change]) -> _New
         accounts=accounts,
         keys=keys,
         lost_keys=sorted(key_ids - {key.key_id for key, _ in keys}),
+        sessions=sessions,
+        lost_sessions=sorted(session_ids - {session.session_id for session, _ in sessions}),
         memberships=[(*member, roles.get(member)) for member in sorted(member_ids)],
         algorithms=algorithms,
         builds=builds,

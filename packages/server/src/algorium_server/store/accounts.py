@@ -210,3 +210,12 @@ async def memberships(
         statement = statement.where(tuple_(table.c.organization_id, table.c.user_id).in_(ids))
     result = await connection.execute(statement.order_by(table.c.organization_id, table.c.user_id))
     return [(organization_id, user_id, role) for organization_id, user_id, role in result]
+
+
+async def roles_of(connection: AsyncConnection, user_id: str) -> dict[str, Role]:
+    """Return a user's role in each organization, by organization id."""
+    table = membership_table
+    result = await connection.execute(
+        select(table.c.organization_id, table.c.role).where(table.c.user_id == user_id)
+    )
+    return {row.organization_id: row.role for row in result}

@@ -76,13 +76,13 @@ class FreeText(TypeDecorator[str]):
 
 
 class EnumText(TypeDecorator[StrEnum]):
-    """A member of *members*, kept as its value."""
+    """A member of *members*, kept as its value of *length* characters at most."""
 
-    impl = String(24)
+    impl = String
     cache_ok = True
 
-    def __init__(self, members: type[StrEnum]) -> None:
-        super().__init__()
+    def __init__(self, members: type[StrEnum], length: int = 24) -> None:
+        super().__init__(length)
         self.members = members
 
     def process_bind_param(self, value: StrEnum | None, _dialect: Dialect) -> str | None:

@@ -6,6 +6,8 @@ take the connection that these yield. Errors of the driver that mean "not now" (
 full) leave here as `Unavailable` and `OutOfSpace`; all others are mistakes of ours and pass. So
 does `Unavailable` for a row whose owner was deleted between a look and the write: whoever tries
 again looks again, and hears what is gone.
+
+Entries of the audit log that were left during a transaction are written right before its commit.
 """
 
 import asyncio
@@ -18,8 +20,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from algorium_server.domain.audit import UNKEYED, ChainKeys
 from algorium_server.domain.errors import InvalidInput, OutOfSpace, Unavailable
-from algorium_server.store import migrations
+from algorium_server.store import audit, migrations
 from algorium_server.store.engines import (
     is_contended,
     is_full,
@@ -33,7 +36,7 @@ from algorium_server.store.engines import (
 )
 from algorium_server.store.threads import SqliteThreads, Work
 
-__all__ = ["AsyncConnection", "Database", "sqlite_url"]
+__all__ = ["AsyncConnection", "Database", "schema_of", "sqlite_url"]
 """`AsyncConnection` is SQLAlchemy's, for the annotations of those above who know only the store."""
 
 T = TypeVar("T")
@@ -57,6 +60,7 @@ class Database:
         reader: AsyncEngine,
         threads: SqliteThreads | None,
         is_exclusive: bool,
+        chain_keys: ChainKeys = UNKEYED,
     ) -> None:
         is_embedded = threads is not None
         self.is_embedded = is_embedded
@@ -64,10 +68,18 @@ class Database:
         self._writer = writer
         self._reader = reader
         self._threads = threads
+        self._chain_keys = chain_keys
         self._turn = _Turn() if is_embedded else None
 
     @classmethod
-    async def open(cls, url: str, *, is_shared: bool = False) -> Self:
+    async def open(
+        cls,
+        url: str,
+        *,
+        is_shared: bool = False,
+        chain_keys: ChainKeys = UNKEYED,
+        upgrades: bool = True,
+    ) -> Self:
         """
         Connect, and bring the schema up to date.
 
@@ -75,10 +87,13 @@ class Database:
             url: `sqlite:////path/to/file.db` (see `sqlite_url`), or `postgresql://` and
                 `postgres://` as libpq knows them.
             is_shared: Several processes of one home work on it.
+            chain_keys: Of the home, for its audit log; see `home.open_database`.
+            upgrades: Also from that of an older release; else only an empty database gets tables.
 
         Raises:
             InvalidInput: The URL is neither.
-            Unavailable: It cannot be reached, or a newer Algorium has written it.
+            Unavailable: It cannot be reached, a newer Algorium has written it, or an older one
+                has and it is not to be changed.
         """
         path = sqlite_path(url)
         if path is not None:
@@ -88,17 +103,24 @@ class Database:
                 reader=reader,
                 threads=SqliteThreads(path),
                 is_exclusive=not is_shared,
+                chain_keys=chain_keys,
             )
         elif is_postgresql(url):
             engine = postgresql_engine(url)
             read_only = engine.execution_options(postgresql_readonly=True)
-            database = cls(writer=engine, reader=read_only, threads=None, is_exclusive=False)
+            database = cls(
+                writer=engine,
+                reader=read_only,
+                threads=None,
+                is_exclusive=False,
+                chain_keys=chain_keys,
+            )
         else:
             raise InvalidInput(
                 f"{shown_url(url)!r} is not a database URL: use sqlite:////path or postgresql://"
             )
         try:
-            await database._bring_up_to_date()
+            await database._bring_up_to_date(upgrades=upgrades)
         except DBAPIError as error:
             await database.close()
             raise Unavailable(
@@ -136,6 +158,7 @@ class Database:
         """
         async with self._turn or nullcontext(), _translated(), self._writer.begin() as connection:
             yield connection
+            await audit.settle(connection, self._chain_keys)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -163,7 +186,7 @@ class Database:
             async with self.transaction() as connection:
                 return await work(connection)
         async with self._turn or nullcontext(), _translated():
-            return await self._threads.write(work)
+            return await self._threads.write(self._audited(work))
 
     async def read(self, work: Work[T]) -> T:
         """
@@ -181,6 +204,14 @@ class Database:
         async with _translated():
             return await self._threads.read(work)
 
+    def _audited(self, work: Work[T]) -> Work[T]:
+        async def audited(connection: AsyncConnection) -> T:
+            result = await work(connection)
+            await audit.settle(connection, self._chain_keys)
+            return result
+
+        return audited
+
     async def close(self) -> None:
         """Close all connections; open transactions must have ended."""
         if self._threads is not None:
@@ -188,12 +219,36 @@ class Database:
         await self._reader.dispose()
         await self._writer.dispose()
 
-    async def _bring_up_to_date(self) -> None:
+    async def _bring_up_to_date(self, *, upgrades: bool) -> None:
         async with self._reader.connect() as connection:
-            is_current = await connection.run_sync(migrations.is_current)
-        if not is_current:
+            stored = await connection.run_sync(migrations.stored_revision)
+        if not upgrades:
+            migrations.check_current(stored)
+        if stored != migrations.HEAD:
             async with self._writer.begin() as connection:
                 await connection.run_sync(migrations.upgrade)
+
+
+async def schema_of(url: str) -> str | None:
+    """
+    Return the revision that a database is at, None if it is empty; nothing is changed.
+
+    Args:
+        url: As for `Database.open`; of SQLite the file is there.
+
+    Raises:
+        Unavailable: It cannot be reached.
+    """
+    path = sqlite_path(url)
+    engines = (postgresql_engine(url),) if path is None else sqlite_engines(path)
+    try:
+        async with engines[-1].connect() as connection:
+            return await connection.run_sync(migrations.stored_revision)
+    except DBAPIError as error:
+        raise Unavailable(f"cannot use {shown_url(url)} as the database: {error.orig}") from error
+    finally:
+        for engine in engines:
+            await engine.dispose()
 
 
 class _Turn:

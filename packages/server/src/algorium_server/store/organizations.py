@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.domain.identity import Account, Role
@@ -59,6 +59,20 @@ async def organization_of_external_id(connection: AsyncConnection, external_id: 
         .limit(1)
     )
     return found
+
+
+async def with_groups(connection: AsyncConnection) -> list[OrganizationProfile]:
+    """Return the profiles of organizations whose members an identity provider decides about."""
+    result = await connection.execute(
+        select(table).where(
+            or_(
+                table.c.external_admin_group != "",
+                table.c.external_member_group != "",
+                table.c.external_executor_group != "",
+            )
+        )
+    )
+    return [of_row(OrganizationProfile, row) for row in result.mappings()]
 
 
 # Members

@@ -66,8 +66,15 @@ class _Direct:
     def dialect(self) -> Dialect:
         return self._connection.dialect
 
+    @property
+    def sync_connection(self) -> Connection:
+        return self._connection
+
     async def execute(self, *arguments: Any, **options: Any) -> Any:
         return self._connection.execute(*arguments, **options)
+
+    async def exec_driver_sql(self, *arguments: Any, **options: Any) -> Any:
+        return self._connection.exec_driver_sql(*arguments, **options)
 
     async def scalar(self, *arguments: Any, **options: Any) -> Any:
         return self._connection.scalar(*arguments, **options)

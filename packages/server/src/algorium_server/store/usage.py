@@ -190,6 +190,10 @@ def _filtered(statement: Select[Any], wanted: UsageFilter) -> Select[Any]:
         conditions.append(columns.algorithm_id == wanted.algorithm_id)
     if wanted.algorithm:
         conditions.append(columns.algorithm == wanted.algorithm)
+    if wanted.owner:
+        # Names of algorithms begin with their owner's; "0" is what follows "/" in byte order.
+        begins = columns.algorithm >= f"{wanted.owner}/", columns.algorithm < f"{wanted.owner}0"
+        conditions.extend(begins)
     if wanted.without_refused:
         conditions.append(columns.outcome != UsageOutcome.REFUSED.value)
     return statement.where(*conditions)

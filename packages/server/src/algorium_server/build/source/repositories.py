@@ -25,6 +25,7 @@ from algorium_server.build.source.commits import (
 )
 from algorium_server.domain.pushes import BRANCH
 from algorium_server.durable import flush_directory, write_file
+from algorium_server.holding import is_held
 
 __all__ = ["Checkout", "FileChange", "Repositories", "Signature"]
 
@@ -61,8 +62,13 @@ class Repositories:
         await asyncio.to_thread(_renew, self.path(owner_id, algorithm_id) / "config")
 
     async def remove(self, owner_id: str, algorithm_id: str) -> None:
-        """Remove a repository with all its history."""
-        await asyncio.to_thread(shutil.rmtree, self.path(owner_id, algorithm_id), True)
+        """
+        Remove a repository with all its history.
+
+        Its algorithm's row is gone already, or was never written. While a backup is copying it
+        stays, for the sweep of the next start.
+        """
+        await asyncio.to_thread(_remove, self._directory, self.path(owner_id, algorithm_id))
 
     async def commit(
         self,
@@ -151,6 +157,11 @@ class Repositories:
         """
         repository = self.path(owner_id, algorithm_id)
         return await asyncio.to_thread(check_out, repository, commit_sha, target)
+
+
+def _remove(directory: Path, path: Path) -> None:
+    if not is_held(directory):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _create(path: Path) -> None:

@@ -21,6 +21,7 @@ from algorium_server.build.source.repositories import Repositories, Signature
 from algorium_server.domain import authorship
 from algorium_server.domain.access import Refused
 from algorium_server.domain.algorithms import Algorithm, AlgorithmSettings, NetworkAccess
+from algorium_server.domain.audit import AuditAction, changed_names, changed_values
 from algorium_server.domain.authorship import Act
 from algorium_server.domain.errors import (
     AlgorithmNameTaken,
@@ -32,6 +33,7 @@ from algorium_server.domain.errors import (
 )
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.names import check_algorithm_name
+from algorium_server.domain.notifications import NotificationType
 from algorium_server.domain.offers import Choice, check_machine
 from algorium_server.domain.wishes import (
     WantedDetails,
@@ -41,9 +43,11 @@ from algorium_server.domain.wishes import (
     changed_texts,
     check_same_language,
 )
+from algorium_server.services.auditing import record_on
 from algorium_server.services.authoring.authors import Authors
 from algorium_server.services.authoring.environments import EnvironmentCatalog
 from algorium_server.services.authoring.hosts import SourceHosts, WantedSource
+from algorium_server.services.authoring.notifying import notify
 from algorium_server.services.directory import Directory
 from algorium_server.store import algorithms as rows
 from algorium_server.store.database import Database
@@ -156,6 +160,20 @@ class Algorithms:
         try:
             async with self._database.transaction() as connection:
                 await rows.add_algorithm(connection, algorithm)
+                await notify(
+                    connection,
+                    NotificationType.CREATION,
+                    algorithm,
+                    owner=owner.username,
+                    now=now,
+                )
+                await record_on(
+                    connection,
+                    principal,
+                    AuditAction.ALGORITHM_CREATED,
+                    algorithm,
+                    self._directory,
+                )
         except AlreadyExists as error:
             await self._let_go(algorithm)
             raise taken from error
@@ -191,19 +209,27 @@ class Algorithms:
                 changed_texts(now, details),
                 settings=changed_settings(now.settings, settings, choice),
             ),
+            by=principal,
         )
 
     async def change(
-        self, algorithm: Algorithm, change: Callable[[Algorithm], Algorithm]
+        self, algorithm: Algorithm, change: Callable[[Algorithm], Algorithm], *, by: Principal
     ) -> Algorithm:
         """See `change_algorithm`."""
-        return await change_algorithm(self._database, self._directory, algorithm, change)
+        return await change_algorithm(self._database, self._directory, algorithm, change, by=by)
 
-    async def delete(self, principal: Principal, ref: AlgorithmRef) -> None:
+    async def delete(
+        self, principal: Principal, ref: AlgorithmRef, *, by: Principal | None = None
+    ) -> None:
         """
         Delete an algorithm with its builds, versions and source; its name is free at once.
 
         Source that is hosted elsewhere stays there.
+
+        Args:
+            principal: Who deletes.
+            ref: Which algorithm.
+            by: Who has *principal* delete it, if somebody does; for the audit log.
 
         Raises:
             NoSuchAlgorithm: There is none.
@@ -221,6 +247,15 @@ class Algorithms:
                     raise NotAuthorized(detail=verdict.reason)
                 builds = await rows.builds(connection, algorithm_id=algorithm_id)
                 await rows.delete_algorithm(connection, algorithm_id)
+                await record_on(
+                    connection,
+                    by or principal,
+                    AuditAction.ALGORITHM_DELETED,
+                    algorithm,
+                    self._directory,
+                    detail={"versions": str(len(versions))},
+                    behalf=principal.account if by is not None else None,
+                )
         except AlgorithmNotFound as error:
             raise NoSuchAlgorithm from error
         self._directory.remove_algorithm(algorithm_id)
@@ -291,9 +326,19 @@ async def change_algorithm(
     directory: Directory,
     algorithm: Algorithm,
     change: Callable[[Algorithm], Algorithm],
+    *,
+    by: Principal | None = None,
 ) -> Algorithm:
     """
     Store an algorithm as *change* makes it of what is stored now, and return that.
+
+    Args:
+        database: Where it is.
+        directory: Told of it.
+        algorithm: Which one.
+        change: Makes the new one of the present one.
+        by: Who wants it; without one it is no decision of anybody, such as a text that was read
+            in its source, and stays out of the audit log.
 
     Raises:
         NoSuchAlgorithm: It is gone meanwhile.
@@ -305,6 +350,19 @@ async def change_algorithm(
             changed = change(now)
             if changed != now:
                 await rows.update_algorithm(connection, changed)
+                if by is not None:
+                    texts = changed_names(replace(now, settings=changed.settings), changed)
+                    detail = changed_values(now.settings, changed.settings)
+                    if texts:
+                        detail["texts"] = texts
+                    await record_on(
+                        connection,
+                        by,
+                        AuditAction.ALGORITHM_CHANGED,
+                        changed,
+                        directory,
+                        detail=detail,
+                    )
     except AlgorithmNotFound as error:
         raise NoSuchAlgorithm from error
     directory.put_algorithm(changed)

@@ -11,6 +11,7 @@ from algorium_server.domain.algorithms import Algorithm
 from algorium_server.domain.authorship import Act
 from algorium_server.domain.errors import NoSuchAlgorithm, NotAuthorized
 from algorium_server.domain.identity import Account, Principal
+from algorium_server.services.auditing import algorithm_target
 from algorium_server.services.directory import Directory
 
 
@@ -24,6 +25,10 @@ class Authors:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
+
+    def target(self, algorithm: Algorithm) -> str:
+        """Return how the audit log calls an algorithm."""
+        return algorithm_target(algorithm, self._directory)
 
     def algorithm(self, principal: Principal, ref: AlgorithmRef, act: Act) -> Algorithm:
         """

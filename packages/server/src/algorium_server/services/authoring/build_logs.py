@@ -28,6 +28,7 @@ from algorium_server.domain.limits import (
     BUILD_LOG_BYTES_MAX,
     BUILD_POLL_S,
 )
+from algorium_server.domain.quotas import BUSY_RETRY_S
 from algorium_server.services.directory import Directory
 from algorium_server.store import algorithms as rows
 from algorium_server.store.database import Database
@@ -91,7 +92,9 @@ class BuildLogs:
             TooManyRequests: Too many read already.
         """
         if self._readers >= BUILD_FOLLOWERS_MAX:
-            raise TooManyRequests(f"{BUILD_FOLLOWERS_MAX} readers follow builds already")
+            raise TooManyRequests(
+                f"{BUILD_FOLLOWERS_MAX} readers follow builds already", retry_after_s=BUSY_RETRY_S
+            )
         self._readers += 1
         try:
             async for piece in self._pieces(build_id, after_bytes):

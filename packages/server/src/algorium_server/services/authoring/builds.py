@@ -26,19 +26,21 @@ from algorium_server.build.source.repositories import Repositories
 from algorium_server.domain.algorithms import Algorithm, Build, BuildStatus, BuildTrigger
 from algorium_server.domain.errors import (
     AlgoriumError,
+    BudgetExceeded,
     BuildNotFound,
     InvalidInput,
     NotFound,
-    TooManyRequests,
 )
 from algorium_server.domain.jobs import Job, JobFailed, RetryLater
-from algorium_server.domain.limits import BUILD_POLL_S, BUILDS_WAITING_PER_OWNER_MAX
+from algorium_server.domain.limits import BUILD_POLL_S
+from algorium_server.domain.quotas import DEFAULT_QUOTAS, Quotas
 from algorium_server.jobs.retry import GiveUp
 from algorium_server.services.authoring.build_logs import BuildLogs
+from algorium_server.services.authoring.build_quotas import BuildQuotas
 from algorium_server.services.directory import Directory
 from algorium_server.store import algorithms as rows
 from algorium_server.store import jobs as job_rows
-from algorium_server.store.database import AsyncConnection, Database
+from algorium_server.store.database import Database
 from algorium_server.telemetry import logger
 
 JOB_KIND: Final = "build"
@@ -57,6 +59,7 @@ class Builds:
         repositories: Where source is.
         logs: What builds say; beside their trees if not given.
         wake: Tells whoever builds that something waits, if that is this process.
+        quotas_of: Says what an account may use.
         clock: Says what time it is.
     """
 
@@ -69,6 +72,7 @@ class Builds:
         repositories: Repositories,
         logs: BuildLogs | None = None,
         wake: Callable[[], None] = lambda: None,
+        quotas_of: Callable[[str], Quotas] = lambda _account_id: DEFAULT_QUOTAS,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
@@ -77,6 +81,7 @@ class Builds:
         self._repositories = repositories
         self.logs = logs or BuildLogs(database, directory, builder.logs_dir)
         self._wake = wake
+        self._quotas = BuildQuotas(quotas_of, kind=JOB_KIND, clock=clock)
         self._clock = clock
         self._giving_up: set[asyncio.Task[None]] = set()
 
@@ -102,13 +107,14 @@ class Builds:
         Raises:
             InvalidInput: There is no commit yet.
             TooManyRequests: Enough builds of its owner are waiting.
+            BudgetExceeded: The owner has used up its build minutes of this month.
         """
         commit_sha = await self._commit(algorithm, commit_sha)
         async with self._database.transaction() as connection:
             await rows.hold_algorithm(connection, algorithm.algorithm_id)
             build = await rows.build_in_progress(connection, algorithm.algorithm_id, commit_sha)
             if build is None:
-                await self._check_room(connection, algorithm)
+                await self._quotas.check_request(connection, algorithm.owner_id)
                 build = self._new(algorithm, commit_sha, requested_by, trigger)
                 job = Job.new(
                     build.build_id,
@@ -173,9 +179,20 @@ class Builds:
             raise RetryLater("its algorithm is not known here yet")
         self._directory.put_build(build)  # another gateway may have been asked for it
         try:
+            await self._check_still(build, algorithm)
             await self._perform(build, algorithm, None)
         except AlgoriumError as error:
             raise JobFailed(error.message) from error
+
+    async def _check_still(self, build: Build, algorithm: Algorithm) -> None:
+        """Let a build fail that waited while others used up the budget."""
+        try:
+            async with self._database.reading() as connection:
+                await self._quotas.check_budget(connection, algorithm.owner_id)
+        except BudgetExceeded as error:
+            log = self.logs.open(build.build_id)
+            await self._finish(self._failed(build, error.message, log), log)
+            raise
 
     def given_up(self, job: Job, decision: GiveUp) -> None:
         """Let a build fail that was interrupted too often, or met a fault of ours."""
@@ -281,17 +298,6 @@ class Builds:
         await self.logs.sweep(waiting)
         await self._builder.sweep([b.build_id for b in builds if b.status is BuildStatus.SUCCEEDED])
 
-    async def _check_room(self, connection: AsyncConnection, algorithm: Algorithm) -> None:
-        await job_rows.hold(connection, account_id=algorithm.owner_id)
-        waiting = await job_rows.count_unfinished(
-            connection, account_id=algorithm.owner_id, kind=JOB_KIND
-        )
-        if waiting >= BUILDS_WAITING_PER_OWNER_MAX:
-            raise TooManyRequests(
-                f"{BUILDS_WAITING_PER_OWNER_MAX} builds of this account are waiting already:"
-                " ask again when some have ended, or cancel some"
-            )
-
     async def _commit(self, algorithm: Algorithm, commit_sha: str) -> str:
         if commit_sha:
             return commit_sha
@@ -337,7 +343,7 @@ class Builds:
                     building.cancel()
                     await asyncio.wait({building})
                     reason = known.failure if known is not None else "its algorithm was deleted"
-                    return await self._finish(self._failed(build, reason, log), log)
+                    return await self._finish(self._failed(build, reason, log), log, algorithm)
             built = building.result()
         except asyncio.CancelledError:
             # The server stops. In the queue, the build stays in progress: the next server does it.
@@ -348,10 +354,10 @@ class Builds:
         except Exception as error:
             # Nobody may find it "in progress" for ever.
             reason = error.message if isinstance(error, AlgoriumError) else "an internal error"
-            await asyncio.shield(self._finish(self._failed(build, reason, log), log))
+            await asyncio.shield(self._finish(self._failed(build, reason, log), log, algorithm))
             raise
         built = replace(built, log=log.finish(), finished_at=self._clock())
-        return await self._finish(built, log)
+        return await self._finish(built, log, algorithm)
 
     def _failed(self, build: Build, reason: str, log: BuildLog) -> Build:
         log.say(f"Build failed: {reason}")
@@ -363,11 +369,17 @@ class Builds:
             finished_at=self._clock(),
         )
 
-    async def _finish(self, build: Build, log: BuildLog) -> Build:
+    async def _finish(self, build: Build, log: BuildLog, charged: Algorithm | None = None) -> Build:
+        """Record the end of a build, and its time with the owner of *charged*."""
         try:
             async with self._database.transaction() as connection:
                 await rows.update_build(connection, build)
+                if charged is not None:
+                    await self._quotas.charge(connection, build, charged.owner_id)
         except NotFound:  # its algorithm was deleted meanwhile
+            async with self._database.transaction() as connection:
+                if charged is not None:
+                    await self._quotas.charge(connection, build, charged.owner_id)
             log.remove()
             await self._builder.remove([build.build_id])
             return build

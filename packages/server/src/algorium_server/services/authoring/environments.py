@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from algorium_server.build import languages, templating
-from algorium_server.domain.access import is_cluster_admin
+from algorium_server.domain.access import is_cluster_admin, is_cluster_viewer
 from algorium_server.domain.algorithms import MachineType
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import (
     InvalidInput,
     NotAuthorized,
@@ -33,6 +34,7 @@ from algorium_server.domain.offers import (
     environments,
     language_named,
 )
+from algorium_server.services.auditing import record
 from algorium_server.store import environments as rows
 from algorium_server.store.database import Database
 
@@ -98,13 +100,18 @@ class EnvironmentCatalog:
 
     async def available(self, principal: Principal) -> list[OfferedEnvironment]:
         """
-        Return all environments, switched on or off, to administrators.
+        Return all environments, switched on or off, to administrators and viewers.
 
         Raises:
             NotAuthorized: Somebody else asks.
         """
-        _check_admin(principal)
+        if not is_cluster_viewer(principal):
+            _check_admin(principal)
         return await self._all()
+
+    async def offered(self) -> list[Environment]:
+        """Return all environments that can be chosen."""
+        return [each.environment for each in await self._all() if each.is_enabled]
 
     async def enable(self, principal: Principal, specification_id: str) -> OfferedEnvironment:
         """
@@ -121,6 +128,13 @@ class EnvironmentCatalog:
             raise InvalidInput(f"this host cannot offer it: {found.why_not}")
         async with self._database.transaction() as connection:
             await rows.enable(connection, found.environment.specification_id)
+            await record(
+                connection,
+                principal,
+                AuditAction.ENVIRONMENT_CHANGED,
+                f"environment:{specification_id}",
+                detail={"enabled": "true"},
+            )
         return OfferedEnvironment(environment=found.environment, is_enabled=True)
 
     async def disable(self, principal: Principal, specification_id: str) -> None:
@@ -129,6 +143,13 @@ class EnvironmentCatalog:
         found = await self._of_specification(specification_id)
         async with self._database.transaction() as connection:
             await rows.disable(connection, found.environment.specification_id, now=self._clock())
+            await record(
+                connection,
+                principal,
+                AuditAction.ENVIRONMENT_CHANGED,
+                f"environment:{specification_id}",
+                detail={"enabled": "false"},
+            )
 
     async def template(self, specification_id: str, *, user: str = "", name: str = "") -> bytes:
         """

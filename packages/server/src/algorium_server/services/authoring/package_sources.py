@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from algorium_server.domain.access import Refused
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import InvalidInput, NotAuthorized, NotFound
 from algorium_server.domain.identity import Account, Principal
 from algorium_server.domain.package_sources import (
@@ -25,6 +26,7 @@ from algorium_server.domain.package_sources import (
     may_manage_sources,
 )
 from algorium_server.sealing import Seal
+from algorium_server.services.auditing import record
 from algorium_server.services.directory import Directory
 from algorium_server.services.files.reaching import Reach
 from algorium_server.store import package_sources as rows
@@ -137,6 +139,14 @@ class PackageSourceService:
         )
         async with self._database.transaction() as connection:
             await rows.put_sources(connection, stored)
+            await record(
+                connection,
+                principal,
+                AuditAction.PACKAGE_SOURCE_CHANGED,
+                f"package_sources:{owner.username}",
+                about=owner.account_id,
+                detail={"addresses": str(len(sources.addresses)), "passwords": str(len(secrets))},
+            )
         return ShownSources(owner=owner, sources=sources, has_password=frozenset(secrets))
 
     async def remove(self, principal: Principal, username: str) -> None:
@@ -144,6 +154,13 @@ class PackageSourceService:
         owner = self._owner(principal, username)
         async with self._database.transaction() as connection:
             await rows.remove_sources(connection, owner.account_id)
+            await record(
+                connection,
+                principal,
+                AuditAction.PACKAGE_SOURCE_DELETED,
+                f"package_sources:{owner.username}",
+                about=owner.account_id,
+            )
 
     async def opened(self, owner_id: str) -> OpenSources | None:
         """Return the sources of an account for its builds, None if it has none of its own."""

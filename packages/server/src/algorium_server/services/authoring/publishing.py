@@ -22,6 +22,7 @@ from algorium_server.domain.algorithms import (
     PublishGate,
     Version,
 )
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import (
     AlgorithmNameTaken,
     AlreadyExists,
@@ -31,6 +32,7 @@ from algorium_server.domain.errors import (
 from algorium_server.domain.identity import Account, Principal
 from algorium_server.domain.limits import PUBLISH_TRIES_MAX
 from algorium_server.domain.names import check_algorithm_name
+from algorium_server.domain.notifications import NotificationType
 from algorium_server.domain.publication import (
     breaks,
     check_publishable,
@@ -38,8 +40,10 @@ from algorium_server.domain.publication import (
     newest_successful,
     next_version,
 )
+from algorium_server.services.auditing import record_on
 from algorium_server.services.authoring.documents import Documents
 from algorium_server.services.authoring.gate import Gate, SampleRun
+from algorium_server.services.authoring.notifying import notify
 from algorium_server.services.directory import Directory
 from algorium_server.store import algorithms as rows
 from algorium_server.store.database import Database
@@ -138,6 +142,9 @@ class Publishing:
         try:
             async with self._database.transaction() as connection:
                 await rows.add_algorithm(connection, algorithm)
+                await record_on(
+                    connection, None, AuditAction.ALGORITHM_CREATED, algorithm, self._directory
+                )
         except AlreadyExists as error:
             await self._repositories.remove(algorithm.owner_id, algorithm.algorithm_id)
             raise AlgorithmNameTaken(
@@ -237,7 +244,7 @@ class Publishing:
             documents: Mapping[str, str] = {}
             if self._documents is not None:
                 documents = await self._documents.of_new(algorithm, build, version)
-            if await self._add(version, published, documents):
+            if await self._add(algorithm, version, published, documents, by=publisher):
                 self._directory.put_version(version)
                 self._on_published(version)
                 return Publication(version=version, warnings=warnings)
@@ -323,7 +330,13 @@ class Publishing:
         return tuple(warnings)
 
     async def _add(
-        self, version: Version, published: list[Version], documents: Mapping[str, str]
+        self,
+        algorithm: Algorithm,
+        version: Version,
+        published: list[Version],
+        documents: Mapping[str, str],
+        *,
+        by: Principal | None,
     ) -> bool:
         """Add a version, unless others have been published since; return whether it was."""
         known = {each.version_id for each in published}
@@ -335,4 +348,26 @@ class Publishing:
             await rows.add_version(connection, version)
             for kind, content in documents.items():
                 await rows.add_document(connection, version.version_id, kind=kind, content=content)
+            if version.publisher_id:  # what the server publishes itself is no news to anybody
+                await notify(
+                    connection,
+                    NotificationType.RELEASE,
+                    algorithm,
+                    owner=self._directory.owner_name(algorithm),
+                    now=version.published_at,
+                    semantic_version=str(version.semantic_version),
+                )
+            await record_on(
+                connection,
+                by,
+                AuditAction.VERSION_PUBLISHED,
+                algorithm,
+                self._directory,
+                detail={
+                    "version": str(version.semantic_version),
+                    "callability": version.callability.value,
+                    "network_access": version.network_access.value,
+                    "commit": version.commit_sha,
+                },
+            )
         return True

@@ -149,7 +149,7 @@ class Releases:
         except AlgorithmNotFound as error:
             raise NoSuchAlgorithm from error  # deleted meanwhile
         algorithm = await self._algorithms.change(
-            algorithm, lambda now: _changed(now, replace(wanted, settings=settings))
+            algorithm, lambda now: _changed(now, replace(wanted, settings=settings)), by=principal
         )
         view = await self._views.of_version(principal, algorithm, publication.version)
         return view, publication.warnings

@@ -59,11 +59,20 @@ _log = logger(__name__)
 class Admission(Protocol):
     """Counts the open calls of accounts."""
 
-    def enter(self, account_id: str) -> bool:
-        """Count one more open call; False if the account has too many, which counts nothing."""
+    def enter(self, account_id: str, limit: int | None = None) -> bool:
+        """
+        Count one more open call; False if the account has too many, which counts nothing.
+
+        Args:
+            account_id: Whose.
+            limit: How many it may have; None for as many as others.
+        """
 
     def leave(self, account_id: str) -> None:
         """Count one less, after `enter` said True."""
+
+    def open_calls(self, account_id: str) -> int:
+        """Return how many are open now."""
 
 
 class OwnAdmission:
@@ -78,10 +87,10 @@ class OwnAdmission:
         self._limit = limit
         self._open: dict[str, int] = {}
 
-    def enter(self, account_id: str) -> bool:
+    def enter(self, account_id: str, limit: int | None = None) -> bool:
         """Count one more open call; False if the account has too many, which counts nothing."""
         count = self._open.get(account_id, 0)
-        if count >= self._limit:
+        if count >= (self._limit if limit is None else limit):
             return False
         self._open[account_id] = count + 1
         return True
@@ -94,21 +103,24 @@ class OwnAdmission:
         else:
             del self._open[account_id]
 
+    def open_calls(self, account_id: str) -> int:
+        """Return how many are open now."""
+        return self._open.get(account_id, 0)
 
-class AdmissionTable:
+
+class SharedRows:
     """
-    The table that the gateways of one machine share.
+    Rows of accounts in memory that processes share, in buckets that they lock.
 
     Args:
         descriptor: Of a file in memory, of which this process has no other descriptor.
-        gateways: How many share it.
-        buckets: How many it has, the same for everybody; by default enough.
+        buckets: How many there are, the same for everybody.
+        cells: How many a row has behind its digest.
     """
 
-    def __init__(self, descriptor: int, *, gateways: int, buckets: int | None = None) -> None:
-        self.gateways = gateways
-        self.buckets = buckets or _BUCKETS_PER_GATEWAY * gateways
-        self.row_words = _DIGEST_WORDS + gateways
+    def __init__(self, descriptor: int, *, buckets: int, cells: int) -> None:
+        self.buckets = buckets
+        self.row_words = _DIGEST_WORDS + cells
         self._descriptor = descriptor
         rows = self.buckets * _ROWS_PER_BUCKET
         size_bytes = (_SALT_WORDS + rows * self.row_words) * _WORD
@@ -120,39 +132,27 @@ class AdmissionTable:
         """Let 16 random bytes decide which bucket an account has; once, before it is shared."""
         self.words[:_SALT_WORDS] = memoryview(secret).cast("I")
 
-    def clear(self, gateway: int) -> None:
-        """Forget what a gateway has counted; it must be dead."""
-        first = _SALT_WORDS + _DIGEST_WORDS + gateway
-        for at, cell in enumerate(self.words[first :: self.row_words].tolist()):
-            if cell:
-                self.words[first + at * self.row_words] = 0
-
     def place_of(self, account_id: str) -> tuple[int, bytes]:
         """Return the bucket of an account, and its digest."""
         salt = self.words[:_SALT_WORDS].tobytes()
         digest = blake2b(account_id.encode(), digest_size=16, key=salt).digest()
         return int.from_bytes(digest[:8], "little") % self.buckets, digest
 
-    def cells_of(self, bucket: int, digest: bytes) -> int | None:
-        """
-        Find or make the row of an account; the bucket must be locked.
+    def rows_of(self, bucket: int) -> Iterator[int]:
+        """Yield where the cells of each row of a bucket begin."""
+        first = _SALT_WORDS + bucket * _ROWS_PER_BUCKET * self.row_words + _DIGEST_WORDS
+        yield from range(first, first + _ROWS_PER_BUCKET * self.row_words, self.row_words)
 
-        Returns:
-            Where its cells begin, None if the bucket has no room.
-        """
-        free = None
-        first = _SALT_WORDS + bucket * _ROWS_PER_BUCKET * self.row_words
-        for row in range(first, first + _ROWS_PER_BUCKET * self.row_words, self.row_words):
-            cells = row + _DIGEST_WORDS
-            if self.words[row:cells].tobytes() == digest:
+    def find(self, bucket: int, digest: bytes) -> int | None:
+        """Return where the cells of an account begin, None if it has no row."""
+        for cells in self.rows_of(bucket):
+            if self.words[cells - _DIGEST_WORDS : cells].tobytes() == digest:
                 return cells
-            if free is None and not any(self.words[cells : cells + self.gateways]):
-                free = row
-        if free is None:
-            return None
-        cells = free + _DIGEST_WORDS
-        self.words[free:cells] = memoryview(digest).cast("I")
-        return cells
+        return None
+
+    def name(self, cells: int, digest: bytes) -> None:
+        """Make a row that of an account; its bucket must be locked, and the row be free."""
+        self.words[cells - _DIGEST_WORDS : cells] = memoryview(digest).cast("I")
 
     @contextmanager
     def locked(self, bucket: int) -> Iterator[None]:
@@ -177,6 +177,46 @@ class AdmissionTable:
             yield
         finally:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, bucket)
+
+
+class AdmissionTable(SharedRows):
+    """
+    The table that the gateways of one machine share.
+
+    Args:
+        descriptor: Of a file in memory, of which this process has no other descriptor.
+        gateways: How many share it.
+        buckets: How many it has, the same for everybody; by default enough.
+    """
+
+    def __init__(self, descriptor: int, *, gateways: int, buckets: int | None = None) -> None:
+        self.gateways = gateways
+        super().__init__(
+            descriptor, buckets=buckets or _BUCKETS_PER_GATEWAY * gateways, cells=gateways
+        )
+
+    def clear(self, gateway: int) -> None:
+        """Forget what a gateway has counted; it must be dead."""
+        first = _SALT_WORDS + _DIGEST_WORDS + gateway
+        for at, cell in enumerate(self.words[first :: self.row_words].tolist()):
+            if cell:
+                self.words[first + at * self.row_words] = 0
+
+    def cells_of(self, bucket: int, digest: bytes) -> int | None:
+        """
+        Find or make the row of an account; the bucket must be locked.
+
+        Returns:
+            Where its cells begin, None if the bucket has no room.
+        """
+        found = self.find(bucket, digest)
+        if found is not None:
+            return found
+        for cells in self.rows_of(bucket):
+            if not any(self.words[cells : cells + self.gateways]):
+                self.name(cells, digest)
+                return cells
+        return None
 
 
 class SharedAdmission:
@@ -206,8 +246,10 @@ class SharedAdmission:
         self._marked: dict[str, int] = {}
         self._unmark_at = _MARKED_IDLE_MAX
 
-    def enter(self, account_id: str) -> bool:
+    def enter(self, account_id: str, limit: int | None = None) -> bool:
         """Count one more open call; False if the account has too many, which counts nothing."""
+        if limit is None:
+            limit = self._limit
         cells = self._marked.get(account_id)
         if cells is None:
             cells = self._mark(account_id)
@@ -217,21 +259,28 @@ class SharedAdmission:
         own = cells + self._gateway
         words[own] += 1
         count = sum(words[cells : cells + self._gateways]) & _COUNT
-        if count + self._unseen_max <= self._limit:
+        if count + self._unseen_max <= limit:
             return True
-        return self._decide(account_id, cells)
+        return self._decide(account_id, cells, limit)
 
     def leave(self, account_id: str) -> None:
         """Count one less, after `enter` said True."""
         self._words[self._marked[account_id] + self._gateway] -= 1
 
-    def _decide(self, account_id: str, cells: int) -> bool:
+    def open_calls(self, account_id: str) -> int:
+        """Return how many are open now, on all gateways."""
+        cells = self._marked.get(account_id) or self._table.find(*self._table.place_of(account_id))
+        if cells is None:
+            return 0
+        return sum(self._words[cells : cells + self._gateways]) & _COUNT
+
+    def _decide(self, account_id: str, cells: int, limit: int) -> bool:
         """Near the limit: keep the one that was added, or take it back."""
         words = self._words
         bucket, _ = self._table.place_of(account_id)
         try:
             with self._table.locked(bucket):
-                is_within = sum(words[cells : cells + self._gateways]) & _COUNT <= self._limit
+                is_within = sum(words[cells : cells + self._gateways]) & _COUNT <= limit
                 if not is_within:
                     words[cells + self._gateway] -= 1
                 return is_within

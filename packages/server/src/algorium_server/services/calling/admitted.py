@@ -10,14 +10,19 @@ import msgspec
 
 from algorium_server.domain import access
 from algorium_server.domain.call_errors import INPUT_HEAD_BYTES
-from algorium_server.domain.calls import CallInput, CallOptions, ContentType, LargeBody, Timings
+from algorium_server.domain.calls import (
+    IN_MEMORY,
+    CallInput,
+    CallOptions,
+    ContentType,
+    LargeBody,
+    Timings,
+)
 from algorium_server.domain.identity import ActingAlgorithm, Principal
 from algorium_server.domain.usage import UsageSubject
 from algorium_server.engine.program import Program
+from algorium_server.services.allowances import Allowance
 from algorium_server.services.directory import Resolved
-
-_IN_MEMORY = (bytes, bytearray)
-"""A tuple, made once: a union would be made, and be slower to ask, with every call."""
 
 
 class Running(Protocol):
@@ -40,6 +45,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         caller: Who called; also who is billed.
         runs_as: As whom the algorithm acts; differs from *caller* under sudo.
         subject: The same, as usage records name it.
+        allowance: What the caller may use.
         is_sudo: The caller sees what the owner sees.
         revision: Of the directory, when it was granted.
     """
@@ -49,8 +55,15 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     resolved: Resolved
     program: Program
     subject: UsageSubject
+    allowance: Allowance
     is_sudo: bool
     revision: int
+
+    @property
+    def has_insights(self) -> bool:
+        """Whether what its calls report is wanted."""
+        version = self.resolved.version
+        return version is not None and version.is_insights_enabled
 
     @property
     def sees_stdout(self) -> bool:
@@ -106,7 +119,7 @@ class OpenCall(msgspec.Struct, kw_only=True):
         body = call_input.body
         self.input_bytes = len(body)
         self.input_type = call_input.content_type
-        if isinstance(body, _IN_MEMORY):
+        if isinstance(body, IN_MEMORY):
             self.input_head = body[:INPUT_HEAD_BYTES]
         else:
             self.large_input = body

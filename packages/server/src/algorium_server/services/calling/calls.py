@@ -10,6 +10,7 @@ Source: wire specification, "Calling algorithms"; runtime design, "Scheduling".
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from algorium.wire.refs import AlgorithmRef
 from algorium_server.domain import access
 from algorium_server.domain.algorithms import NetworkAccess
 from algorium_server.domain.calls import (
+    IN_MEMORY,
     CallFailure,
     CallInput,
     CallOptions,
@@ -37,17 +39,24 @@ from algorium_server.domain.errors import (
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import (
     CALL_OUTPUT_BYTES_MAX,
-    CALLS_IN_FLIGHT_PER_ACCOUNT_MAX,
     CHILD_CALLS_PER_TREE_MAX,
+)
+from algorium_server.domain.quotas import (
+    BUSY_RETRY_S,
+    minute_of,
+    too_many_in_a_minute,
+    too_many_open,
 )
 from algorium_server.domain.usage import UsageRecord
 from algorium_server.engine import outcomes
 from algorium_server.engine.flights import Flight, OnOutcome
 from algorium_server.engine.program import Program
+from algorium_server.services.allowances import Allowances
 from algorium_server.services.calling.admission import Admission, OwnAdmission
 from algorium_server.services.calling.admitted import Grant, OpenCall, Running
 from algorium_server.services.calling.metering import record_of, subject_of
 from algorium_server.services.calling.programs import Programs
+from algorium_server.services.calling.rates import OwnRates, Rates
 from algorium_server.services.directory import Directory, Resolved
 
 
@@ -80,6 +89,16 @@ class FailedCalls(Protocol):
         """Take a call that has ended, if it has failed, at once."""
 
 
+class InsightReports(Protocol):
+    """Where calls report insights: `services.operations.insights`."""
+
+    def begin(self, call: OpenCall) -> None:
+        """Expect reports of a call, whose version has insights enabled."""
+
+    def end(self, call: OpenCall, outcome: CallOutcome | BaseException | None) -> None:
+        """Make a record of such a call that has ended, at once."""
+
+
 class CallService:
     """
     Use cases of calling.
@@ -92,7 +111,11 @@ class CallService:
         end_session: Ends the session data of a call tree; None if there is none.
         meter: Takes the usage record of every call; None if nobody wants them.
         errors: Takes failed calls; None if nobody wants them.
+        insights: Takes what calls report; None if nobody wants it.
+        allowances: What accounts may use; by default what a server allows whose operator says
+            nothing.
         admission: Counts the open calls of accounts; by default those of this service alone.
+        rates: Counts their calls by minute; likewise.
         share_of: See `Programs`.
     """
 
@@ -106,7 +129,10 @@ class CallService:
         end_session: Callable[[str], Coroutine[Any, Any, None] | None],
         meter: UsageMeter | None = None,
         errors: FailedCalls | None = None,
+        insights: InsightReports | None = None,
+        allowances: Allowances | None = None,
         admission: Admission | None = None,
+        rates: Rates | None = None,
         share_of: Callable[[int], int] = int,
     ) -> None:
         self._directory = directory
@@ -120,7 +146,10 @@ class CallService:
         self._end_session = end_session
         self._meter = meter
         self._errors = errors
-        self._admission = admission or OwnAdmission()
+        self._insights = insights
+        self._allowances = allowances or Allowances()
+        self.admission = self._admission = admission or OwnAdmission()
+        self.rates = self._rates = rates or OwnRates()
         self._children: dict[str, int] = {}
 
     def grant(
@@ -173,7 +202,9 @@ class CallService:
             request_id: `req-` and a UUID, fresh.
 
         Raises:
-            TooManyRequests: The account or the call tree has too many calls open.
+            TooManyRequests: The account or the call tree has too many calls open, or the account
+                has made too many in this minute.
+            BudgetExceeded: The account has used up its compute time of this month.
             Unavailable: Usage cannot be recorded now; what cannot be recorded must not run.
         """
         if self._meter is not None and self._meter.is_full:
@@ -183,13 +214,17 @@ class CallService:
             )
         principal = grant.caller
         account_id = principal.account.account_id
-        if not self._admission.enter(account_id):
-            raise TooManyRequests(
-                "Too many requests: concurrent session limit reached",
-                hint=f"At most {CALLS_IN_FLIGHT_PER_ACCOUNT_MAX} calls of one account may run.",
-            )
-        deadline_at = time.monotonic() + options.timeout_s
+        allowance = grant.allowance
         acting = principal.acting
+        # What an admitted call does on its way to its own answer is not cut off in the middle.
+        is_part = acting is not None and acting.tree_id and options.output is not Output.VOID
+        if allowance.is_spent and not is_part and (refusal := allowance.refusal(_now())):
+            raise refusal
+        if not self._admission.enter(account_id, allowance.calls_max):
+            raise too_many_open(allowance.calls_max)
+        if allowance.calls_per_minute is not None and not is_part:
+            self._count(account_id, allowance.calls_per_minute)
+        deadline_at = time.monotonic() + options.timeout_s
         tree_id, is_root = request_id, True
         if acting is not None and acting.tree_id:
             children = self._children.get(acting.tree_id, 0)
@@ -197,7 +232,8 @@ class CallService:
                 self._admission.leave(account_id)
                 raise TooManyRequests(
                     f"Too many requests: one call may have {CHILD_CALLS_PER_TREE_MAX} calls of "
-                    "other algorithms open"
+                    "other algorithms open",
+                    retry_after_s=BUSY_RETRY_S,
                 )
             tree_id, is_root = acting.tree_id, False
             deadline_at = min(deadline_at, acting.deadline_at)
@@ -213,6 +249,13 @@ class CallService:
             started_us=time.time_ns() // 1000,
             is_nested=acting is not None,
         )
+
+    def _count(self, account_id: str, limit: int) -> None:
+        """Count a call that was admitted in its minute; give it back if it is one too many."""
+        now_s = time.time()
+        if not self._rates.count(account_id, limit, minute_of(now_s)):
+            self._admission.leave(account_id)
+            raise too_many_in_a_minute(limit, now_s)
 
     def resume(
         self,
@@ -269,6 +312,8 @@ class CallService:
             self._meter.record(record_of(call, outcome, now_us=now_us, is_stopping=stopping))
         if self._errors is not None and not isinstance(outcome, CallSuccess):
             self._errors.record(call, outcome)
+        if self._insights is not None and call.grant.has_insights:
+            self._insights.end(call, outcome)
         _free(call, outcome)
         if call.is_counted:
             self._admission.leave(call.grant.caller.account.account_id)
@@ -313,6 +358,8 @@ class CallService:
             on_delivery=on_delivery,
         )
         call.take(call_input)
+        if self._insights is not None and grant.has_insights:
+            self._insights.begin(call)
         finish = partial(_finish, call, on_outcome)
         running = call.running = self._engine.submit(grant.program, flight, call_input, finish)
         return running
@@ -356,9 +403,14 @@ class CallService:
             resolved=resolved,
             program=self.programs.of(resolved),
             subject=subject_of(principal, resolved),
+            allowance=self._allowances.of(principal.account.account_id),
             is_sudo=is_sudo,
             revision=self._directory.revision,
         )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _finish(call: OpenCall, on_outcome: OnOutcome, outcome: CallOutcome | Exception) -> None:
@@ -388,7 +440,7 @@ def _free(call: OpenCall, outcome: CallOutcome | BaseException | None) -> None:
     """Free what is kept outside of memory now, not when the garbage is collected."""
     if call.large_input is not None:
         call.large_input.close()
-    if isinstance(outcome, CallSuccess) and not isinstance(outcome.body, bytes | bytearray):
+    if isinstance(outcome, CallSuccess) and not isinstance(outcome.body, IN_MEMORY):
         outcome.body.close()
 
 

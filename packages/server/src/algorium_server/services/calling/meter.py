@@ -90,6 +90,7 @@ class Meter:
     ) -> None:
         self.is_full = self.is_stopping = False
         self.used_keys: set[str] = set()
+        self._listeners: list[Callable[[Sequence[UsageRecord]], None]] = []
         self._database = database
         self._journal = Journal(directory, segment_bytes_max=USAGE_SEGMENT_BYTES_MAX)
         self._keep_days = keep_days
@@ -112,6 +113,10 @@ class Meter:
         fresh.append(record)
         if len(fresh) == 1:
             self._has_fresh.set()
+
+    def listen(self, listener: Callable[[Sequence[UsageRecord]], None]) -> None:
+        """Show *listener* each record once, in batches, soon after it was taken."""
+        self._listeners.append(listener)
 
     async def start(self) -> None:
         """Adopt what earlier processes left, and begin to write and to bring in."""
@@ -180,6 +185,7 @@ class Meter:
             records, self._fresh = self._fresh, []
             self.used_keys.update(record.subject.key_id for record in records)
             written, problem = await self._in_thread(partial(self._append, records))
+            self._show(records[:written])
             if written:
                 self._has_journaled.set()
             if problem is not None:
@@ -209,6 +215,11 @@ class Meter:
         with suppress(Unavailable):  # they stay where they are
             await self._store(usage_rows.rows_of(records))
             del self._fresh[: len(records)]
+            self._show(records)
+
+    def _show(self, records: Sequence[UsageRecord]) -> None:
+        for listener in self._listeners:
+            listener(records)
 
     # To the database
 
@@ -266,8 +277,7 @@ class Meter:
 
     async def _store(self, rows: Sequence[usage_rows.Row]) -> None:
         if rows:
-            async with self._database.transaction() as connection:
-                await usage_rows.add(connection, rows)
+            await self._database.write(lambda connection: usage_rows.add(connection, rows))
 
     async def _measure(self) -> None:
         size_bytes = await self._in_thread(lambda: self._journal.size_bytes)

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from algorium_server.build.environments import interpreter_dir
 from algorium_server.domain.algorithms import Isolation, NetworkAccess, Scaling
-from algorium_server.domain.identity import ActingAlgorithm, Principal
+from algorium_server.domain.identity import Account, ActingAlgorithm, Principal
 from algorium_server.domain.limits import SLOT_MEMORY_BYTES
 from algorium_server.engine.program import Program
 from algorium_server.services.directory import Directory, Resolved
@@ -40,7 +40,7 @@ class Programs:
         share_of: Callable[[int], int] = int,
     ) -> None:
         self._directory = directory
-        self._share_of = share_of
+        self.share_of = share_of
         self._builds_dir = builds_dir
         self._environments_dir = environments_dir
         self._programs: dict[str, Program] = {}
@@ -88,18 +88,25 @@ class Programs:
             preload=fast_start.modules if fast_start.is_possible else None,
             algorithm_id=build.algorithm_id,
             is_shared=scaling.isolation is Isolation.SHARED,
-            slots_min=self._share_of(scaling.slots_min) if scaling.slots_min else 0,
-            slots_max=self._share_of(scaling.slots_max) if scaling.slots_max else 0,
+            slots_min=self.share_of(scaling.slots_min) if scaling.slots_min else 0,
+            slots_max=self.share_of(scaling.slots_max) if scaling.slots_max else 0,
             network=network,
             memory_bytes=scaling.memory_bytes or SLOT_MEMORY_BYTES,
             as_owner=partial(self._as_owner, resolved),
         )
 
+    def loading_as(self, resolved: Resolved, account: Account) -> Callable[[], Principal]:
+        """Return what tells as whom a slot loads that is kept warm for an account."""
+        return partial(self._as_account, resolved, account)
+
     def _as_owner(self, resolved: Resolved) -> Principal:
         """Return as whom a slot loads that is not started for a caller."""
+        return self._as_account(resolved, resolved.owner)
+
+    def _as_account(self, resolved: Resolved, known: Account) -> Principal:
         algorithm = resolved.algorithm
-        owner = self._directory.account(algorithm.owner_id) or resolved.owner
-        principal = self._directory.principal_of(owner)
+        account = self._directory.account(known.account_id) or known
+        principal = self._directory.principal_of(account)
         return Principal(
             account=principal.account,
             roles=principal.roles,

@@ -23,7 +23,7 @@ from algorium_server.domain.calls import (
 )
 from algorium_server.domain.errors import TooManyRequests, Unavailable
 from algorium_server.domain.jobs import Job, JobFailed, NotDelivered
-from algorium_server.domain.limits import VOID_CALLS_WAITING_PER_ACCOUNT_MAX
+from algorium_server.domain.quotas import QuotaName, too_many_waiting
 from algorium_server.domain.usage import UsageOutcome, UsageRecord, UsageSubject, moment_of, us_of
 from algorium_server.jobs.retry import GiveUp
 from algorium_server.services.calling.admitted import OpenCall
@@ -110,8 +110,9 @@ class VoidCalls:
             waiting = await job_rows.count_unfinished(
                 connection, account_id=job.account_id, kind=JOB_KIND
             )
-            if waiting >= VOID_CALLS_WAITING_PER_ACCOUNT_MAX:
-                raise TooManyRequests(f"Too many requests: {waiting} void calls are waiting to run")
+            limit = grant.allowance.quotas.void_calls_waiting
+            if waiting >= limit:
+                raise too_many_waiting(QuotaName.VOID_CALLS_WAITING, limit, waiting)
             await job_rows.enqueue(connection, job)
         call.is_metered = True  # when it has run
         self._wake()

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from algorium_server.domain.access import Refused
+from algorium_server.domain.audit import AuditAction, changed_names
 from algorium_server.domain.connectors import (
     CREDENTIAL_KINDS,
     ConnectorOptions,
@@ -36,11 +37,12 @@ from algorium_server.domain.errors import (
 )
 from algorium_server.domain.identity import Account, Principal
 from algorium_server.domain.limits import CONNECTORS_PER_ACCOUNT_MAX
+from algorium_server.services.auditing import record
 from algorium_server.services.directory import Directory
 from algorium_server.services.files.sources import Sources
 from algorium_server.services.files.trying import Trial, tried
 from algorium_server.store import connectors as rows
-from algorium_server.store.database import Database
+from algorium_server.store.database import AsyncConnection, Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,9 @@ class ConnectorService:
                         )
                     stored = replace(connector, label=label)
                     await rows.add_connector(connection, stored)
+                    await _record(
+                        connection, principal, AuditAction.CONNECTOR_CREATED, stored, owner
+                    )
                 return OwnedConnector(connector=stored, owner=owner)
             except AlreadyExists:
                 if connector.label:
@@ -183,6 +188,14 @@ class ConnectorService:
                 new = replace(new, label=check_label(wanted.label))
             async with self._database.transaction() as connection:
                 if await rows.change_connector(connection, new, revision=old.revision):
+                    await _record(
+                        connection,
+                        principal,
+                        AuditAction.CONNECTOR_CHANGED,
+                        new,
+                        known.owner,
+                        changed=changed_names(old, replace(new, revision=old.revision)),
+                    )
                     return OwnedConnector(connector=new, owner=known.owner)
 
     async def delete(self, principal: Principal, username: str, connector_id: str) -> None:
@@ -196,6 +209,13 @@ class ConnectorService:
         async with self._database.transaction() as connection:
             if not await rows.remove_connector(connection, known.connector.connector_id):
                 raise NotFound("connector not found")
+            await _record(
+                connection,
+                principal,
+                AuditAction.CONNECTOR_DELETED,
+                known.connector,
+                known.owner,
+            )
 
     async def test(
         self, principal: Principal, username: str, connector_id: str
@@ -249,3 +269,21 @@ class ConnectorService:
         if isinstance(verdict, Refused):
             raise NotAuthorized(detail=verdict.reason)
         return account
+
+
+async def _record(
+    connection: AsyncConnection,
+    principal: Principal,
+    action: AuditAction,
+    connector: StoredConnector,
+    owner: Account,
+    **detail: str,
+) -> None:
+    await record(
+        connection,
+        principal,
+        action,
+        f"connector:{owner.username}/{connector.protocol}+{connector.label}",
+        about=owner.account_id,
+        detail=detail,
+    )

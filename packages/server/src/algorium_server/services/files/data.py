@@ -26,7 +26,7 @@ from algorium_server.domain.errors import (
     Unavailable,
 )
 from algorium_server.domain.identity import Principal
-from algorium_server.domain.storage import NO_QUOTA, Quota
+from algorium_server.domain.storage import QuotaOf, no_quota
 from algorium_server.services.directory import Directory
 from algorium_server.services.files.directories import Directories, OwnedCollection
 from algorium_server.services.files.finding import Finder, is_connected, place_for
@@ -79,7 +79,7 @@ class DataService:
         blobs: Where bytes are.
         directory: Accounts, roles and algorithms, in memory.
         file_bytes_max: The longest file that is accepted; None for any that fits on the disk.
-        quota: What each account may store.
+        quota_of: Says what an account may store.
         sources: What accounts have connected; None for nothing.
         clock: Tells the time of a change.
     """
@@ -91,12 +91,12 @@ class DataService:
         directory: Directory,
         *,
         file_bytes_max: int | None = None,
-        quota: Quota = NO_QUOTA,
+        quota_of: QuotaOf = no_quota,
         sources: Sources | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._file_bytes_max = file_bytes_max
-        self._commits = Commits(database, quota=quota, clock=clock)
+        self._commits = Commits(database, quota_of=quota_of, clock=clock)
         self._upkeep = Upkeep(database, blobs, commits=self._commits, clock=clock)
         self._finder = Finder(
             database,
@@ -108,11 +108,6 @@ class DataService:
             clock=clock,
         )
         self._directories = Directories(database, directory, self._finder, clock=clock)
-
-    @property
-    def quota(self) -> Quota:
-        """What each account may store."""
-        return self._commits.quota
 
     async def stat(self, principal: Principal, uri: DataUri) -> Entry:
         """
@@ -298,7 +293,9 @@ class DataService:
         if is_connected(uri):
             spot = await self._finder.spot(principal, uri, for_writing=True)
             condition = await condition_at(spot, preconditions)
-            return await spot.connector.delete(spot.path, is_forced=is_forced, condition=condition)
+            return await self._directories.delete(
+                principal, spot, is_forced=is_forced, condition=condition
+            )
         place = place_for(principal, uri, for_writing=True)
         self._finder.check_names(principal, place)
         is_collection = place.level is Level.COLLECTION and place.space is Space.ACCOUNT
@@ -306,7 +303,9 @@ class DataService:
             raise InvalidInput(f"{uri} cannot be deleted")
         spot = await self._finder.spot(principal, uri, for_writing=True)
         condition = await condition_at(spot, preconditions)
-        return await spot.connector.delete(spot.path, is_forced=is_forced, condition=condition)
+        return await self._directories.delete(
+            principal, spot, is_forced=is_forced, condition=condition
+        )
 
     async def create_directory(
         self, principal: Principal, parent: DataUri, *, name: str, acl: ReadAcl

@@ -5,9 +5,11 @@ Source: wire specification, "Hosted data listing and default collection".
 """
 
 from algorium_server.domain.access import Refused, Verdict, may_know_of, may_manage, may_write_for
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.collections import CollectionKind
 from algorium_server.domain.errors import AlgorithmNotFound, NotAuthorized, PathNotFound
 from algorium_server.domain.identity import Principal
+from algorium_server.services.auditing import record_on
 from algorium_server.services.directory import Directory
 from algorium_server.store import defaults
 from algorium_server.store.database import Database
@@ -55,6 +57,14 @@ class DefaultCollections:
             _require(may_write_for(principal, found.owner_id))
             await defaults.set_default(
                 connection, algorithm_id=algorithm.algorithm_id, collection_id=found.collection_id
+            )
+            await record_on(
+                connection,
+                principal,
+                AuditAction.DEFAULTS_CHANGED,
+                algorithm,
+                self._directory,
+                detail={"collection": found.name, "collection_id": found.collection_id},
             )
 
 

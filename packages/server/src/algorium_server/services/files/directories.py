@@ -17,12 +17,16 @@ from algorium_server.data.connector import Page
 from algorium_server.data.pages import page_of_folders
 from algorium_server.data.places import Level, Place, Space
 from algorium_server.domain.access import Refused, may_read, may_use_data, may_write_for
+from algorium_server.domain.audit import AuditAction, Outcome
 from algorium_server.domain.collections import Collection, CollectionKind
-from algorium_server.domain.errors import InvalidInput, PathNotFound
+from algorium_server.domain.conditions import Condition
+from algorium_server.domain.errors import AlgoriumError, InvalidInput, PathNotFound
 from algorium_server.domain.identity import Account, Principal
 from algorium_server.domain.names import check_collection_name, check_file_name
+from algorium_server.services.auditing import record
 from algorium_server.services.directory import Directory
 from algorium_server.services.files.finding import Finder, is_connected, place_for, require
+from algorium_server.services.files.spots import Spot
 from algorium_server.store import files
 from algorium_server.store.database import Database
 
@@ -132,6 +136,49 @@ class Directories:
             await files.set_acl(
                 connection, collection_id=location.collection.collection_id, acl=acl
             )
+            await record(
+                connection,
+                principal,
+                AuditAction.COLLECTION_ACL_CHANGED,
+                str(uri),
+                about=location.collection.owner_id,
+                detail={"before": str(location.collection.acl), "after": str(acl)},
+            )
+
+    async def delete(
+        self, principal: Principal, spot: Spot, *, is_forced: bool, condition: Condition
+    ) -> int:
+        """
+        Delete what is at a spot; directories, and what may be one, are recorded.
+
+        A forced deletion takes many steps: it is recorded before the first, so that nothing is
+        gone without an entry, and once more if it fails.
+        """
+
+        async def note(outcome: Outcome) -> None:
+            async with self._database.transaction() as connection:
+                await record(
+                    connection,
+                    principal,
+                    AuditAction.DIRECTORY_DELETED,
+                    str(spot.uri),
+                    outcome=outcome,
+                    about=spot.owner_id,
+                    detail={"forced": str(is_forced).lower()},
+                )
+
+        is_recorded = not spot.path or (is_forced and not spot.owner_id)
+        if is_recorded and is_forced:
+            await note(Outcome.DONE)
+        try:
+            count = await spot.connector.delete(spot.path, is_forced=is_forced, condition=condition)
+        except AlgoriumError:
+            if is_recorded and is_forced:
+                await note(Outcome.FAILED)
+            raise
+        if is_recorded and not is_forced:
+            await note(Outcome.DONE)
+        return count
 
     async def collections(self, principal: Principal) -> list[OwnedCollection]:
         """Return the collections of the caller and of its organizations, by owner and name."""

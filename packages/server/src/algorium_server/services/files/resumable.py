@@ -39,7 +39,7 @@ from algorium_server.domain.limits import (
     UPLOAD_AGE_S,
     UPLOADS_PER_ACCOUNT_MAX,
 )
-from algorium_server.domain.storage import NO_QUOTA, Quota, StorageUse, check_quota
+from algorium_server.domain.storage import QuotaOf, StorageUse, check_quota, no_quota
 from algorium_server.domain.uploads import (
     BegunUpload,
     UploadPart,
@@ -71,7 +71,7 @@ class ResumableUploads:
         blobs: Where the finished files of hosted data go.
         parts: Where unfinished files are.
         data: Finds places and checks rights.
-        quota: What each account may store.
+        quota_of: Says what an account may store.
         clock: Tells the time.
     """
 
@@ -82,13 +82,13 @@ class ResumableUploads:
         parts: PartFiles,
         data: DataService,
         *,
-        quota: Quota = NO_QUOTA,
+        quota_of: QuotaOf = no_quota,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._parts = parts
         self._data = data
-        self._quota = quota
+        self._quota_of = quota_of
         self._clock = clock
         self._finisher = Finisher(database, blobs, parts, data, clock=clock)
 
@@ -186,7 +186,7 @@ class ResumableUploads:
         if room_bytes is not None:
             chunks = within_room(
                 self._database,
-                self._quota,
+                self._quota_of(upload.owner_id),
                 chunks,
                 owner_id=upload.owner_id,
                 room_bytes=room_bytes,
@@ -323,7 +323,8 @@ class ResumableUploads:
         Raises:
             QuotaExceeded: There is no room for so many.
         """
-        if self._quota.bytes_max is None:
+        quota = self._quota_of(upload.owner_id)
+        if quota.bytes_max is None:
             return None
         used = await storage.use_of(connection, upload.owner_id)
         used += StorageUse(
@@ -331,8 +332,8 @@ class ResumableUploads:
                 connection, upload.owner_id, upload_id=upload.upload_id, but_number=number
             )
         )
-        check_quota(self._quota, used, StorageUse(bytes=size_bytes))
-        return max(self._quota.bytes_max - used.bytes, 0)
+        check_quota(quota, used, StorageUse(bytes=size_bytes))
+        return max(quota.bytes_max - used.bytes, 0)
 
 
 def _algorithm_of(principal: Principal) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from algorium_server.domain.access import Refused, is_cluster_admin, may_use_data
 from algorium_server.domain.errors import NotAuthorized, NotFound
 from algorium_server.domain.identity import Account, Principal
-from algorium_server.domain.storage import Quota, StorageUse
+from algorium_server.domain.storage import Quota, QuotaOf, StorageUse
 from algorium_server.services.directory import Directory
 from algorium_server.store import storage, uploads
 from algorium_server.store.database import Database
@@ -31,13 +31,13 @@ class StorageService:
     Args:
         database: Where it is counted.
         directory: Names and roles.
-        quota: What each account may store.
+        quota_of: Says what an account may store.
     """
 
-    def __init__(self, database: Database, directory: Directory, *, quota: Quota) -> None:
+    def __init__(self, database: Database, directory: Directory, *, quota_of: QuotaOf) -> None:
         self._database = database
         self._directory = directory
-        self._quota = quota
+        self._quota_of = quota_of
 
     async def report(self, principal: Principal, *, account: str = "") -> StorageReport:
         """
@@ -61,7 +61,11 @@ class StorageService:
         async with self._database.reading() as connection:
             use = await storage.use_of(connection, found.account_id)
             arriving = await uploads.bytes_of_parts(connection, found.account_id)
-        return StorageReport(account=found, use=use + StorageUse(bytes=arriving), quota=self._quota)
+        return StorageReport(
+            account=found,
+            use=use + StorageUse(bytes=arriving),
+            quota=self._quota_of(found.account_id),
+        )
 
     def _may_see(self, principal: Principal, account: Account) -> bool:
         account_id = account.account_id

@@ -16,6 +16,7 @@ from algorium.wire.refs import AlgorithmRef
 from algorium_server.data.blobs import BlobStore
 from algorium_server.data.clearing import delete_all
 from algorium_server.data.owned import Owned
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import (
     InvalidInput,
     LastOwner,
@@ -25,8 +26,9 @@ from algorium_server.domain.errors import (
     StillInUse,
     Unavailable,
 )
-from algorium_server.domain.identity import Account, AccountKind
+from algorium_server.domain.identity import Account, AccountKind, Principal
 from algorium_server.domain.limits import DELETED_ACCOUNT_PASSES_MAX
+from algorium_server.services.auditing import record
 from algorium_server.services.authoring.algorithms import Algorithms
 from algorium_server.services.directory import Directory
 from algorium_server.store import accounts as rows
@@ -34,6 +36,7 @@ from algorium_server.store import algorithms as algorithm_rows
 from algorium_server.store import files, installation
 from algorium_server.store import keys as key_rows
 from algorium_server.store import organizations as organization_rows
+from algorium_server.store import sessions as session_rows
 from algorium_server.store.database import AsyncConnection, Database
 
 
@@ -64,9 +67,13 @@ class AccountRemoval:
         self._blobs = blobs
         self._clock = clock
 
-    async def remove(self, account: Account) -> None:
+    async def remove(self, account: Account, by: Principal | None = None) -> None:
         """
         Delete an account; one that is gone already is fine.
+
+        Args:
+            account: Which.
+            by: Who wants it, and may do so; None for the server itself.
 
         Raises:
             StillInUse: It owns an algorithm that was published for all.
@@ -74,17 +81,17 @@ class AccountRemoval:
             InvalidInput: It is the last administrator.
             Unavailable: Others keep adding to what it owns.
         """
-        if not await self._close(account):
+        if not await self._close(account, by):
             self._directory.remove_account(account.account_id)
             return
         for _ in range(DELETED_ACCOUNT_PASSES_MAX):
-            await self._clear(account)
+            await self._clear(account, by)
             if await self._finish(account):
                 self._directory.remove_account(account.account_id)
                 return
         raise Unavailable(f"{account.username} is still being used; try again")
 
-    async def _close(self, account: Account) -> bool:
+    async def _close(self, account: Account, by: Principal | None = None) -> bool:
         """Let nobody act as an account any more; return whether there is one."""
         async with self._database.transaction() as connection:
             held = await rows.hold_account(connection, account.account_id)
@@ -93,6 +100,17 @@ class AccountRemoval:
             await self._check(connection, held)
             keys = await key_rows.remove_keys_of(connection, held.account_id)
             members = await rows.end_memberships(connection, held.account_id)
+            sessions = await session_rows.remove_sessions_of(connection, held.account_id)
+            is_user = held.kind is AccountKind.USER
+            await record(
+                connection,
+                by,
+                AuditAction.USER_DELETED if is_user else AuditAction.ORGANIZATION_DELETED,
+                f"{held.kind.value}:{held.username}",
+                about=held.account_id,
+                detail={"keys": str(len(keys)), "memberships": str(len(members))},
+            )
+        self._directory.sessions.remove(sessions)
         for key_id in keys:
             self._directory.remove_key(key_id)
         for organization_id, user_id in members:
@@ -127,7 +145,7 @@ class AccountRemoval:
                 " another administrator first"
             )
 
-    async def _clear(self, account: Account) -> None:
+    async def _clear(self, account: Account, by: Principal | None) -> None:
         # It acts for itself here: everything below was decided in `_close`.
         principal = self._directory.principal_of(account)
         async with self._database.reading() as connection:
@@ -137,7 +155,7 @@ class AccountRemoval:
             with suppress(NoSuchAlgorithm):
                 try:
                     ref = AlgorithmRef(algorithm_id=algorithm.algorithm_id)
-                    await self._algorithms.delete(principal, ref)
+                    await self._algorithms.delete(principal, ref, by=by)
                 except NotAuthorized as error:
                     raise StillInUse(f"{algorithm.name} has just been published for all") from error
         async with self._database.reading() as connection:

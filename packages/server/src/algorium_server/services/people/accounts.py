@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import AlreadyExists, EmailTaken
 from algorium_server.domain.identity import (
     DEFAULT_KEY_PERMISSIONS,
@@ -29,6 +30,7 @@ from algorium_server.domain.identity import (
 from algorium_server.domain.keys import DEFAULT_KEY_LABEL, implied_permissions, mask_of
 from algorium_server.domain.names import check_account_name
 from algorium_server.durable import write_file
+from algorium_server.services.auditing import record
 from algorium_server.services.directory import Directory, key_digest
 from algorium_server.store import accounts as rows
 from algorium_server.store.database import AsyncConnection, Database
@@ -91,6 +93,7 @@ async def create_account(
         if email and not await take_email(connection, email, account_id=account.account_id):
             raise EmailTaken
         await new.store(connection)
+        await _record(connection, AuditAction.USER_CREATED, account)
     directory.put_account(account)
     new.put_into(directory)
     return account, new
@@ -123,6 +126,14 @@ async def create_key(
     new = new_key(account, label=label, kind=kind, permissions=permissions, now=now)
     async with database.transaction() as connection:
         await new.store(connection)
+        await record(
+            connection,
+            None,
+            AuditAction.KEY_CREATED,
+            f"key:{account.username}/{new.key.key_id}",
+            about=account.account_id,
+            detail={"label": label, "kind": kind.value},
+        )
     new.put_into(directory)
     return new
 
@@ -151,6 +162,7 @@ async def ensure_organization(
             user_id=owner.account_id,
             role=Role.OWNER,
         )
+        await _record(connection, AuditAction.ORGANIZATION_CREATED, organization)
     directory.put_account(organization)
     directory.put_membership(
         organization_id=organization.account_id, user_id=owner.account_id, role=Role.OWNER
@@ -190,12 +202,18 @@ async def first_start(
         await rows.add_account(connection, account)
         for new in (default, admin):
             await new.store(connection)
+        await _record(connection, AuditAction.USER_CREATED, account)
         text = json.dumps(asdict(credentials), indent=2) + "\n"
         await asyncio.to_thread(write_file, home / CREDENTIALS_FILE, text)
     directory.put_account(account)
     for new in (default, admin):
         new.put_into(directory)
     return credentials
+
+
+async def _record(connection: AsyncConnection, action: AuditAction, account: Account) -> None:
+    target = f"{account.kind.value}:{account.username}"
+    await record(connection, None, action, target, about=account.account_id)
 
 
 def new_account(

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from algorium_server.domain.administration import Action
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.images import ImageName, StoredImage, media_type_of
+from algorium_server.services.auditing import record
 from algorium_server.services.people.administrators import Administrators
 from algorium_server.store import images as rows
 from algorium_server.store.database import Database
@@ -52,9 +54,17 @@ class Images:
         )
         async with self._database.transaction() as connection:
             await rows.put_image(connection, made)
+            await record(connection, principal, AuditAction.IMAGE_CHANGED, f"image:{name.value}")
 
     async def remove(self, principal: Principal, name: ImageName) -> None:
         """Go back to what there is by default."""
         self._administrators.check(principal, Action.DECIDE)
         async with self._database.transaction() as connection:
             await rows.remove_image(connection, name)
+            await record(
+                connection,
+                principal,
+                AuditAction.IMAGE_CHANGED,
+                f"image:{name.value}",
+                detail={"image": "removed"},
+            )

@@ -4,10 +4,12 @@ Invites, features, and entries for the front end.
 Source: wire specification, "Invites", "Notifications, features, UI configuration".
 """
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from algorium_server.domain.administration import Action
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import ConfigEntryNotFound, InvalidInput, NotFound
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.installation import (
@@ -19,6 +21,7 @@ from algorium_server.domain.installation import (
     check_invite,
 )
 from algorium_server.domain.limits import CONFIG_ENTRIES_MAX, INVITES_MAX
+from algorium_server.services.auditing import record
 from algorium_server.services.people.administrators import Administrators
 from algorium_server.store import installation as rows
 from algorium_server.store.database import Database
@@ -80,6 +83,7 @@ class Installation:
                 raise InvalidInput(f"there are {INVITES_MAX} invites: delete some first")
             if not await rows.add_invite(connection, invite):
                 raise InvalidInput(f"there is an invite {code!r} already")
+            await record(connection, principal, AuditAction.INVITE_CREATED, _invite(code))
 
     async def remove_invite(self, principal: Principal, code: str) -> None:
         """Delete an invite; `InvalidInput` if there is none."""
@@ -87,6 +91,7 @@ class Installation:
         async with self._database.transaction() as connection:
             if not await rows.remove_invite(connection, code):
                 raise InvalidInput(f"there is no invite {code[:100]!r}")
+            await record(connection, principal, AuditAction.INVITE_DELETED, _invite(code))
 
     # Features
 
@@ -114,6 +119,14 @@ class Installation:
             raise NotFound(f"there is no feature {name[:100]!r}: there are {', '.join(FEATURES)}")
         async with self._database.transaction() as connection:
             await rows.set_feature(connection, name, account_id=account_id, is_enabled=is_enabled)
+            await record(
+                connection,
+                principal,
+                AuditAction.FEATURE_CHANGED,
+                f"feature:{name}",
+                about=account_id,
+                detail={"user": username or "all", "enabled": str(is_enabled).lower()},
+            )
 
     def _account_id(self, principal: Principal, username: str, action: Action) -> str:
         if not username:
@@ -152,6 +165,7 @@ class Installation:
                 updated_at=now,
             )
             await rows.put_entry(connection, made)
+            await record(connection, principal, AuditAction.FRONTEND_CHANGED, f"entry:{keyname}")
         return made
 
     async def remove_entry(self, principal: Principal, keyname: str) -> None:
@@ -160,3 +174,15 @@ class Installation:
         async with self._database.transaction() as connection:
             if not await rows.remove_entry(connection, keyname):
                 raise ConfigEntryNotFound(f"there is no entry {keyname[:100]!r}")
+            await record(
+                connection,
+                principal,
+                AuditAction.FRONTEND_CHANGED,
+                f"entry:{keyname}",
+                detail={"value": "removed"},
+            )
+
+
+def _invite(code: str) -> str:
+    # Whoever knows a code can use it, and more people may read the log than may see codes.
+    return f"invite:{hashlib.sha256(code.encode('utf-8', 'replace')).hexdigest()[:16]}"

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from algorium_server.domain.administration import Action
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import (
     AlreadyExists,
     InvalidInput,
@@ -33,6 +34,7 @@ from algorium_server.domain.keys import (
     lives_longer,
 )
 from algorium_server.domain.limits import KEY_ENDED_KEPT_S, KEYS_PER_ACCOUNT_MAX
+from algorium_server.services.auditing import record
 from algorium_server.services.directory import Directory, key_digest
 from algorium_server.services.people.accounts import NewKey, new_key
 from algorium_server.services.people.administrators import Administrators
@@ -159,6 +161,15 @@ class Keys:
             )
             await made.store(connection)
             await rows.expire_key(connection, old.key_id, expires_at=ends_at)
+            await _record(
+                connection,
+                principal,
+                AuditAction.KEY_ROTATED,
+                account,
+                old,
+                new_key=made.key.key_id,
+                old_ends_at=ends_at.isoformat(timespec="seconds"),
+            )
         made.put_into(self._directory)
         self._directory.change_key(replace(old, expires_at=ends_at))
         return account, made
@@ -178,6 +189,7 @@ class Keys:
             if set(await account_rows.lasting_admin_keys(connection)) == {found.key_id}:
                 raise InvalidInput("this is the last admin key: rotate it, or create another one")
             await account_rows.remove_key(connection, found.key_id)
+            await _record(connection, principal, AuditAction.KEY_DELETED, account, found)
         self._directory.remove_key(found.key_id)
 
     async def _add(
@@ -208,6 +220,8 @@ class Keys:
             if secret and await rows.is_digest_known(connection, key_digest(secret)):
                 raise AlreadyExists("there is a key with this value")
             await made.store(connection)
+            action = AuditAction.KEY_IMPORTED if secret else AuditAction.KEY_CREATED
+            await _record(connection, principal, action, account, made.key)
         made.put_into(self._directory)
         return made
 
@@ -247,3 +261,21 @@ class Keys:
         if kind is AccountKind.USER:
             return self._administrators.user(principal, name, action)
         return self._administrators.organization(principal, name, action)
+
+
+async def _record(
+    connection: AsyncConnection,
+    principal: Principal,
+    action: AuditAction,
+    account: Account,
+    key: ApiKey,
+    **detail: str,
+) -> None:
+    await record(
+        connection,
+        principal,
+        action,
+        f"key:{account.username}/{key.key_id}",
+        about=account.account_id,
+        detail={"label": key.label, "kind": key.kind.value, **detail},
+    )

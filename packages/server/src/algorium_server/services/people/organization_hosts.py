@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Mapping
 
 from algorium_server.domain.administration import Action
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import (
     HostInformationExists,
     HostInformationMalformed,
@@ -21,11 +22,12 @@ from algorium_server.domain.identity import Account, Principal
 from algorium_server.domain.limits import ACCOUNT_TEXT_CHARS_MAX, HOST_USERS_PER_UPDATE_MAX
 from algorium_server.domain.organizations import HostInformation
 from algorium_server.domain.texts import check_text
+from algorium_server.services.auditing import record
 from algorium_server.services.directory import Directory
 from algorium_server.services.people.administrators import Administrators
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import organizations as rows
-from algorium_server.store.database import Database
+from algorium_server.store.database import AsyncConnection, Database
 
 
 class OrganizationHosts:
@@ -64,6 +66,7 @@ class OrganizationHosts:
             await account_rows.hold_account(connection, account.account_id)
             if not await rows.add_host(connection, made):
                 raise HostInformationExists(f"{account.username} has host information already")
+            await _record(connection, principal, AuditAction.HOST_CHANGED, account)
 
     async def replace(
         self, principal: Principal, name: str, *, host_username: str, host_user_id: str
@@ -75,6 +78,7 @@ class OrganizationHosts:
         async with self._database.transaction() as connection:
             await account_rows.hold_account(connection, account.account_id)
             await rows.put_host(connection, made)
+            await _record(connection, principal, AuditAction.HOST_CHANGED, account)
 
     async def remove(self, principal: Principal, name: str) -> None:
         """Forget the user of an organization; `HostInformationNotFound` if there is none."""
@@ -82,6 +86,7 @@ class OrganizationHosts:
         async with self._database.transaction() as connection:
             if not await rows.remove_host(connection, account.account_id):
                 raise HostInformationNotFound(f"{account.username} has no host information")
+            await _record(connection, principal, AuditAction.HOST_DELETED, account)
 
     async def of_algorithms(self, principal: Principal, name: str) -> list[tuple[str, str]]:
         """Return ids of algorithms of an organization, each with its user."""
@@ -103,6 +108,13 @@ class OrganizationHosts:
             check_text(functional_id, "functional_id", chars_max=ACCOUNT_TEXT_CHARS_MAX)
         async with self._database.transaction() as connection:
             await rows.put_algorithm_hosts(connection, hosts)
+            await _record(
+                connection,
+                principal,
+                AuditAction.HOST_CHANGED,
+                account,
+                algorithms=", ".join(hosts),
+            )
 
     async def remove_for_algorithm(
         self, principal: Principal, name: str, algorithm_id: str
@@ -113,6 +125,30 @@ class OrganizationHosts:
         if algorithm is not None and algorithm.owner_id == account.account_id:
             async with self._database.transaction() as connection:
                 await rows.remove_algorithm_host(connection, algorithm_id)
+                await _record(
+                    connection,
+                    principal,
+                    AuditAction.HOST_DELETED,
+                    account,
+                    algorithms=algorithm_id,
+                )
+
+
+async def _record(
+    connection: AsyncConnection,
+    principal: Principal,
+    action: AuditAction,
+    organization: Account,
+    **detail: str,
+) -> None:
+    await record(
+        connection,
+        principal,
+        action,
+        f"organization:{organization.username}",
+        about=organization.account_id,
+        detail=detail,
+    )
 
 
 def _information(

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from algorium_server.domain.administration import Action
 from algorium_server.domain.algorithms import Algorithm
+from algorium_server.domain.audit import AuditAction, changed_names
 from algorium_server.domain.authorship import Act
 from algorium_server.domain.errors import (
     AlreadyExists,
@@ -40,6 +41,7 @@ from algorium_server.domain.organizations import (
     check_owner_stays,
     check_wanted,
 )
+from algorium_server.services.auditing import record
 from algorium_server.services.authoring.authors import Authors
 from algorium_server.services.directory import Directory
 from algorium_server.services.people.account_removal import AccountRemoval
@@ -154,6 +156,14 @@ class Organizations:
                     user_id=owner.account_id,
                     role=Role.OWNER,
                 )
+            await record(
+                connection,
+                principal,
+                AuditAction.ORGANIZATION_CREATED,
+                f"organization:{account.username}",
+                about=account.account_id,
+                detail={"owners": ", ".join(owner.username for owner in owners)},
+            )
         self._directory.put_account(account)
         for owner in owners:
             self._put_member(account, owner, Role.OWNER)
@@ -186,6 +196,15 @@ class Organizations:
             )
             await account_rows.update_account(connection, changed)
             await rows.put_profile(connection, profile)
+            names = changed_names(held, changed), changed_names(known.profile, profile)
+            await record(
+                connection,
+                principal,
+                AuditAction.ORGANIZATION_CHANGED,
+                f"organization:{held.username}",
+                about=held.account_id,
+                detail={"changed": ", ".join(filter(None, names))},
+            )
         self._directory.put_account(changed)
 
     async def delete(self, principal: Principal, name: str) -> None:
@@ -198,7 +217,7 @@ class Organizations:
         self._administrators.check(principal, Action.DECIDE)
         account = self._administrators.find(name, AccountKind.ORGANIZATION)
         if account is not None:
-            await self._removal.remove(account)
+            await self._removal.remove(account, principal)
 
     def utility_algorithms(
         self, principal: Principal, name: str
@@ -269,6 +288,8 @@ class Organizations:
                 user_id=user.account_id,
                 role=role,
             )
+            if role is not had:
+                await _record_member(connection, principal, account, user, before=had, after=role)
         self._put_member(account, user, role)
         return had is None
 
@@ -287,9 +308,14 @@ class Organizations:
             await account_rows.hold_account(connection, account.account_id)
             owners = await rows.owners_of(connection, account.account_id)
             check_owner_stays(owners, user.account_id, None)
+            ids = [(account.account_id, user.account_id)]
+            known = await account_rows.memberships(connection, ids=ids)
             await account_rows.remove_membership(
                 connection, organization_id=account.account_id, user_id=user.account_id
             )
+            if known:
+                had = known[0][2]
+                await _record_member(connection, principal, account, user, before=had, after=None)
         self._put_member(account, user, None)
 
     # Types
@@ -315,6 +341,12 @@ class Organizations:
                 raise InvalidInput(f"there are {ORGANIZATION_TYPES_MAX} types already")
             if not await rows.add_type(connection, kind):
                 raise OrganizationTypeExists(f"there is a type called {name} already")
+            await record(
+                connection,
+                principal,
+                AuditAction.ORGANIZATION_TYPE_CREATED,
+                f"organization_type:{kind.name}",
+            )
         return kind
 
     async def delete_type(self, principal: Principal, name: str) -> None:
@@ -333,6 +365,12 @@ class Organizations:
             if await rows.is_type_used(connection, type_id):
                 raise StillInUse(f"there are organizations of the type {name[:100]!r}")
             await rows.delete_type(connection, type_id)
+            await record(
+                connection,
+                principal,
+                AuditAction.ORGANIZATION_TYPE_DELETED,
+                f"organization_type:{name}",
+            )
 
     def _owners_of_new(self, principal: Principal, wanted: WantedOrganization) -> list[Account]:
         if not wanted.owner_ids:
@@ -364,6 +402,29 @@ class Organizations:
         async with self._database.reading() as connection:
             (organization,) = await rows.with_profiles(connection, [account])
         return organization
+
+
+async def _record_member(
+    connection: AsyncConnection,
+    principal: Principal,
+    organization: Account,
+    user: Account,
+    *,
+    before: Role | None,
+    after: Role | None,
+) -> None:
+    if before is None:
+        action = AuditAction.MEMBER_ADDED
+    else:
+        action = AuditAction.MEMBER_ROLE_CHANGED if after else AuditAction.MEMBER_REMOVED
+    await record(
+        connection,
+        principal,
+        action,
+        f"member:{organization.username}/{user.username}",
+        about=organization.account_id,
+        detail={"before": before or "none", "after": after or "none"},
+    )
 
 
 async def _type_id(connection: AsyncConnection, wanted: str | None) -> str:

@@ -22,6 +22,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from algorium_server.domain.access import is_cluster_admin
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import NotAuthorized, NotFound, TooManyRequests
 from algorium_server.domain.identity import Account, AccountKind, KeyKind, Principal
 from algorium_server.domain.limits import (
@@ -32,8 +33,10 @@ from algorium_server.domain.limits import (
     PASSWORD_PROOFS_MAX,
 )
 from algorium_server.domain.passwords import Failures, check_password
+from algorium_server.services.auditing import record
 from algorium_server.services.directory import Directory
 from algorium_server.store import passwords as rows
+from algorium_server.store import sessions as session_rows
 from algorium_server.store.database import Database
 
 _HASHER: Final = PasswordHasher()
@@ -54,6 +57,9 @@ class Passwords:
         directory: Who there is.
         hasher: Makes and checks hashes.
         now: Monotonic seconds.
+
+    Attributes:
+        on_denied: Told which name was given with a wrong password, and from where.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Passwords:
         self._now = now
         self._failures = Failures()
         self._proofs = _Proofs()
+        self.on_denied: Callable[[str, str], None] = lambda _username, _address: None
         self._checks = asyncio.Semaphore(PASSWORD_CHECKS_AT_ONCE_MAX)
         self._waiting = 0
 
@@ -86,7 +93,7 @@ class Passwords:
         is_own = account is not None and account.account_id == principal.account.account_id
         if not (is_cluster_admin(principal) or (is_own and _manages(principal))):
             raise NotAuthorized(detail="not the own account, or a key without management")
-        await self.set(username, password)
+        await self.set(username, password, by=principal)
 
     def user(self, username: str) -> Account:
         """
@@ -100,9 +107,14 @@ class Passwords:
             raise NotFound(f"there is no user {username!r}")
         return account
 
-    async def set(self, username: str, password: str) -> Account:
+    async def set(self, username: str, password: str, *, by: Principal | None = None) -> Account:
         """
-        Set the password of a user, whoever asks.
+        Set the password of a user, whoever asks; all its sessions end.
+
+        Args:
+            username: Of the user, in any case.
+            password: The new one.
+            by: Who asks; None for whoever runs the server.
 
         Returns:
             The user.
@@ -119,6 +131,16 @@ class Passwords:
             await rows.set_password(
                 connection, account.account_id, encoded=encoded, changed_at=datetime.now(UTC)
             )
+            ended = await session_rows.remove_sessions_of(connection, account.account_id)
+            await record(
+                connection,
+                by,
+                AuditAction.PASSWORD_SET,
+                f"user:{account.username}",
+                about=account.account_id,
+                detail={"sessions_ended": str(len(ended))},
+            )
+        self._directory.sessions.remove(ended)
         return account
 
     async def account(self, username: str, password: str, *, address: str) -> Account | None:
@@ -137,7 +159,8 @@ class Passwords:
         if wait_s:
             raise TooManyRequests(
                 f"Too many wrong passwords: try again in {math.ceil(wait_s)} seconds, or use an API"
-                " key as the password."
+                " key as the password.",
+                retry_after_s=math.ceil(wait_s),
             )
         account = self._directory.account_named(username)
         if account is not None and account.is_disabled:
@@ -151,14 +174,25 @@ class Passwords:
         is_right = await self._check(encoded or _NOBODYS, password)
         if account is None or encoded is None or not is_right:
             self._failures.note(username, address, now=self._now())
+            self.on_denied(username, address)
             return None
         self._failures.forget(username, address)
         self._proofs.add(encoded, password, now=self._now())
         return account
 
+    async def encoded(self, username: str) -> str | None:
+        """Return the hash of a user's password, to tell later whether it is still the same."""
+        account = self._directory.account_named(username)
+        if account is None:
+            return None
+        async with self._database.reading() as connection:
+            return await rows.password(connection, account.account_id)
+
     async def _check(self, encoded: str, password: str) -> bool:
         if self._waiting >= PASSWORD_CHECKS_WAITING_MAX:
-            raise TooManyRequests("Too many passwords are being checked; try again.")
+            raise TooManyRequests(
+                "Too many passwords are being checked; try again.", retry_after_s=1
+            )
         self._waiting += 1
         try:
             async with self._checks:

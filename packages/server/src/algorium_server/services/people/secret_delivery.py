@@ -22,9 +22,11 @@ from typing import Protocol
 
 from algorium.wire.refs import AlgorithmRef
 from algorium_server.domain.algorithms import Algorithm
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.authorship import Act
 from algorium_server.domain.errors import NoSuchAlgorithm
 from algorium_server.domain.identity import Principal
+from algorium_server.services.auditing import record
 from algorium_server.services.authoring.authors import Authors
 from algorium_server.services.people.secret_stores import SecretStores
 from algorium_server.store import secrets as rows
@@ -127,6 +129,13 @@ class SlotRenewals:
         async with self._database.transaction() as connection:
             if not await rows.renew_slots(connection, [algorithm.algorithm_id]):
                 raise NoSuchAlgorithm
+            await record(
+                connection,
+                principal,
+                AuditAction.SLOTS_RENEWED,
+                self.target(algorithm),
+                about=algorithm.owner_id,
+            )
         await self.settle()
 
     def equipped(self, principal: Principal, ref: AlgorithmRef) -> Algorithm:
@@ -138,6 +147,10 @@ class SlotRenewals:
             NotAuthorized: The caller may not change it, and is no administrator.
         """
         return self._authors.algorithm(principal, ref, Act.EQUIP)
+
+    def target(self, algorithm: Algorithm) -> str:
+        """Return how the audit log calls an algorithm."""
+        return self._authors.target(algorithm)
 
     async def settle(self) -> None:
         """Do what was committed by now: no call that begins afterwards meets an old slot here."""

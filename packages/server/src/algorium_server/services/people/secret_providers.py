@@ -5,11 +5,12 @@ Source: wire specification, "Secret store".
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
 from algorium_server.domain.access import Refused
+from algorium_server.domain.audit import AuditAction, changed_names
 from algorium_server.domain.errors import (
     InvalidInput,
     NotAuthorized,
@@ -29,6 +30,7 @@ from algorium_server.domain.secrets import (
     kind_of,
     may_manage_providers,
 )
+from algorium_server.services.auditing import record
 from algorium_server.services.people.secret_delivery import SlotRenewals
 from algorium_server.services.people.secret_stores import SecretStores
 from algorium_server.store import secrets as rows
@@ -122,6 +124,7 @@ class SecretProviders:
             if len(await rows.providers(connection)) >= SECRET_PROVIDERS_MAX:
                 raise InvalidInput(f"there can be {SECRET_PROVIDERS_MAX} secret providers")
             await rows.put_provider(connection, provider)
+            await _record(connection, principal, AuditAction.SECRET_PROVIDER_CREATED, provider)
         return provider
 
     async def replace(
@@ -152,6 +155,13 @@ class SecretProviders:
             users = await rows.owners_of_secrets(connection, provider_id=new.provider_id)
             await rows.renew_slots(connection, users)
             await rows.put_provider(connection, new)
+            # What is in its seal is new each time; of that only whoever gave it knows.
+            unsealed = replace(now, sealed=new.sealed, revision=new.revision)
+            changed = changed_names(unsealed, replace(new, modified_at=now.modified_at))
+            if wanted.configuration is not None:
+                changed = ", ".join(filter(None, (changed, "configuration")))
+            action = AuditAction.SECRET_PROVIDER_CHANGED
+            await _record(connection, principal, action, new, changed=changed)
         await self._renewals.settle()
         return new
 
@@ -170,6 +180,8 @@ class SecretProviders:
             if not provider.is_enabled:
                 raise SecretProviderDisabled(f"the secret provider {provider.name!r} is disabled")
             await rows.set_default_provider(connection, provider.provider_id)
+            action = AuditAction.SECRET_PROVIDER_CHANGED
+            await _record(connection, principal, action, provider, changed="is_default")
 
     async def delete(self, principal: Principal, provider_id: str) -> None:
         """
@@ -191,6 +203,7 @@ class SecretProviders:
             if provider.is_internal:
                 raise SecretNotDeleted("the internal secret provider stays")
             await rows.remove_provider(connection, provider.provider_id)
+            await _record(connection, principal, AuditAction.SECRET_PROVIDER_DELETED, provider)
         await self._stores.leave(provider.provider_id)
 
     def _described(
@@ -230,6 +243,18 @@ class SecretProviders:
             created_at=created_at,
             modified_at=self._clock(),
         )
+
+
+async def _record(
+    connection: AsyncConnection,
+    principal: Principal,
+    action: AuditAction,
+    provider: SecretProvider,
+    **detail: str,
+) -> None:
+    target = f"secret_provider:{provider.name}"
+    detail["id"] = provider.provider_id
+    await record(connection, principal, action, target, detail=detail)
 
 
 def _check_admin(principal: Principal) -> None:

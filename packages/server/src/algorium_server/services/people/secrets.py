@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from algorium.wire.refs import AlgorithmRef
+from algorium_server.domain.algorithms import Algorithm
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import (
     InternalError,
     NoDefaultSecretProvider,
@@ -42,6 +44,7 @@ from algorium_server.domain.secrets import (
     check_together,
     check_value,
 )
+from algorium_server.services.auditing import record
 from algorium_server.services.people.secret_delivery import SlotRenewals
 from algorium_server.services.people.secret_stores import SecretStores, place_of
 from algorium_server.store import secrets as rows
@@ -118,7 +121,8 @@ class Secrets:
             SecretProviderReadOnly: The provider takes no values from us.
             SecretProviderFailed: The provider did not take it.
         """
-        algorithm_id = self._renewals.equipped(principal, ref).algorithm_id
+        algorithm = self._renewals.equipped(principal, ref)
+        algorithm_id = algorithm.algorithm_id
         _check_owner(wanted, algorithm_id)
         if wanted.secret_key is None:
             raise SecretInvalid("secret_key is missing")
@@ -150,6 +154,9 @@ class Secrets:
                     raise SecretProviderNotFound("the provider was deleted just now")
                 if not await rows.add_secret(connection, secret):
                     raise _taken(secret)
+                await self._record(
+                    connection, principal, AuditAction.SECRET_CREATED, algorithm, secret
+                )
         except BaseException:
             if not provider.is_internal and value:
                 await self._take_back(secret, provider)
@@ -170,7 +177,8 @@ class Secrets:
             SecretProviderDisabled: The provider takes no values now.
             SecretProviderFailed: The provider did not take it.
         """
-        algorithm_id = self._renewals.equipped(principal, ref).algorithm_id
+        algorithm = self._renewals.equipped(principal, ref)
+        algorithm_id = algorithm.algorithm_id
         value = check_value(wanted.value) if wanted.value else ""
         while True:
             old, provider = await self._found(algorithm_id, secret_id)
@@ -197,6 +205,14 @@ class Secrets:
                 if value:
                     await self._check_room(connection, new, value)
                 if await rows.change_secret(connection, new, was=old.value_id):
+                    await self._record(
+                        connection,
+                        principal,
+                        AuditAction.SECRET_CHANGED,
+                        algorithm,
+                        new,
+                        value="changed" if value else "kept",
+                    )
                     break
         if value:
             await self._renewals.settle()
@@ -210,7 +226,8 @@ class Secrets:
             SecretNotFound: The algorithm has none of that id.
             SecretNotDeleted: The provider does not forget the value.
         """
-        algorithm_id = self._renewals.equipped(principal, ref).algorithm_id
+        algorithm = self._renewals.equipped(principal, ref)
+        algorithm_id = algorithm.algorithm_id
         secret, provider = await self._found(algorithm_id, secret_id)
         is_ours = not provider.is_internal and not self._stores.is_read_only(provider)
         if is_ours and provider.is_enabled:
@@ -226,7 +243,26 @@ class Secrets:
             await rows.renew_slots(connection, [algorithm_id])
             if not await rows.remove_secret(connection, secret.secret_id):
                 raise SecretNotFound
+            await self._record(connection, principal, AuditAction.SECRET_DELETED, algorithm, secret)
         await self._renewals.settle()
+
+    async def _record(
+        self,
+        connection: AsyncConnection,
+        principal: Principal,
+        action: AuditAction,
+        algorithm: Algorithm,
+        secret: StoredSecret,
+        **detail: str,
+    ) -> None:
+        await record(
+            connection,
+            principal,
+            action,
+            self._renewals.target(algorithm),
+            about=algorithm.owner_id,
+            detail={"key": secret.secret_key, **detail},
+        )
 
     async def _kept(
         self, secret: StoredSecret, provider: SecretProvider, value: str

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from algorium_server.domain.administration import Action
+from algorium_server.domain.audit import AuditAction, changed_names
 from algorium_server.domain.errors import (
     AlreadyExists,
     EmailChangeRefused,
@@ -22,11 +23,13 @@ from algorium_server.domain.errors import (
 )
 from algorium_server.domain.identity import Account, AccountKind, Principal
 from algorium_server.domain.users import User, UserProfile, WantedUser, check_wanted
+from algorium_server.services.auditing import record
 from algorium_server.services.directory import Directory
 from algorium_server.services.people.account_removal import AccountRemoval
 from algorium_server.services.people.accounts import NewKey, default_key, new_account
 from algorium_server.services.people.administrators import Administrators
 from algorium_server.store import accounts as account_rows
+from algorium_server.store import sessions as session_rows
 from algorium_server.store import users as rows
 from algorium_server.store.database import AsyncConnection, Database
 
@@ -109,6 +112,13 @@ class Users:
             await self._take(connection, account, profile)
             await rows.put_profile(connection, profile)
             await key.store(connection)
+            await record(
+                connection,
+                principal,
+                AuditAction.USER_CREATED,
+                f"user:{account.username}",
+                about=account.account_id,
+            )
         self._directory.put_account(account)
         key.put_into(self._directory)
         return User(account=account, profile=profile), key
@@ -152,7 +162,14 @@ class Users:
             await self._take(connection, changed, profile)
             await account_rows.update_account(connection, changed)
             await rows.put_profile(connection, profile)
+            ended = (
+                await session_rows.remove_sessions_of(connection, held.account_id)
+                if changed.is_disabled
+                else []
+            )
+            await _record_changes(connection, principal, (held, changed), (known.profile, profile))
         self._directory.put_account(changed)
+        self._directory.sessions.remove(ended)
         return User(account=changed, profile=profile)
 
     async def delete(self, principal: Principal, name: str) -> None:
@@ -165,7 +182,7 @@ class Users:
             InvalidInput: It is the last administrator.
         """
         account = self._administrators.user(principal, name, Action.DECIDE)
-        await self._removal.remove(account)
+        await self._removal.remove(account, principal)
 
     async def set_role(
         self,
@@ -194,6 +211,14 @@ class Users:
                 is_viewer=held.is_viewer if is_viewer is None else is_viewer,
             )
             await account_rows.update_account(connection, changed)
+            await record(
+                connection,
+                principal,
+                AuditAction.USER_ROLES_CHANGED,
+                f"user:{held.username}",
+                about=held.account_id,
+                detail={"before": _roles(held), "after": _roles(changed)},
+            )
         self._directory.put_account(changed)
 
     def _check_decided(self, principal: Principal, account: Account, wanted: WantedUser) -> None:
@@ -231,6 +256,36 @@ class Users:
         async with self._database.reading() as connection:
             (user,) = await rows.with_profiles(connection, [account])
         return user
+
+
+async def _record_changes(
+    connection: AsyncConnection,
+    principal: Principal,
+    accounts: tuple[Account, Account],
+    profiles: tuple[UserProfile, UserProfile],
+) -> None:
+    """Record what becomes of a user: both before and after; what it says stays out of it."""
+    before, after = accounts
+    target = f"user:{before.username}"
+    if before.is_disabled != after.is_disabled:
+        switched = AuditAction.USER_DISABLED if after.is_disabled else AuditAction.USER_ENABLED
+        await record(connection, principal, switched, target, about=before.account_id)
+    rest = changed_names(replace(before, is_disabled=after.is_disabled), after)
+    changed = ", ".join(filter(None, (rest, changed_names(*profiles))))
+    if changed:
+        await record(
+            connection,
+            principal,
+            AuditAction.USER_CHANGED,
+            target,
+            about=before.account_id,
+            detail={"changed": changed},
+        )
+
+
+def _roles(account: Account) -> str:
+    roles = {"administrator": account.is_admin, "viewer": account.is_viewer}
+    return ", ".join(name for name, has in roles.items() if has) or "none"
 
 
 def _changed(profile: UserProfile, wanted: WantedUser) -> UserProfile:

@@ -26,6 +26,7 @@ from algorium_server.domain.errors import (
 )
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import GIT_PROCESSES_MAX, GIT_PROCESSES_PER_ACCOUNT_MAX
+from algorium_server.domain.quotas import BUSY_RETRY_S
 from algorium_server.services.authoring.authors import Authors
 from algorium_server.services.directory import Directory
 from algorium_server.services.source.pushing import Pushing
@@ -56,7 +57,8 @@ class GitPlaces:
         if self._taken[account_id] >= GIT_PROCESSES_PER_ACCOUNT_MAX:
             raise TooManyRequests(
                 f"An account has {GIT_PROCESSES_PER_ACCOUNT_MAX} clones, pushes and archives"
-                " under way at most; try again when one has ended."
+                " under way at most; try again when one has ended.",
+                retry_after_s=BUSY_RETRY_S,
             )
         if self._taken.total() >= GIT_PROCESSES_MAX:
             raise Unavailable(
@@ -185,7 +187,7 @@ class Hosting:
                 async with self._server.serve(request, body) as answer:
                     yield answer
                 return
-            push = self._pushing.begin(principal.account, algorithm, request.repository)
+            push = self._pushing.begin(principal, algorithm, request.repository)
             try:
                 async with self._server.serve(request, body, push.answer) as answer:
                     yield answer

@@ -13,6 +13,7 @@ Source: wire specification, "Internal git hosting", "Builds".
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -28,8 +29,9 @@ from algorium_server.build.source.pushed import (
 )
 from algorium_server.build.source.repositories import Repositories
 from algorium_server.domain.algorithms import Algorithm, Build, BuildTrigger
+from algorium_server.domain.audit import AuditAction, Outcome
 from algorium_server.domain.errors import AlgoriumError, NotFound, Unavailable
-from algorium_server.domain.identity import Account
+from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import (
     GIT_PROCESS_S_MAX,
     PUSH_SETTLE_S,
@@ -38,9 +40,11 @@ from algorium_server.domain.pushes import (
     NO_COMMIT,
     PushFacts,
     PushVerdict,
+    RefUpdate,
     judge,
     of_built_branch,
 )
+from algorium_server.services.auditing import record_on
 from algorium_server.services.authoring.builds import Builds
 from algorium_server.services.directory import Directory
 from algorium_server.services.source.push_output import PushOutput
@@ -85,10 +89,28 @@ class Pushing:
         self._database = database
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def begin(self, account: Account, algorithm: Algorithm, repository: Path) -> "Push":
-        """Return a push that an account has begun; its `end` must be awaited."""
+    def begin(self, principal: Principal, algorithm: Algorithm, repository: Path) -> "Push":
+        """Return a push that somebody has begun; its `end` must be awaited."""
         turn = self._turns[algorithm.algorithm_id]
-        return Push(self, account=account, algorithm=algorithm, repository=repository, turn=turn)
+        return Push(
+            self, principal=principal, algorithm=algorithm, repository=repository, turn=turn
+        )
+
+    async def record(
+        self, principal: Principal, algorithm: Algorithm, updates: Sequence[RefUpdate], why_not: str
+    ) -> None:
+        """Record a push before anything moves, or that it was refused."""
+        detail = {each.ref: f"{each.old[:12]} -> {each.new[:12]}" for each in updates}
+        async with self._database.transaction() as connection:
+            await record_on(
+                connection,
+                principal,
+                AuditAction.REPOSITORY_PUSHED,
+                algorithm,
+                self.directory,
+                outcome=Outcome.DENIED if why_not else Outcome.DONE,
+                detail={"reason": why_not, **detail} if why_not else detail,
+            )
 
     async def keep_settled(self, repositories_dir: Path) -> None:
         """Look after pushes that were cut off, until cancelled."""
@@ -162,13 +184,13 @@ class Push:
         self,
         pushing: Pushing,
         *,
-        account: Account,
+        principal: Principal,
         algorithm: Algorithm,
         repository: Path,
         turn: asyncio.Lock,
     ) -> None:
         self._pushing = pushing
-        self._account = account
+        self._principal = principal
         self._algorithm = algorithm
         self._repository = repository
         self._turn = turn
@@ -209,6 +231,9 @@ class Push:
         for option in question.options:
             if option != _NO_WAIT:
                 await say(f"The option {option!r} is not known; there is {_NO_WAIT}.")
+        await self._pushing.record(
+            self._principal, self._algorithm, question.updates, " ".join(verdict.refusals)
+        )
         if verdict.refusals:
             self._give_way()
             return False
@@ -224,7 +249,7 @@ class Push:
             self._pushing.notes.write,
             algorithm_id=self._algorithm.algorithm_id,
             commit_sha=verdict.commit_sha,
-            account_id=self._account.account_id,
+            account_id=self._principal.account.account_id,
         )
         self._pushing.under_way.add(note.note_id)
         self._note = note

@@ -16,10 +16,13 @@ import msgspec
 
 from algorium_server.build.providers.calling import Caller, api_of, oauth_of
 from algorium_server.build.providers.provider import Operation, ProviderApi
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import ScmForbids, ScmNotConnected, ScmRejectsCredentials
+from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import TOKEN_EARLY_S
 from algorium_server.domain.scms import Scm, ScmConnection, ScmCredentials, ScmProfile
 from algorium_server.sealing import Seal
+from algorium_server.services.auditing import record
 from algorium_server.services.source.scms import Scms
 from algorium_server.store import scms as rows
 from algorium_server.store.database import Database
@@ -55,9 +58,17 @@ class ScmAccess:
         self._clock = clock
         self._refreshing: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    async def keep(self, account_id: str, scm: Scm, given: ScmCredentials) -> ScmProfile:
+    async def keep(
+        self, account_id: str, scm: Scm, given: ScmCredentials, *, by: Principal | None
+    ) -> ScmProfile:
         """
         Keep what an account gives for a host, if the host knows it; return whose it is there.
+
+        Args:
+            account_id: Which account.
+            scm: Which host.
+            given: What it gives.
+            by: Who says so; None for a browser that has proved to be the one that began.
 
         Raises:
             AlgoriumError: The host refuses, fails, or does not answer.
@@ -74,6 +85,14 @@ class ScmAccess:
         )
         async with self._database.transaction() as connection:
             await rows.put_connection(connection, made)
+            await record(
+                connection,
+                by,
+                AuditAction.SCM_CONNECTED,
+                f"scm:{scm.scm_id}",
+                about=account_id,
+                detail={"there": profile.username, "through": "key" if by else "browser"},
+            )
         return profile
 
     async def made(self, account_id: str, scm: Scm) -> ScmConnection | None:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from algorium_server.build.providers.calling import Caller, oauth_of
 from algorium_server.domain.access import Refused
 from algorium_server.domain.algorithms import INTERNAL_SCM
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import (
     AlgoriumError,
     InvalidInput,
@@ -45,6 +46,7 @@ from algorium_server.domain.scms import (
     connection_object,
     may_connect,
 )
+from algorium_server.services.auditing import record
 from algorium_server.services.source.scm_access import ScmAccess
 from algorium_server.services.source.scms import Scms
 from algorium_server.store import scms as rows
@@ -175,7 +177,9 @@ class ScmConnections:
             ),
             secrets=(back.code, self._scms.client_secret(scm)),
         )
-        return connection_object(await self._access.keep(account_id, scm, credentials))
+        return connection_object(
+            await self._access.keep(account_id, scm, credentials, by=back.principal)
+        )
 
     async def connect(
         self, principal: Principal, scm_id: str, *, token: str, username: str, password: str
@@ -195,7 +199,8 @@ class ScmConnections:
         _check(principal)
         scm = self._host(scm_id)
         given = given_credentials(scm, token=token, username=username, password=password)
-        return connection_object(await self._access.keep(principal.account.account_id, scm, given))
+        account_id = principal.account.account_id
+        return connection_object(await self._access.keep(account_id, scm, given, by=principal))
 
     async def status(self, principal: Principal, scm_id: str) -> dict[str, Any]:
         """
@@ -241,6 +246,10 @@ class ScmConnections:
             is_gone = await rows.remove_connection(
                 connection, account_id=account_id, scm_id=scm.scm_id
             )
+            if is_gone:
+                await record(
+                    connection, principal, AuditAction.SCM_DISCONNECTED, f"scm:{scm.scm_id}"
+                )
         if made is None or not is_gone:
             raise ScmNotConnected(f"you have not connected {scm.name or scm.scm_id}")
         credentials = self._access.opened(made)

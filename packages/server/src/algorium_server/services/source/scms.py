@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from algorium_server.domain.access import is_cluster_admin
 from algorium_server.domain.algorithms import INTERNAL_SCM
+from algorium_server.domain.audit import AuditAction, changed_names
 from algorium_server.domain.errors import (
     InvalidInput,
     NotAuthorized,
@@ -37,6 +38,7 @@ from algorium_server.domain.scms import (
     scm_object,
 )
 from algorium_server.sealing import Seal
+from algorium_server.services.auditing import record
 from algorium_server.services.source.scm_directory import ScmDirectory
 from algorium_server.store import scms as rows
 from algorium_server.store.database import Database
@@ -132,6 +134,13 @@ class Scms:
             _check_only_one(scm, await rows.scms(connection))
             scm = replace(scm, sealed=self._sealed(scm.scm_id, secret))
             await rows.add_scm(connection, scm)
+            await record(
+                connection,
+                principal,
+                AuditAction.SCM_CREATED,
+                f"scm:{scm.scm_id}",
+                detail={"provider": scm.provider.value},
+            )
         self._scms.put_scm(scm)
         return scm_object(scm)
 
@@ -164,6 +173,13 @@ class Scms:
                 raise ScmChangeInvalid(error.message) from error
             _check_only_one(changed, await rows.scms(connection))
             await rows.update_scm(connection, changed)
+            await record(
+                connection,
+                principal,
+                AuditAction.SCM_CHANGED,
+                f"scm:{scm_id}",
+                detail={"changed": changed_names(known, changed)},
+            )
         self._scms.put_scm(changed)
         return scm_object(changed)
 
@@ -191,6 +207,7 @@ class Scms:
             if known.is_enabled:
                 raise ScmEnabled("disable the source host before you delete it")
             await rows.remove_scm(connection, scm_id)
+            await record(connection, principal, AuditAction.SCM_DELETED, f"scm:{scm_id}")
         self._scms.remove_scm(scm_id)
 
     async def set_default(self, principal: Principal, scm_id: str) -> None:
@@ -211,6 +228,13 @@ class Scms:
                 if not known.is_enabled:
                     raise ScmDisabled("enable the source host before you make it the default")
             await rows.set_default(connection, "" if scm_id == INTERNAL_SCM else scm_id)
+            await record(
+                connection,
+                principal,
+                AuditAction.SCM_CHANGED,
+                f"scm:{scm_id}",
+                detail={"changed": "default"},
+            )
         self._scms.put_default(scm_id)
 
     def client_secret(self, scm: Scm) -> str:

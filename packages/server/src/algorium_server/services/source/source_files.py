@@ -29,6 +29,7 @@ from algorium_server.domain.algorithms import (
     Build,
     BuildTrigger,
 )
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.authorship import Act
 from algorium_server.domain.errors import InvalidInput, SourceNotHostedHere
 from algorium_server.domain.identity import Principal
@@ -38,10 +39,12 @@ from algorium_server.domain.limits import (
     GIT_QUESTIONS_AT_ONCE_MAX,
 )
 from algorium_server.domain.versions import SemanticVersion
+from algorium_server.services.auditing import record_on
 from algorium_server.services.authoring.authors import Authors
 from algorium_server.services.authoring.builds import Builds
 from algorium_server.services.directory import Directory
 from algorium_server.services.source.hosting import GitPlaces
+from algorium_server.store.database import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,7 @@ class SourceFiles:
     Use cases of editors.
 
     Args:
+        database: Where changes are recorded.
         directory: Who and what there is.
         authors: Says who may do what.
         repositories: Where source is.
@@ -93,6 +97,7 @@ class SourceFiles:
     def __init__(
         self,
         *,
+        database: Database,
         directory: Directory,
         authors: Authors,
         repositories: Repositories,
@@ -100,6 +105,7 @@ class SourceFiles:
         places: GitPlaces,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self._database = database
         self._directory = directory
         self._authors = authors
         self._repositories = repositories
@@ -233,6 +239,15 @@ class SourceFiles:
             ),
             message=_ended(message.strip() or _described(changes)),
         )
+        async with self._database.transaction() as connection:
+            await record_on(
+                connection,
+                principal,
+                AuditAction.SOURCE_CHANGED,
+                algorithm,
+                self._directory,
+                detail={"commit": commit_sha, "files": str(len(changes))},
+            )
         if not builds:
             return Committed(commit_sha=commit_sha)
         build = await self._builds.request(

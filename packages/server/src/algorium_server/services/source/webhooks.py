@@ -15,6 +15,7 @@ from typing import Any
 
 from algorium.wire.refs import AlgorithmRef
 from algorium_server.domain.algorithms import INTERNAL_SCM, Algorithm, BuildTrigger
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import NoSuchAlgorithm, NotAuthenticated, ScmWithoutWebhooks
 from algorium_server.domain.scms import Provider, Scm, ScmLink
 from algorium_server.domain.webhooks import (
@@ -25,6 +26,7 @@ from algorium_server.domain.webhooks import (
     is_genuine,
     read_event,
 )
+from algorium_server.services.auditing import record_on
 from algorium_server.services.directory import Directory
 from algorium_server.services.source.mirroring import Mirroring
 from algorium_server.services.source.scm_directory import ScmDirectory
@@ -122,6 +124,15 @@ class Webhooks:
                 await rows.update_link(connection, algorithm.algorithm_id, **values)
             if has_new_commits or may_be_default or "branch" in values:
                 await self._mirroring.enqueue(connection, algorithm, BuildTrigger.WEBHOOK)
+            if has_new_commits:
+                await record_on(
+                    connection,
+                    None,
+                    AuditAction.REPOSITORY_PUSHED,
+                    algorithm,
+                    self._directory,
+                    detail={"through": "webhook", "branch": branch},
+                )
         known = self._scms.link(algorithm.algorithm_id)
         if values and known is not None:
             self._scms.put_link(replace(known, **values))

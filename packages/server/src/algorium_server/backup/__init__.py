@@ -1,0 +1,1 @@
+"""Backups of a home directory: taken while it is in use, checked, restored; upgrades."""

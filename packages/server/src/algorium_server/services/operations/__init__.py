@@ -1,0 +1,1 @@
+"""Users and organizations, what they show, and what they keep secret."""
