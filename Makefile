@@ -44,6 +44,7 @@ bench: $(DONE) ## Measure a warm call against a bare echo server
 docs: $(DONE) ## Write the generated pages of docs/ again, and build the site into .make/site
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/sphinx-build -W --keep-going -q -j auto -b html -d .make/doctrees -c docs . .make/site
+	@$(BIN)/python docs/openapi.py .make/site/openapi.json
 	@echo 'the site is in .make/site: open .make/site/docs/index.html'
 
 clean: ## Remove the environment and all caches

@@ -25,6 +25,8 @@ _FENCE = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 
 _INTERPRETER = r"""
 import os, sys, traceback
+import algorium.compat
+algorium.compat.install()  # authors' modules say `import Algorithmia`
 place = sys.argv[1]
 names = {"__name__": "__main__"}
 while True:

@@ -38,9 +38,13 @@ NOT_TYPED = {
     "docs/guides/connect-a-bucket.md": "it needs a bucket; tests/system/test_connectors.py has one",
     "docs/guides/connect-source-hosting.md": "it needs accounts at GitHub and others; "
     "tests/system/test_source_hosts.py plays them",
+    "docs/guides/models.md": "it needs models; tests/system/test_models.py has some",
     "docs/guides/tutorial.md": "tests/system/test_stranger.py follows it, in terminals",
 }
 """Pages whose blocks cannot be typed here, and why."""
+
+WITH_PACKAGES = {"README.md"}
+"""Pages whose algorithms have requirements, which the server fetches."""
 
 EXPECTED = {
     "README.md": ['"result":"Hello HAL 9000"', "Hello HAL 9000\n", "hello Jane"],
@@ -58,7 +62,25 @@ EXPECTED = {
         "Hello HAL 9000\n",
         "1000 algorithm algo://util/WhoopsWrongAlgo not found",
     ],
-    "docs/guides/moving-from-the-official-client.md": ["Hello HAL 9000 text\n", "Hello old friend\n"],
+    "docs/guides/calling-from-python.md": [
+        "Hello HAL 9000\n",
+        "apple 3\nb'\\x00\\x01'\n",
+        "Hello Ann\nHello Bob\nHello Cleo\n",
+        "the call failed: 1000 algorithm algo://util/WhoopsWrongAlgo not found\n",
+        "a cat, from far away\n['cat.txt']\nHello asyncio\n",
+    ],
+    "docs/guides/ci-cd.md": ["desserts\n"],
+    "docs/guides/migrating-from-algorithmia.md": [
+        "admin/Themes/1.4.2",
+        '["be", "not", "or", "to"]',
+        "net.bin",
+        '"result":["be","not","to"]',
+    ],
+    "docs/guides/other-clients.md": ['"result":"Hello HAL 9000"'],
+    "docs/guides/moving-from-the-official-client.md": [
+        "Hello HAL 9000 text\n",
+        "Hello old friend\n",
+    ],
     "docs/guides/publish-an-algorithm.md": ["Welcome, Jane", "1.0.0", "Welcome, everybody"],
     "docs/guides/working-with-data.md": [
         "Hello\n",
@@ -68,6 +90,22 @@ EXPECTED = {
     ],
 }
 """What must be among the output of a page, in this order."""
+
+
+FOUND = {
+    "docs/guides/migrating-from-algorithmia.md": """
+mkdir -p old/data/models old/Themes/src
+echo weights > old/data/models/net.bin
+git -C old/Themes init --quiet --initial-branch=master
+cat > old/Themes/src/Themes.py <<'END'
+def apply(input):
+    return sorted(set(input.split()))
+END
+git -C old/Themes add --all
+git -C old/Themes commit --quiet --message "As it was"
+""",
+}
+"""What a reader of a page has already, as commands that make it."""
 
 
 @pytest.fixture(scope="module")
@@ -117,15 +155,27 @@ def typed_pages() -> list[str]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("page", typed_pages())
-def test_what_a_page_says_can_be_typed(page: str, beside: RunningServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.network if page in WITH_PACKAGES else ())
+        for page in typed_pages()
+    ],
+)
+def test_what_a_page_says_can_be_typed(
+    page: str, beside: RunningServer, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    if page in WITH_PACKAGES:
+        request.getfixturevalue("registry")
     home = furnished(tmp_path / "home", beside)
     blocks = [
         block._replace(text=re.sub(ADDRESSES, beside.api, block.text)) for block in blocks_on(page)
     ]
 
+    found = [Block(line=0, language="sh", text=FOUND[page])] if page in FOUND else []
+
     told = type_all(
-        blocks,
+        found + blocks,
         tmp_path,
         environment={
             "HOME": str(home),
@@ -158,3 +208,13 @@ def test_pages_that_are_not_typed_have_something_to_type() -> None:
     for page in NOT_TYPED:
         assert any(block.language in TYPED for block in blocks_on(page)), page
     assert set(EXPECTED) <= set(typed_pages())
+
+
+def test_every_route_of_the_openapi_document_is_in_the_reference(beside: RunningServer) -> None:
+    document = httpx2.get(f"{beside.api}/v1/openapispec", timeout=60).json()
+    reference = (ROOT / "docs/reference/http.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"[\w.-]+", reference))
+
+    words = {word for path in document["paths"] for word in re.findall(r"/([\w.-]+)", path)}
+    assert len(words) > 50
+    assert words <= described

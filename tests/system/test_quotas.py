@@ -115,7 +115,7 @@ def test_a_new_limit_of_open_calls_reaches_every_gateway(
         for http in https:
             wait_until(lambda http=http: call(http, "Sleep").status_code == 429, timeout_s=10)
         refused = call(https[0], "Sleep")
-        assert refused.headers["retry-after"] == "1"
+        assert "retry-after" not in refused.headers, "trying again is of no use"
         assert refused.json()["error"]["message"].startswith("Too many requests")
 
         assert admin.delete("/v1/admin/quotas/open").json()["quotas"]["concurrent_calls"][
@@ -170,7 +170,7 @@ def test_storage_and_builds_have_their_own_limits(
         assert "build minutes" in refused.json()["error"]["message"]
         put(admin, "author", build_minutes_per_month=None, builds_waiting=0)
         busy = http.post("/v1/algorithms/author/New/compile")
-        assert (busy.status_code, busy.headers["retry-after"]) == (429, "1")
+        assert (busy.status_code, busy.headers.get("retry-after")) == (429, None)
         put(admin, "author", builds_waiting=None)
         built = http.post("/v1/algorithms/author/New/compile")
         assert built.status_code == 200, built.text

@@ -280,6 +280,9 @@ def test_new_and_revoked_keys_reach_both(server: RunningServer) -> None:
                     now=datetime.now(UTC),
                 )
             )
+            header = {"Authorization": f"Simple {new.secret}"}
+            data = [caller.http.get("/v1/data/", headers=header) for caller in callers]
+            assert 401 not in {answer.status_code for answer in data}, "the first request of all"
             wait_until(lambda s=new.secret: statuses(s) == [200, 200], timeout_s=PATIENCE_S)
             store.write(accounts.remove_key, new.key.key_id)
             wait_until(lambda s=new.secret: statuses(s) == [401, 401], timeout_s=PATIENCE_S)

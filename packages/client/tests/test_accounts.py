@@ -109,6 +109,16 @@ def test_names_are_quoted(client: Any, stand_in: StandIn) -> None:
     assert stand_in.last.path == "/v1/users/..%2Fadmin%3Fx"
 
 
+@pytest.mark.parametrize("name", ["..", ".", ""])
+def test_no_name_leads_to_another_path(client: Any, stand_in: StandIn, name: str) -> None:
+    with pytest.raises(ValueError, match="nothing can be called"):
+        client.organizations.remove_member("acme", name)
+    with pytest.raises(ValueError, match="nothing can be called"):
+        client.keys.delete(name, user="ada")
+
+    assert not stand_in.requests
+
+
 def test_organizations_are_made_changed_and_deleted(client: Any, stand_in: StandIn) -> None:
     stand_in.faults += [told(LAB), nothing(), told(LAB), nothing(), told(LAB)]
     client.organizations.create(

@@ -210,6 +210,7 @@ def test_paths_are_read_as_leniently_as_on_a_server(here: Here) -> None:
         ("POST", "/v1/algo/me/Mine", b"1", {"Host": "evil.example"}, 403, 2001),
         ("POST", "/v1/algo/me/Mine", b"1", {"Origin": "https://evil.example"}, 403, 2001),
         ("POST", "/v1/algo/me/Mine", b"1", {"Content_Length": "-5"}, 400, 2015),
+        ("POST", "/v1/algo/me/Mine", b"1", {"Content_Length": "9" * 5000}, 413, 6001),
         ("BREW", "/v1/algo/me/Mine", b"", {}, 405, 2015),
     ],
     ids=lambda value: None if not isinstance(value, str) else value.replace("/", "."),
@@ -459,6 +460,42 @@ def test_a_stray_fork_does_not_hide_the_end_of_the_process(here: Here) -> None:
         here.call("x", timeout=20)
 
     assert caught.value.message == "exited with code 3"
+
+
+def test_an_input_that_nobody_takes_is_given_up_in_time(here: Here) -> None:
+    here.write(
+        "import os, signal, threading\ndef apply(input):\n"
+        "    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGSTOP)).start()\n"
+        "    return os.getpid()\n"
+    )
+    source = read_source(here.root, REF, language="")
+    here.worker.replace(source, Path(sys.executable), dict(os.environ), patience_s=1)
+    pid = here.call("stop").result
+    wait_for(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+
+    with pytest.raises(AlgorithmTimeout):
+        here.call("x" * 1_000_000, timeout=2)
+
+    assert here.call("again").result != pid
+
+
+@pytest.mark.parametrize("ending", ["exit", "new source"])
+def test_what_the_algorithm_has_started_ends_with_it(here: Here, ending: str) -> None:
+    here.write(
+        "import os, subprocess\ndef apply(input):\n    if input == 'exit':\n        os._exit(3)\n"
+        "    return subprocess.Popen(['sleep', '60']).pid\n"
+    )
+    source = read_source(here.root, REF, language="")
+    here.worker.replace(source, Path(sys.executable), dict(os.environ), patience_s=1)
+    pid = here.call("start").result
+
+    if ending == "exit":
+        with pytest.raises(AlgorithmExit):
+            here.call("exit")
+    else:
+        here.worker.replace(source, Path(sys.executable), dict(os.environ), patience_s=1)
+
+    wait_for(lambda: is_gone(pid), timeout_s=20)
 
 
 def test_a_file_of_secrets_that_would_be_pushed_is_warned_of(

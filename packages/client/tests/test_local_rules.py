@@ -68,8 +68,10 @@ def test_a_case_passes_or_says_why_not(case: dict[str, Any], called: Called, rea
         ('[{"input": 1, "type": "MAYBE"}]', "type must be one of EXACT_MATCH"),
         ('[{"input": 1, "type": "LESS_OR_EQUAL", "expected_output": "a"}]', "needs a number"),
         ('[{"input": 1, "expected_output": 1, "tree": [{}]}]', "tree must be a list of keys"),
+        ('[{"input": "\\ud800", "expected_output": 1}]', "case 1 (case 1): input cannot be sent"),
+        ('[{"input": {"a": NaN}, "expected_output": 1}]', "case 1 (case 1): input cannot be sent"),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_what_is_no_list_of_cases_is_refused_by_its_place(text: str, told: str) -> None:
     with pytest.raises(CasesError) as caught:

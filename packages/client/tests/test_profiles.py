@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from algorium._cli.profiles import read_profiles, remove_profile, write_profile
 from algorium._cli.program import Failed
+from algorium._config import read_profile
 from algorium._errors import ConfigurationError
 
 VALUES = {"api_key": "simKey", "api_server": "http://127.0.0.1:1"}
@@ -114,3 +115,26 @@ def test_whatever_is_written_is_read_again(
     expected = {"bearer_token": "", **VALUES, "ca_cert": value}
     assert read_profiles(path)[name] == expected
     assert json.dumps(read_profiles(path)["before"]) if name != "before" else True
+
+
+def test_what_only_looks_like_the_end_of_a_line_stays(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text('# one\u2028comment\n[profiles.default]\nmore = "a\u0085b"\n', "utf-8")
+
+    write_profile(path, "work", VALUES)
+    write_profile(path, "default", VALUES)
+
+    assert path.read_text("utf-8").startswith("# one\u2028comment\n")
+    assert read_profiles(path)["default"]["more"] == "a\u0085b"
+    assert read_profiles(path)["work"]["api_key"] == "simKey"
+
+
+def test_a_file_that_an_editor_has_marked_as_utf_8_is_read(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b'\xef\xbb\xbf[profiles.default]\napi_key = "simOld"\n')
+    before = read_profile("default", path)
+    write_profile(path, "work", VALUES)
+
+    assert before is not None
+    assert before.api_key == "simOld"
+    assert set(read_profiles(path)) == {"default", "work"}

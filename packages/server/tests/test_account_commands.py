@@ -9,7 +9,7 @@ import pytest
 
 from algorium_server import cli
 from algorium_server.domain.identity import Principal
-from algorium_server.home import first_start, open_database
+from algorium_server.home import first_start, locked, open_database
 from algorium_server.services.directory import Directory
 from algorium_server.settings import Settings
 
@@ -168,6 +168,12 @@ def test_a_key_is_rotated_and_deleted(console: Console) -> None:
 )
 def test_wrong_usage_ends_with_2(console: Console, arguments: tuple[str, ...], said: str) -> None:
     assert said in console.fails(*arguments, code=2)
+
+
+def test_a_server_that_was_killed_is_not_asked_any_more(console: Console) -> None:
+    (console.home / "endpoint.json").write_text('{"api": "http://127.0.0.1:9"}')
+    with locked(console.home):
+        assert "another command is at work" in console.fails("user", "list")
 
 
 def test_more_users_than_fit_on_a_page_are_all_listed(

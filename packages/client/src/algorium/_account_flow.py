@@ -6,12 +6,11 @@ Source: wire specification, "Users", "Organizations", "Organization types", "Mem
 
 from collections.abc import Mapping
 from typing import Any, TypedDict
-from urllib.parse import quote
 
 from algorium._algorithm_flow import Page, json_request, page_query, read, read_list, read_page
 from algorium._answers import check
 from algorium._errors import AccountNotFound
-from algorium._messages import Request
+from algorium._messages import Request, segment
 from algorium._retry import Flow
 from algorium.wire.accounts import (
     AlgorithmName,
@@ -63,7 +62,7 @@ _AS_ON_THE_WIRE = {
 
 def path_to(*parts: str) -> str:
     """Return a path of the management API."""
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+    return "/v1/" + "/".join(map(segment, parts))
 
 
 def me() -> Flow[UserInfo]:

@@ -9,7 +9,6 @@ Source: wire specification, "Create, read, update, delete", "Versions and publis
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
-from urllib.parse import quote
 
 from algorium._answers import check, unexpected
 from algorium._errors import (
@@ -18,7 +17,7 @@ from algorium._errors import (
     UnexpectedResponse,
     VersionNotFound,
 )
-from algorium._messages import Request, Response
+from algorium._messages import Request, Response, segment
 from algorium._retry import Flow
 from algorium._values import to_json
 from algorium.wire.authoring import AlgorithmInfo, FailedCall, ScmStatus
@@ -53,7 +52,7 @@ class Page(Generic[T]):
 def path_of(ref: AlgorithmRef, *rest: str) -> str:
     """Return the path of something that belongs to an algorithm; the version is left out."""
     head = (ref.algorithm_id,) if ref.algorithm_id else (ref.owner, ref.name)
-    return "/v1/algorithms/" + "/".join(quote(part, safe="") for part in (*head, *rest))
+    return "/v1/algorithms/" + "/".join(map(segment, (*head, *rest)))
 
 
 def json_request(method: str, path: str, body: Mapping[str, Any], **how: Any) -> Request:
@@ -140,7 +139,7 @@ def create(ref: AlgorithmRef, wish: Mapping[str, Any]) -> Flow[AlgorithmInfo]:
         InvalidInput: A setting is wrong.
         NotAuthorized: You may not create algorithms of that owner.
     """
-    response = yield json_request("POST", f"/v1/algorithms/{quote(ref.owner, safe='')}", wish)
+    response = yield json_request("POST", f"/v1/algorithms/{segment(ref.owner)}", wish)
     check(response)
     return _algorithm(response, ref)
 
@@ -176,7 +175,7 @@ def owned(username: str) -> Flow[list[AlgorithmInfo]]:
     Raises:
         AccountNotFound: There is none of that name.
     """
-    response = yield Request(method="GET", path=f"/v1/users/{quote(username, safe='')}/algorithms")
+    response = yield Request(method="GET", path=f"/v1/users/{segment(username)}/algorithms")
     check(response)
     return read_list(response, lambda each: AlgorithmInfo.from_json(each, owner=username))
 
@@ -295,7 +294,7 @@ def errors(ref: AlgorithmRef) -> Flow[list[FailedCall]]:
 def errors_of(account: str, *, is_organization: bool) -> Flow[list[FailedCall]]:
     """Read the failed calls of a user or an organization, newest first."""
     kind = "organizations" if is_organization else "users"
-    response = yield Request(method="GET", path=f"/v1/{kind}/{quote(account, safe='')}/errors")
+    response = yield Request(method="GET", path=f"/v1/{kind}/{segment(account)}/errors")
     check(response)
     return read_list(response, FailedCall.from_json)
 

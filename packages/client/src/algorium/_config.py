@@ -79,7 +79,7 @@ def read_profile(name: str, path: Path) -> Profile | None:
         ConfigurationError: The file cannot be read or is not what it should be.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors mark it
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

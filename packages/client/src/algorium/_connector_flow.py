@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 from algorium import _data_flow
 from algorium._answers import check, unexpected
 from algorium._errors import AccountNotFound, NotFound, UnexpectedResponse
-from algorium._messages import Request, Response
+from algorium._messages import Request, Response, segment
 from algorium._retry import Flow
 from algorium._values import to_json
 from algorium.wire.uris import DataUri
@@ -224,7 +223,7 @@ def storage(account: str) -> Flow[StorageUse]:
 
 def _path(owner: str, *rest: str) -> str:
     parts = ("users", owner, "connectors", *rest)
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+    return "/v1/" + "/".join(map(segment, parts))
 
 
 def _json_request(method: str, path: str, body: Mapping[str, Any]) -> Request:

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from urllib.parse import quote
 
 from algorium._errors import UnexpectedResponse
 
@@ -26,6 +27,19 @@ class Replayable(Protocol):
 
 
 Body: TypeAlias = bytes | Replayable | Iterable[bytes] | AsyncIterable[bytes]
+
+
+def segment(name: str) -> str:
+    """
+    Return a name as a part of a path.
+
+    Raises:
+        ValueError: It would make another path of it. Dots are taken as directories have them on
+            the way, so that removing the member `..` would remove the organization.
+    """
+    if name in {"", ".", ".."}:
+        raise ValueError(f"nothing can be called {name!r}")
+    return quote(name, safe="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,12 @@ def list_entries(
         from algorium_server.store import audit as rows  # noqa: PLC0415 - as in `serve`
 
         async with database.reading() as connection:
-            found = await rows.page(connection, wanted, before=None, limit=limit)
+            found = await rows.page(
+                connection,
+                wanted,
+                before=None,
+                limit=min(limit, sys.maxsize),  # databases know no larger numbers
+            )
         if as_json:
             print_json([as_object(each, has_digest=True) for each in found])
         else:

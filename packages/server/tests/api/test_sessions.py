@@ -334,7 +334,15 @@ def _deleted(site):
     assert site.ask(root, "DELETE", "/v1/users/jane").status_code == 204
 
 
-@pytest.mark.parametrize("change", [_password, _disabled, _deleted])
+def _linked_to_somebody_else(site):
+    root = site.browser(Authorization="root-admin-key")
+    user = site.ask(root, "GET", "/v1/users/jane").json()
+    for external_id in ("jane.doe", "jane.roe"):
+        body = user | {"external_id": external_id}
+        assert site.ask(root, "PUT", "/v1/users/jane", json=body).status_code == 200
+
+
+@pytest.mark.parametrize("change", [_password, _disabled, _deleted, _linked_to_somebody_else])
 def test_what_changes_who_the_user_is_ends_all_sessions(site, change):
     jane = Person(site)
 

@@ -183,6 +183,13 @@ def test_an_address_that_nobody_has_verified_says_nothing():
     assert read_claims(claims | {"email_verified": True}, by_email, now=NOW).external_id
 
 
+@pytest.mark.parametrize("said", [None, "False", "no", 0, [], {}], ids=repr)
+def test_what_is_not_plainly_verified_is_not(said):
+    claims = {"sub": "1", "email": "boss@example.com", "email_verified": said}
+
+    assert read_claims(claims, ClaimRules(), now=NOW).email == ""
+
+
 def test_the_claim_that_is_configured_and_no_other_says_who_it_is():
     with pytest.raises(NotAuthenticated):
         read_claims({"sub": "1"}, ClaimRules(username_claim="upn"), now=NOW)

@@ -20,6 +20,8 @@ from algorium_server.domain.quotas import (
     month_of,
     seconds_left,
     too_many_in_a_minute,
+    too_many_open,
+    too_many_waiting,
 )
 
 moments = st.datetimes(
@@ -98,3 +100,19 @@ def test_a_refusal_names_the_number_the_limit_and_the_renewal():
     assert (error.status, error.error_type) == (402, "PaymentRequiredError")
     assert "12.3 of its 10 compute seconds" in error.message
     assert error.fields["renews_at"] == "2031-06-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        too_many_open(0),
+        too_many_in_a_minute(0, 12.0),
+        too_many_waiting(QuotaName.VOID_CALLS_WAITING, 0, 0),
+        too_many_waiting(QuotaName.BUILDS_WAITING, 0, 3),
+    ],
+    ids=["open", "minute", "void", "builds"],
+)
+def test_where_nothing_is_allowed_nobody_is_told_to_try_again(refused):
+    assert refused.retry_after_s is None
+    assert refused.hint == "The limit of this account is 0: only the operator can change that."
+    assert refused.fields["limit"] == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import rows as made_rows
 
-from algorium_server.domain.audit import ChainKeys
+from algorium_server.domain.audit import ChainKeys, checkpoint_seal
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import (
     AUDIT_DENIED_PENDING_MAX,
@@ -209,6 +209,29 @@ def test_checkpoints_of_others_are_not_believed(
 
     assert read_checkpoints(tmp_path, KEYS) == {}
     assert read_checkpoints(tmp_path / "nowhere", KEYS) == {}
+
+
+def test_a_later_checkpoint_does_not_hide_that_an_older_copy_was_put_back(
+    world: World, runner: asyncio.Runner, tmp_path: Path
+):
+    async def scenario():
+        await Checkpoints(world.database, KEYS, tmp_path).make()
+        async with world.database.reading() as connection:
+            head = await audit.newest(connection)
+        path = checkpoint_file(tmp_path)
+        made = path.read_text()
+        # What was there before the copy was put back had the same number, and another digest.
+        before = json.loads(made) | {
+            "digest": b"x".hex() * 32,
+            "seal": checkpoint_seal(head.number, b"x" * 32, KEYS),
+        }
+        path.write_text(json.dumps(before) + "\n" + made)
+        return head, await examine(world.database, KEYS, read_checkpoints(tmp_path, KEYS))
+
+    head, verdict = runner.run(scenario())
+
+    assert verdict.broken is not None
+    assert verdict.broken.number == head.number
 
 
 def test_a_long_file_of_checkpoints_begins_anew(

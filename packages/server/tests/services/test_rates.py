@@ -95,3 +95,12 @@ def test_several_processes_together_count_exactly(shared_file: int):
             process.communicate()
 
     assert sum(counted) == limit
+
+
+def test_a_clock_that_was_turned_back_shuts_nobody_out(rates):
+    assert rates.count("jane", 1, MINUTE + 60)
+    assert not rates.count("jane", 1, MINUTE + 60)
+
+    assert rates.count("jane", 1, MINUTE)
+    assert not rates.count("jane", 1, MINUTE)
+    assert rates.count("jane", 1, MINUTE + 1)

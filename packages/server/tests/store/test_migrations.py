@@ -155,6 +155,35 @@ def test_files_from_before_are_counted_and_keep_their_checksums(empty_database_u
     assert kept == {f"f{number}": f"blake2b:{number:064x}" for number in range(2)}
 
 
+def test_the_very_first_schema_comes_along(empty_database_url: str):
+    def fill(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        # The first servers made this one, under the same number.
+        connection.exec_driver_sql("ALTER TABLE builds DROP COLUMN source_bytes")
+        connection.exec_driver_sql(
+            "CREATE TABLE installation (key VARCHAR(64) PRIMARY KEY, value VARCHAR(64))"
+        )
+
+    def columns(connection: Connection) -> tuple[set[str], bool]:
+        seen = inspect(connection)
+        names = {each["name"] for each in seen.get_columns("builds")}
+        return names, seen.has_table("installation")
+
+    async def compared() -> tuple[set[str], bool]:
+        await on_writer(empty_database_url, fill)
+        await open_and_close(empty_database_url)
+        return await on_writer(empty_database_url, columns)
+
+    names, has_spare_table = asyncio.run(compared())
+
+    assert names == {column.name for column in metadata.tables["builds"].columns}
+    assert not has_spare_table
+
+
 def test_names_and_addresses_from_before_are_taken(empty_database_url: str):
     def fill(connection: Connection) -> None:
         config = Config()

@@ -105,7 +105,8 @@ def _replaced(text: str, name: str, lines: list[str]) -> str:
     after: list[str] = []
     loose: list[str] = []  # comments at the end of the section belong to what follows
     is_found = is_inside = False
-    for line in text.splitlines():
+    # At line feeds only: what else ends a line for Python may be inside of a text or a comment.
+    for line in text.rstrip("\n").split("\n") if text.strip() else ():
         if _HEADER.fullmatch(line):
             is_inside = _names(line, name)
             is_found = is_found or is_inside
@@ -135,7 +136,7 @@ def _names(header: str, name: str) -> bool:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors mark it
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

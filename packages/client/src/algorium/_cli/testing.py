@@ -106,7 +106,8 @@ def _cases(root: Path) -> list[Case]:
     except FileNotFoundError:
         return []
     except (CasesError, UnicodeDecodeError) as error:
-        raise Failed(str(error), hint="docs/guides/develop-locally.md shows the file.") from error
+        told = str(error) if isinstance(error, CasesError) else f"{FILE} is not UTF-8: {error}"
+        raise Failed(told, hint="docs/guides/develop-locally.md shows the file.") from error
 
 
 def _pytest(

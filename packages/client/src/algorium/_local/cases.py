@@ -95,6 +95,10 @@ def _case(found: object, number: int) -> Case:
         raise CasesError(f"{FILE}, case {number}: case_name must be a text")
     if "input" not in found:
         raise CasesError(f"{where}: there is no input")
+    try:
+        json.dumps(found["input"], ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:  # half of a pair of surrogates, or a number that JSON has not
+        raise CasesError(f"{where}: input cannot be sent: {error}") from error
     if not isinstance(kind, str) or kind.upper() not in TYPES:
         raise CasesError(f"{where}: type must be one of {', '.join(TYPES)}")
     kind = kind.upper()

@@ -33,6 +33,8 @@ _OUTPUT_BYTES_MAX: Final = 1 << 20
 _MARK_S: Final = 2.0
 """For output that is under way when the answer has arrived."""
 _KILL_S: Final = 5.0
+_PIPE_BYTES_MIN: Final = 4096
+"""What a pipe takes even if nobody reads it, on every system."""
 
 Print = Callable[[str], None]
 
@@ -88,6 +90,7 @@ class Child:
         assert process.stdout
         assert process.stderr
         self._input: IO[bytes] = process.stdin
+        self._is_over = False
         for read, stream in (
             (self._read_frames, process.stdout),
             (self._read_output, process.stderr),
@@ -97,7 +100,7 @@ class Child:
     @property
     def is_alive(self) -> bool:
         """Whether it could take a call."""
-        return self._process.poll() is None
+        return not self._ends(within_s=0.0)
 
     def receive(self, timeout_s: float) -> frames.Frame:
         """
@@ -113,22 +116,39 @@ class Child:
             raise TimeoutError from None
         if frame is None:
             self._frames.put(None)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_KILL_S)
+            self._ends(within_s=_KILL_S)
             self._marks.acquire(timeout=_MARK_S)  # at the end of the output there is one more
             code = self._process.returncode
             raise Ended(None if code is None or code < 0 else code)
         self._marks.acquire(timeout=_MARK_S)
         return frame
 
-    def send(self, head: bytes, body: bytes) -> None:
-        """Send one frame; a process that is gone shows in `receive`."""
+    def send(self, head: bytes, body: bytes, *, timeout_s: float) -> None:
+        """
+        Send one frame; a process that is gone shows in `receive`.
+
+        Raises:
+            TimeoutError: The process does not take it in time; it was killed.
+        """
         self._take_output()  # what was printed between calls belongs to none
+        is_late = threading.Event()
+
+        def give_up() -> None:
+            is_late.set()
+            _kill_group(self._process)
+
+        limit = threading.Timer(timeout_s, give_up)
+        limit.daemon = True
+        if len(body) > _PIPE_BYTES_MIN:
+            limit.start()
         with contextlib.suppress(BrokenPipeError, OSError):
             for piece in (head, body):
                 left = memoryview(piece)
                 while left:
                     left = left[self._input.write(left) :]
+        limit.cancel()
+        if is_late.is_set():
+            raise TimeoutError
 
     def printed(self) -> str:
         """Return what was printed since `send`."""
@@ -136,10 +156,9 @@ class Child:
 
     def kill(self) -> None:
         """End it and what it started, now; idempotent."""
-        if self._process.poll() is None:
+        if not self._ends(within_s=0.0):
             _kill_group(self._process)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_KILL_S)
+            self._ends(within_s=_KILL_S)
         with contextlib.suppress(OSError):
             self._input.close()
 
@@ -147,9 +166,21 @@ class Child:
         """Let it end by itself, as at the end of a slot, and kill it if it does not."""
         with contextlib.suppress(OSError):
             self._input.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(patience_s)
+        self._ends(within_s=patience_s)
         self.kill()
+
+    def _ends(self, *, within_s: float) -> bool:
+        """Whether it ends in time; then so does what it has started, which would live on."""
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        if not self._is_over:
+            # Once, and now: later the number may be that of somebody else's process.
+            self._is_over = True
+            if sys.platform != "win32":  # which finds nothing below a process that is gone
+                _kill_group(self._process)
+        return True
 
     def _take_output(self) -> bytes:
         with self._output_lock:

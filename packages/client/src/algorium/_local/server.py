@@ -6,6 +6,7 @@ the browser call it, or reach it under a name of its own. So it answers requests
 name, and none that a page of somewhere else has sent.
 """
 
+import re
 import threading
 import time
 import uuid
@@ -35,7 +36,10 @@ _IDLE_S: Final = 60.0
 """For the next request on a connection, and for each piece of one."""
 _VOID_MAX: Final = 50
 """Calls under way that nobody waits for."""
+_LENGTH_DIGITS_MAX: Final = 18
+"""Python reads no numbers of thousands of digits."""
 _CHUNK_HEAD_BYTES_MAX: Final = 1000
+_CHUNK_LENGTH: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _DISCARDED_BYTES_MAX: Final = 256 * 2**20
 """Of a body that is too large."""
 
@@ -175,6 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("content-length", "0").strip()
         if not (length.isascii() and length.isdigit()):
             raise Refused("Content-Length must be a number", code=2015)
+        if len(length) > _LENGTH_DIGITS_MAX:
+            raise too_large
         if int(length) > INPUT_BYTES_MAX:
             # Who is still sending reads no answer: take what it is about to send.
             left = min(int(length), _DISCARDED_BYTES_MAX)
@@ -188,12 +194,9 @@ class _Handler(BaseHTTPRequestHandler):
         size = 0
         while True:
             head = self.rfile.readline(_CHUNK_HEAD_BYTES_MAX).partition(b";")[0].strip()
-            try:
-                length = int(head, 16)
-            except ValueError:
-                length = -1
-            if length < 0:
+            if not _CHUNK_LENGTH.fullmatch(head):
                 raise Refused("The body is not in chunks as it says", code=2015)
+            length = int(head, 16)
             size += length
             if size > INPUT_BYTES_MAX:
                 raise too_large

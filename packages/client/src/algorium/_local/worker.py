@@ -195,8 +195,8 @@ class Worker:
         self, child: Child, content_type: str, body: bytes, timeout_s: float, arrived_at: float
     ) -> Outcome:
         began_at = time.monotonic()
-        child.send(call_head(content_type, timeout_s, len(body)), body)
         try:
+            child.send(call_head(content_type, timeout_s, len(body)), body, timeout_s=timeout_s)
             frame = child.receive(timeout_s)
         except TimeoutError:
             child.kill()

@@ -7,8 +7,8 @@ Answers are dictionaries, not models. What is not in the table is in the new cli
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
+from algorium._messages import segment
 from algorium.compat.errors import raiseAlgoApiError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ManageApi:
         def operation(*names: str, **query: Any) -> Any:
             if len(names) != path.count("{}"):
                 raise TypeError(f"{name} takes {path.count('{}')} names, not {len(names)}")
-            url = path.format(*(quote(each, safe="") for each in names))
+            url = path.format(*map(segment, names))
             answer = self._client.ask(method, url, query)
             if not answer.ok:
                 raise raiseAlgoApiError(answer)

@@ -88,7 +88,12 @@ def audit_routes(log: AuditLog, *, api: str) -> APIRouter:
         )
         return _page(asked, found, api=api, has_digests=True)
 
-    @routes.get("/v1/admin/audit/export", openapi_extra=described_query(**_FILTERS))
+    @routes.get(
+        "/v1/admin/audit/export",
+        response_class=Response,
+        responses={200: {"content": {_LINES: {}}, "description": "The entries, one in each line"}},
+        openapi_extra=described_query(**_FILTERS),
+    )
     async def export(principal: Asking, query: Query) -> Response:
         """Return what was done, oldest first, an object in each line; for administrators."""
         batches = await log.export(principal, audit_filter(query))

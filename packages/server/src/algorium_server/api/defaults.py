@@ -16,7 +16,9 @@ def default_routes(defaults: DefaultCollections) -> APIRouter:
     """Return the route; *defaults* does the work."""
     routes = APIRouter(tags=["algorithms"])
 
-    @routes.post("/v1/algorithms/{algorithm_id}/collections/{collection_id}")
+    @routes.post(
+        "/v1/algorithms/{algorithm_id}/collections/{collection_id}", response_class=Response
+    )
     async def assign(algorithm_id: str, collection_id: str, principal: Asking) -> Response:
         """Give an algorithm the collection that it calls `data://.algo/default`."""
         await defaults.assign(

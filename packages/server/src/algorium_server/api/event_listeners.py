@@ -110,7 +110,7 @@ def event_listener_routes(listeners: EventListeners, *, api: str) -> APIRouter:
         changed = await listeners.change(principal, username, listener_id, _wanted(body))
         return Answer(_object(*changed))
 
-    @routes.delete(_PATH + "/{listener_id}")
+    @routes.delete(_PATH + "/{listener_id}", response_class=Response)
     async def remove(username: str, listener_id: str, principal: Asking) -> Response:
         """Delete an event listener."""
         await listeners.remove(principal, username, listener_id)

@@ -55,6 +55,7 @@ def _add_image(routes: APIRouter, images: Images, name: ImageName) -> None:
         path,
         operation_id=f"put_{name}",
         status_code=201,
+        response_class=Response,
         openapi_extra={"requestBody": {"content": {"image/*": {}, "multipart/form-data": {}}}},
     )
     async def put(request: Request, principal: Asking) -> Response:

@@ -104,7 +104,7 @@ def _add_invites(routes: APIRouter, installation: Installation) -> None:
         """List invites, oldest first; for administrators."""
         return Answer([_invite_object(each) for each in await installation.invites(principal)])
 
-    @routes.post("/v1/admin/invites")
+    @routes.post("/v1/admin/invites", response_class=Response)
     async def invite(
         principal: Asking, body: Annotated[InviteBody, body_of(InviteBody)]
     ) -> Response:
@@ -118,7 +118,7 @@ def _add_invites(routes: APIRouter, installation: Installation) -> None:
         )
         return Response(media_type=JSON)
 
-    @routes.delete("/v1/admin/invites/{code}")
+    @routes.delete("/v1/admin/invites/{code}", response_class=Response)
     async def remove_invite(code: str, principal: Asking) -> Response:
         """Delete an invite; for administrators."""
         await installation.remove_invite(principal, code)

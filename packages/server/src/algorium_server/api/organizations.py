@@ -242,6 +242,7 @@ def _add_members(routes: APIRouter, organizations: Organizations, api: str) -> N
 
     @routes.put(
         "/v1/organizations/{org}/members/{username}",
+        response_class=Response,
         responses={201: {"description": "The user was no member before."}},
     )
     async def put_member(

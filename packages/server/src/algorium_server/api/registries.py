@@ -72,7 +72,7 @@ def registry_routes(registries: Registries) -> APIRouter:
         """Replace what is said of a registry; a name or password that is not sent stays."""
         return Answer(_object(await registries.change(principal, registry_id, _wanted(body))))
 
-    @routes.delete("/v1/registries/{registry_id}")
+    @routes.delete("/v1/registries/{registry_id}", response_class=Response)
     async def remove(registry_id: str, principal: Asking) -> Response:
         """Delete a registry; for administrators."""
         await registries.remove(principal, registry_id)

@@ -57,7 +57,7 @@ def reservation_routes(reservations: Reservations) -> APIRouter:
         """List reservations, oldest first; for administrators."""
         return Answer([_object(each) for each in await reservations.list(principal)])
 
-    @routes.post("/v1/admin/reservations")
+    @routes.post("/v1/admin/reservations", response_class=Response)
     async def create(
         principal: Asking, body: Annotated[ReservationBody, body_of(ReservationBody)]
     ) -> Response:
@@ -73,7 +73,7 @@ def reservation_routes(reservations: Reservations) -> APIRouter:
         await reservations.create(principal, wanted)
         return Answer()
 
-    @routes.delete("/v1/admin/reservations/{reservationId}")
+    @routes.delete("/v1/admin/reservations/{reservationId}", response_class=Response)
     async def delete(principal: Asking, reservationId: str) -> Response:  # noqa: N803 - in the path
         """Keep those slots warm no longer; for administrators."""
         await reservations.delete(principal, reservationId)

@@ -182,13 +182,13 @@ def secret_provider_routes(providers: SecretProviders) -> APIRouter:
         await providers.delete(principal, provider_id)
         return Response(status_code=204)
 
-    @routes.get(_PLUGINS + "/{provider_id}")
+    @routes.get(_PLUGINS + "/{provider_id}", response_class=Response)
     async def module(provider_id: str, principal: Asking) -> Response:
         """Say that there is no module to download: providers are part of the server."""
         await providers.provider(principal, provider_id)
         raise InvalidInput("no module was uploaded: providers are part of this server")
 
-    @routes.post(_PLUGINS + "/{provider_id}")
+    @routes.post(_PLUGINS + "/{provider_id}", response_class=Response)
     async def upload(provider_id: str, principal: Asking) -> Response:
         """Refuse a module: this server runs no foreign code where secrets are open."""
         check_not_internal(await providers.provider(principal, provider_id))

@@ -155,13 +155,13 @@ _ROLES: Final = {"cluster_viewer": "is_viewer", "cluster_admin": "is_admin"}
 def _add_role(routes: APIRouter, users: Users, role: str, field: str) -> None:
     path = f"/admin/roles/{{username}}/{role}"
 
-    @routes.post(path, operation_id=f"grant_{role}")
+    @routes.post(path, operation_id=f"grant_{role}", response_class=Response)
     async def grant(username: str, principal: Asking) -> Response:
         """Give a user a role in the installation; for administrators."""
         await users.set_role(principal, username, **{field: True})
         return Response(media_type=JSON)
 
-    @routes.delete(path, operation_id=f"take_{role}")
+    @routes.delete(path, operation_id=f"take_{role}", response_class=Response)
     async def take(username: str, principal: Asking) -> Response:
         """Take the role from a user; for administrators."""
         await users.set_role(principal, username, **{field: False})

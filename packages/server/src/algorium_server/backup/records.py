@@ -158,6 +158,9 @@ def _read_entry(line: bytes) -> Entry:
     check_path(entry.path)
     if entry.mode & ~_MODE:
         raise InvalidInput(f"the backup gives {entry.path!r} a mode that files here do not have")
+    if entry.kind == "link" and "/" not in entry.path:
+        # Whoever makes a backup follows those. The server, too, and would write what is there.
+        raise InvalidInput(f"the backup has a link in place of {entry.path!r}")
     return entry
 
 

@@ -147,7 +147,8 @@ def read_claims(claims: Mapping[str, Any], rules: ClaimRules, *, now: datetime) 
         raise NotAuthenticated(f"The token has no claim {name!r} that says who you are.")
     if len(external_id) > EXTERNAL_ID_CHARS_MAX or not external_id.isprintable():
         raise NotAuthenticated(f"The token's claim {name!r} cannot be the name of an account.")
-    is_email_doubted = claims.get("email_verified", True) in {False, "false"}
+    # Some write it as text; whatever else it may be, it is not said that the address is verified.
+    is_email_doubted = claims.get("email_verified", True) not in (True, "true")
     if is_email_doubted and name == rules.email_claim:
         # Whoever may write any address there could otherwise be anybody.
         raise NotAuthenticated("Your identity provider has not verified your e-mail address.")

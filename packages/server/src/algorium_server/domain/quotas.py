@@ -43,6 +43,8 @@ UNLIMITED: Final = "unlimited"
 BUSY_RETRY_S: Final = 1
 """When to try again where calls that end make room: nobody knows, but soon."""
 _MINUTE_S: Final = 60
+_NEVER: Final = "The limit of this account is 0: only the operator can change that."
+"""Instead of when to try again: programs that wait and retry would do it for ever."""
 
 
 class QuotaName(StrEnum):
@@ -209,13 +211,18 @@ def seconds_left(now_s: float) -> int:
 # Refusals
 
 
+def busy(message: str) -> TooManyRequests:
+    """Return what is said when something is full that soon has room again."""
+    return TooManyRequests(message, retry_after_s=BUSY_RETRY_S)
+
+
 def too_many_open(limit: int) -> TooManyRequests:
     """Return what is said when too many calls are open."""
     return TooManyRequests(
         "Too many requests: concurrent session limit reached",
-        hint=f"At most {limit} calls of one account may run.",
+        hint=f"At most {limit} calls of one account may run." if limit else _NEVER,
         fields={"quota": QuotaName.CONCURRENT_CALLS.value, "limit": limit, "used": limit},
-        retry_after_s=BUSY_RETRY_S,
+        retry_after_s=BUSY_RETRY_S if limit else None,
     )
 
 
@@ -224,9 +231,9 @@ def too_many_in_a_minute(limit: int, now_s: float) -> TooManyRequests:
     wait_s = seconds_left(now_s)
     return TooManyRequests(
         f"Too many requests: the account may make {limit} calls a minute",
-        hint=f"Try again in {wait_s} s, when the next minute begins.",
+        hint=f"Try again in {wait_s} s, when the next minute begins." if limit else _NEVER,
         fields={"quota": QuotaName.CALLS_PER_MINUTE.value, "limit": limit, "used": limit},
-        retry_after_s=wait_s,
+        retry_after_s=wait_s if limit else None,
     )
 
 
@@ -243,9 +250,9 @@ def too_many_waiting(name: QuotaName, limit: int, used: int) -> TooManyRequests:
         hint = f"At most {limit} builds of one account may wait."
     return TooManyRequests(
         message,
-        hint=hint,
+        hint=hint if limit else _NEVER,
         fields={"quota": name.value, "limit": limit, "used": used},
-        retry_after_s=BUSY_RETRY_S,
+        retry_after_s=BUSY_RETRY_S if limit else None,
     )
 
 

@@ -6,9 +6,8 @@ Source: runtime design, "Scheduling".
 
 from collections.abc import Iterable, Iterator
 
-from algorium_server.domain.errors import TooManyRequests
 from algorium_server.domain.limits import QUEUE_BYTES_MAX, QUEUE_CALLS_MAX, QUEUES_BYTES_MAX
-from algorium_server.domain.quotas import BUSY_RETRY_S
+from algorium_server.domain.quotas import busy
 from algorium_server.engine.pools import Ticket, Waiting
 
 _NEVER = float("inf")
@@ -84,19 +83,13 @@ class Queues:
         """
         line, input_bytes = ticket.line, ticket.call.input_bytes
         if self._tickets and self._input_bytes + input_bytes > QUEUES_BYTES_MAX:
-            raise TooManyRequests(
-                "Too many requests: too much input is waiting on this server",
-                retry_after_s=BUSY_RETRY_S,
-            )
+            raise busy("Too many requests: too much input is waiting on this server")
         while line.count:
             is_heavy = line.input_bytes + input_bytes > QUEUE_BYTES_MAX
             if not is_heavy and line.count < QUEUE_CALLS_MAX:
                 return
             longest = line.longest(by_bytes=is_heavy)
-            error = TooManyRequests(
-                "Too many requests: the queue of this algorithm is full",
-                retry_after_s=BUSY_RETRY_S,
-            )
+            error = busy("Too many requests: the queue of this algorithm is full")
             if longest is ticket.lane or (
                 longest.input_bytes <= ticket.lane.input_bytes + input_bytes
                 if is_heavy

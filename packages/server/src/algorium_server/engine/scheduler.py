@@ -22,9 +22,9 @@ import heapq
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from algorium_server.domain.errors import TooManyRequests, Unavailable
+from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import START_ABANDONED_S
-from algorium_server.domain.quotas import BUSY_RETRY_S
+from algorium_server.domain.quotas import busy
 from algorium_server.engine import claims, growth, trees
 from algorium_server.engine.claims import Claim, Reservation
 from algorium_server.engine.flights import Flight, LoadFailed
@@ -462,10 +462,7 @@ class Scheduler:
         self._moved_at = now
         self._queues.refuse(
             (ticket for ticket in nested if ticket.call.flight.tree_id == tree_id),
-            TooManyRequests(
-                "Too many requests: every slot waits for another call to end",
-                retry_after_s=BUSY_RETRY_S,
-            ),
+            busy("Too many requests: every slot waits for another call to end"),
         )
 
     def _answer_from_memory(self, now: float) -> None:

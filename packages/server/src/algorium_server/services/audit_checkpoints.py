@@ -4,7 +4,8 @@ Checkpoints of the audit log: how far it went, noted outside the database.
 Whoever can write the database can put an old copy of all of it back, and nothing in there would
 tell. A line in `logs/audit-checkpoints.jsonl` in the home does, and so does the same in the
 server's own log, which may be kept on another machine. Each line is sealed with the key of the
-chain; the newest one counts.
+chain; all of them count, and of two about one entry the older one. Otherwise whoever puts a copy
+back would only need the server to write as many entries again.
 """
 
 import asyncio
@@ -110,7 +111,10 @@ def read_checkpoints(home: Path, keys: ChainKeys) -> dict[int, bytes]:
         text = checkpoint_file(home).read_bytes()
     except OSError:
         return {}
-    return {head.number: head.digest for head in _heads(text, keys)}
+    known: dict[int, bytes] = {}
+    for head in _heads(text, keys):
+        known.setdefault(head.number, head.digest)
+    return known
 
 
 def _heads(text: bytes, keys: ChainKeys) -> Iterator[ChainHead]:

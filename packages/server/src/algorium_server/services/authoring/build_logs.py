@@ -20,7 +20,7 @@ from typing import Final
 
 from algorium_server.build.build_log import BuildLog
 from algorium_server.domain.algorithms import BuildStatus
-from algorium_server.domain.errors import BuildNotFound, TooManyRequests
+from algorium_server.domain.errors import BuildNotFound
 from algorium_server.domain.limits import (
     BUILD_FOLLOW_BYTES_MAX,
     BUILD_FOLLOW_IDLE_S,
@@ -28,7 +28,7 @@ from algorium_server.domain.limits import (
     BUILD_LOG_BYTES_MAX,
     BUILD_POLL_S,
 )
-from algorium_server.domain.quotas import BUSY_RETRY_S
+from algorium_server.domain.quotas import busy
 from algorium_server.services.directory import Directory
 from algorium_server.store import algorithms as rows
 from algorium_server.store.database import Database
@@ -92,9 +92,7 @@ class BuildLogs:
             TooManyRequests: Too many read already.
         """
         if self._readers >= BUILD_FOLLOWERS_MAX:
-            raise TooManyRequests(
-                f"{BUILD_FOLLOWERS_MAX} readers follow builds already", retry_after_s=BUSY_RETRY_S
-            )
+            raise busy(f"{BUILD_FOLLOWERS_MAX} readers follow builds already")
         self._readers += 1
         try:
             async for piece in self._pieces(build_id, after_bytes):

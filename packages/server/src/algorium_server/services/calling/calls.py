@@ -33,7 +33,6 @@ from algorium_server.domain.calls import (
 from algorium_server.domain.errors import (
     AlgorithmNotFound,
     NotAuthorized,
-    TooManyRequests,
     Unavailable,
 )
 from algorium_server.domain.identity import Principal
@@ -42,7 +41,7 @@ from algorium_server.domain.limits import (
     CHILD_CALLS_PER_TREE_MAX,
 )
 from algorium_server.domain.quotas import (
-    BUSY_RETRY_S,
+    busy,
     minute_of,
     too_many_in_a_minute,
     too_many_open,
@@ -230,10 +229,9 @@ class CallService:
             children = self._children.get(acting.tree_id, 0)
             if children >= CHILD_CALLS_PER_TREE_MAX:
                 self._admission.leave(account_id)
-                raise TooManyRequests(
+                raise busy(
                     f"Too many requests: one call may have {CHILD_CALLS_PER_TREE_MAX} calls of "
-                    "other algorithms open",
-                    retry_after_s=BUSY_RETRY_S,
+                    "other algorithms open"
                 )
             tree_id, is_root = acting.tree_id, False
             deadline_at = min(deadline_at, acting.deadline_at)

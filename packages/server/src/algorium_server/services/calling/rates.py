@@ -118,14 +118,22 @@ class SharedRates:
         words = self._words
         cells = self._table.find(bucket, digest)
         if cells is None:
-            # A gateway that read its clock just before the minute ended must not free newer rows.
-            free = (at for at in self._table.rows_of(bucket) if words[at + _MINUTE] < minute)
+            free = (at for at in self._table.rows_of(bucket) if not self._counts(at, minute))
             cells = next(free, None)
             if cells is None:
                 return None
             words[cells + _MINUTE] = 0
             self._table.name(cells, digest)
-        if words[cells + _MINUTE] < minute:
+        if not self._counts(cells, minute):
             words[cells + _CALLS] = 0
             words[cells + _MINUTE] = minute
         return cells
+
+    def _counts(self, cells: int, minute: int) -> bool:
+        """
+        Whether a row counts now.
+
+        A gateway that read its clock just before the minute ended must not free newer rows. Those
+        of a time further ahead are of a clock that was wrong, and has been set since.
+        """
+        return minute <= self._words[cells + _MINUTE] <= minute + 1

@@ -136,10 +136,10 @@ class UsageService:
             after: Key of the last one of the page before.
 
         Raises:
-            NotAuthorized: Only administrators see reports.
+            NotAuthorized: Only administrators and viewers see reports.
         """
-        if not access.is_cluster_admin(principal):
-            raise NotAuthorized(detail="only administrators see reports")
+        if not (access.is_cluster_admin(principal) or access.is_cluster_viewer(principal)):
+            raise NotAuthorized(detail="only administrators and viewers see reports")
         known = [self._directory.account_named(name) for name in users]
         ids = tuple(account.account_id for account in known if account is not None)
         wanted = UsageFilter(

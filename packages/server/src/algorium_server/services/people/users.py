@@ -162,9 +162,11 @@ class Users:
             await self._take(connection, changed, profile)
             await account_rows.update_account(connection, changed)
             await rows.put_profile(connection, profile)
+            was_linked_to = known.profile.external_id
+            is_somebody_else = bool(was_linked_to) and was_linked_to != profile.external_id
             ended = (
                 await session_rows.remove_sessions_of(connection, held.account_id)
-                if changed.is_disabled
+                if changed.is_disabled or is_somebody_else
                 else []
             )
             await _record_changes(connection, principal, (held, changed), (known.profile, profile))

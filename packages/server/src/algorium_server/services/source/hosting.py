@@ -21,12 +21,11 @@ from algorium_server.domain.errors import (
     NotAuthorized,
     NotFound,
     SourceNotHostedHere,
-    TooManyRequests,
     Unavailable,
 )
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import GIT_PROCESSES_MAX, GIT_PROCESSES_PER_ACCOUNT_MAX
-from algorium_server.domain.quotas import BUSY_RETRY_S
+from algorium_server.domain.quotas import busy
 from algorium_server.services.authoring.authors import Authors
 from algorium_server.services.directory import Directory
 from algorium_server.services.source.pushing import Pushing
@@ -55,10 +54,9 @@ class GitPlaces:
             Unavailable: There is none left.
         """
         if self._taken[account_id] >= GIT_PROCESSES_PER_ACCOUNT_MAX:
-            raise TooManyRequests(
+            raise busy(
                 f"An account has {GIT_PROCESSES_PER_ACCOUNT_MAX} clones, pushes and archives"
-                " under way at most; try again when one has ended.",
-                retry_after_s=BUSY_RETRY_S,
+                " under way at most; try again when one has ended."
             )
         if self._taken.total() >= GIT_PROCESSES_MAX:
             raise Unavailable(

@@ -14,6 +14,7 @@ BYTE_ORDERED_TEXT = sa.Text().with_variant(sa.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
+    _catch_up()
     op.create_table(
         "usage",
         sa.Column("request_id", sa.String(64), nullable=False),
@@ -58,3 +59,15 @@ def upgrade() -> None:
     op.add_column(
         "versions", sa.Column("scaling", sa.Text(), nullable=False, server_default="{}")
     )
+
+
+def _catch_up() -> None:
+    # The first servers made another schema under the number 0001.
+    seen = sa.inspect(op.get_bind())
+    if "source_bytes" not in {column["name"] for column in seen.get_columns("builds")}:
+        op.add_column(
+            "builds",
+            sa.Column("source_bytes", sa.BigInteger(), nullable=False, server_default="0"),
+        )
+    if seen.has_table("installation"):
+        op.drop_table("installation")
