@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).parents[2] / "packages" / "server" / "tests")
 from peers import running_s3
 from postgres import running_postgres
 
-from algorium_server.checking import check
+from algorium_server.commands.checking import check
 from algorium_server.services.files.checking import CheckReport
 from algorium_server.settings import Settings
 

@@ -47,11 +47,11 @@ from algorium_server.services.people.administrators import Administrators
 from algorium_server.services.people.keys import Keys
 from algorium_server.services.people.passwords import Passwords
 from algorium_server.services.people.users import Users
-from algorium_server.signing_in import SigningIn
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import organizations as organization_rows
 from algorium_server.store import users
 from algorium_server.store.database import Database
+from algorium_server.wiring.signing_in import SigningIn
 
 API = "https://algorium.example.com"
 PASSWORD = "correct horse battery"

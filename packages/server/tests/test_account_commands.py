@@ -179,7 +179,7 @@ def test_a_server_that_was_killed_is_not_asked_any_more(console: Console) -> Non
 def test_more_users_than_fit_on_a_page_are_all_listed(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("algorium_server.operating.OPERATOR_PAGE_MAX", 2)
+    monkeypatch.setattr("algorium_server.commands.operating.OPERATOR_PAGE_MAX", 2)
     for number in range(4):
         console.json("user", "create", f"user{number}", "--email", f"u{number}@example.com")
 

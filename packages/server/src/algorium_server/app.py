@@ -36,7 +36,6 @@ from algorium_server.api.sending import FileSender
 from algorium_server.api.slots import SlotApi
 from algorium_server.api.storage import StorageFace
 from algorium_server.api.usage import UsageFace
-from algorium_server.authoring import open_authoring
 from algorium_server.backup.upgrading import upgrade_if_asked
 from algorium_server.data.models import ModelCache
 from algorium_server.data.opening import forget_providers
@@ -60,11 +59,7 @@ from algorium_server.home import (
     sandboxes_dir,
 )
 from algorium_server.jobs.worker import JobWorker
-from algorium_server.keeping import Keeping
 from algorium_server.listening import address_of, allow_many_connections, listen
-from algorium_server.people import open_people
-from algorium_server.quoting import open_quoting
-from algorium_server.reporting import Reporting
 from algorium_server.sealing import Seal
 from algorium_server.services.audit_checkpoints import Checkpoints
 from algorium_server.services.audit_trail import AuditTrail
@@ -91,9 +86,14 @@ from algorium_server.services.following import Following
 from algorium_server.services.source.push_output import PushOutput
 from algorium_server.serving import serving
 from algorium_server.settings import Settings
-from algorium_server.signing_in import open_signing_in
 from algorium_server.store.database import Database
 from algorium_server.telemetry import configure, logger
+from algorium_server.wiring.authoring import open_authoring
+from algorium_server.wiring.keeping import Keeping
+from algorium_server.wiring.people import open_people
+from algorium_server.wiring.quoting import open_quoting
+from algorium_server.wiring.reporting import Reporting
+from algorium_server.wiring.signing_in import open_signing_in
 
 _log = logger(__name__)
 

@@ -17,8 +17,10 @@ import cyclopts
 from rich.console import Console
 from rich.table import Table
 
-from algorium_server.account_commands import org, user
-from algorium_server.commanding import (
+from algorium_server.commands.accounts import org, user
+from algorium_server.commands.audit import audit
+from algorium_server.commands.backups import backup, restore, upgrade
+from algorium_server.commands.common import (
     DONE,
     FAILED,
     WRONG_USAGE,
@@ -30,11 +32,9 @@ from algorium_server.commanding import (
     settings_of,
     some_options,
 )
+from algorium_server.commands.keys import key
+from algorium_server.commands.quotas import quota
 from algorium_server.domain.errors import AlgoriumError, InvalidInput
-from algorium_server.key_commands import key
-from algorium_server.quota_commands import quota
-from algorium_server.reviewing import audit
-from algorium_server.safekeeping import backup, restore, upgrade
 from algorium_server.settings import Settings
 
 
@@ -132,7 +132,7 @@ def fsck(
         settings = settings_of(options)
     except InvalidInput as error:
         return complain(error, code=WRONG_USAGE)
-    from algorium_server.checking import as_dict, as_text, check  # noqa: PLC0415 - as in `serve`
+    from algorium_server.commands.checking import as_dict, as_text, check  # noqa: PLC0415 - as in `serve`
     from algorium_server.telemetry import configure  # noqa: PLC0415
 
     configure("warning", "auto")
@@ -160,7 +160,7 @@ def verify(
         settings = settings_of(options)
     except InvalidInput as error:
         return complain(error, code=WRONG_USAGE)
-    from algorium_server import verifying  # noqa: PLC0415 - as in `serve`
+    from algorium_server.commands import verifying  # noqa: PLC0415 - as in `serve`
     from algorium_server.telemetry import configure  # noqa: PLC0415
 
     configure("warning", "auto")
@@ -187,7 +187,7 @@ def password(
         settings = settings_of(options)
     except InvalidInput as error:
         return complain(error, code=WRONG_USAGE)
-    from algorium_server.checking import set_password  # noqa: PLC0415 - as in `serve`
+    from algorium_server.commands.checking import set_password  # noqa: PLC0415 - as in `serve`
     from algorium_server.telemetry import configure  # noqa: PLC0415
 
     configure("warning", "auto")

@@ -32,7 +32,6 @@ from algorium_server.domain.languages import Language
 from algorium_server.domain.limits import NOTIFICATIONS_KEEP_S
 from algorium_server.domain.notifications import NotificationType
 from algorium_server.domain.storage import StorageUse
-from algorium_server.reporting import Reporting
 from algorium_server.sealing import Seal
 from algorium_server.services.authoring.environments import EnvironmentCatalog
 from algorium_server.services.authoring.notifying import notify
@@ -44,6 +43,7 @@ from algorium_server.store import algorithms as algorithm_rows
 from algorium_server.store import storage
 from algorium_server.store.database import Database
 from algorium_server.store.tables.operations import event_listeners, registries
+from algorium_server.wiring.reporting import Reporting
 
 API = "http://api.example"
 LISTENER = {

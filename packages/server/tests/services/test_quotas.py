@@ -24,7 +24,6 @@ from algorium_server.domain.errors import (
 from algorium_server.domain.identity import ActingAlgorithm, Principal, Role
 from algorium_server.domain.quotas import DEFAULT_QUOTAS, QuotaName, Quotas, month_of
 from algorium_server.domain.usage import us_of
-from algorium_server.quoting import Quoting
 from algorium_server.services.calling.budgets import Budgets
 from algorium_server.services.calling.calls import CallService
 from algorium_server.services.calling.meter import Meter
@@ -38,6 +37,7 @@ from algorium_server.services.people.reservations import Reservations, WantedRes
 from algorium_server.store import accounts, algorithms
 from algorium_server.store import quotas as quota_rows
 from algorium_server.store.database import Database
+from algorium_server.wiring.quoting import Quoting
 
 HELLO = AlgorithmRef(owner="jane", name="Hello")
 INPUT = CallInput(content_type=ContentType.JSON, body=b"1")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 import cyclopts
 
-from algorium_server.commanding import (
+from algorium_server.commands.common import (
     DONE,
     FAILED,
     WRONG_USAGE,

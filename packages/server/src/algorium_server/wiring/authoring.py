@@ -69,8 +69,8 @@ from algorium_server.services.source.hosting import GitPlaces, Hosting
 from algorium_server.services.source.push_output import PushOutput
 from algorium_server.services.source.pushing import Pushing
 from algorium_server.services.source.source_files import SourceFiles
-from algorium_server.sourcing import Sourcing, open_sourcing
 from algorium_server.store.database import Database
+from algorium_server.wiring.sourcing import Sourcing, open_sourcing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

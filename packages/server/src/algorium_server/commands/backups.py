@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import cyclopts
 
-from algorium_server.commanding import (
+from algorium_server.commands.common import (
     DONE,
     FAILED,
     WRONG_USAGE,
@@ -97,8 +97,8 @@ def restore(
     # As in `backup`.
     from algorium_server.backup.restoring import restore as unpack  # noqa: PLC0415
     from algorium_server.backup.upgrading import upgrade as bring_up_to_date  # noqa: PLC0415
-    from algorium_server.checking import as_dict, as_text  # noqa: PLC0415
-    from algorium_server.checking import check as check_all  # noqa: PLC0415
+    from algorium_server.commands.checking import as_dict, as_text  # noqa: PLC0415
+    from algorium_server.commands.checking import check as check_all  # noqa: PLC0415
     from algorium_server.home import locked  # noqa: PLC0415
     from algorium_server.telemetry import configure  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import cyclopts
 
-from algorium_server.account_commands import (
+from algorium_server.commands.accounts import (
     Options,
     Yes,
     delete,
@@ -21,12 +21,12 @@ from algorium_server.account_commands import (
     told,
     user_path,
 )
-from algorium_server.commanding import AdminKey, Json, StorageOptions
+from algorium_server.commands.common import AdminKey, Json, StorageOptions
 from algorium_server.domain.errors import InvalidInput, NotFound
 from algorium_server.domain.identity import KeyKind
 
 if TYPE_CHECKING:
-    from algorium_server.operating import Operator
+    from algorium_server.commands.operating import Operator
 
 key = cyclopts.App(
     name="key",

@@ -38,7 +38,6 @@ from algorium_server.domain.identity import Account
 from algorium_server.domain.limits import OPERATOR_ANSWER_S_MAX, OPERATOR_PAGE_MAX
 from algorium_server.home import ENDPOINT_FILE, locked, open_blobs, open_database
 from algorium_server.origin import Origin, origin
-from algorium_server.quoting import quota_routes_alone
 from algorium_server.services.authoring.algorithms import Algorithms
 from algorium_server.services.authoring.authors import Authors
 from algorium_server.services.authoring.environments import EnvironmentCatalog
@@ -53,6 +52,7 @@ from algorium_server.services.people.users import Users
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database
 from algorium_server.telemetry import configure
+from algorium_server.wiring.quoting import quota_routes_alone
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import cyclopts
 
-from algorium_server.commanding import (
+from algorium_server.commands.common import (
     DONE,
     WRONG_USAGE,
     AdminKey,
@@ -25,7 +25,7 @@ from algorium_server.commanding import (
 from algorium_server.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from algorium_server.operating import Operator
+    from algorium_server.commands.operating import Operator
 
 user = cyclopts.App(name="user", help="Look after users, beside the server or without it.")
 org = cyclopts.App(
@@ -298,7 +298,7 @@ def told(work: Any, as_json: bool, admin_key: str, options: Any) -> int:
     except InvalidInput as error:
         return complain(error, code=WRONG_USAGE)
     # Loaded only here: `--help` and wrong usage answer without waiting for it.
-    from algorium_server.operating import work_on  # noqa: PLC0415
+    from algorium_server.commands.operating import work_on  # noqa: PLC0415
 
     answer = _shown(work_on(settings, admin_key, work))
     if as_json:
@@ -314,7 +314,7 @@ def listed(work: Any, columns: Sequence[str], as_json: bool, admin_key: str, opt
         settings = settings_of(options)
     except InvalidInput as error:
         return complain(error, code=WRONG_USAGE)
-    from algorium_server.operating import work_on  # noqa: PLC0415 - as in `told`
+    from algorium_server.commands.operating import work_on  # noqa: PLC0415 - as in `told`
 
     found = [_shown(each) for each in work_on(settings, admin_key, work)]
     if as_json:

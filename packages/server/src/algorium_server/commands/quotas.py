@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import cyclopts
 
-from algorium_server.account_commands import quoted
-from algorium_server.commanding import (
+from algorium_server.commands.accounts import quoted
+from algorium_server.commands.common import (
     DONE,
     WRONG_USAGE,
     AdminKey,
@@ -27,7 +27,7 @@ from algorium_server.domain.quotas import UNLIMITED
 from algorium_server.settings import Settings
 
 if TYPE_CHECKING:
-    from algorium_server.operating import Operator
+    from algorium_server.commands.operating import Operator
 
 quota = cyclopts.App(
     name="quota",
@@ -154,7 +154,7 @@ def _done(work: Any, show: Any, as_json: bool, admin_key: str, options: Any) -> 
     except InvalidInput as error:
         return complain(error, code=WRONG_USAGE)
     # Loaded only here: `--help` and wrong usage answer without waiting for it.
-    from algorium_server.operating import work_on  # noqa: PLC0415
+    from algorium_server.commands.operating import work_on  # noqa: PLC0415
 
     answer = work_on(settings, admin_key, work)
     if as_json:
