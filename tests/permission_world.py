@@ -1,296 +1,25 @@
 """
-Accounts, credentials and things for tests of who may do what, and a request for every operation.
+Accounts, credentials and things for tests of who may do what.
 
-A request names what it is about with words in braces, which the `World` knows: ids of things that
-are there for all cases. What an allowed request takes away is made anew before each of them: see
-`Ask.makes`.
+Source: wire specification, "Roles and rights", "API keys".
 """
 
-import base64
 import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 import httpx2
 from key_server import AUDIENCE, KeyServer
+from permission_requests import MAKING, NAMES, NOBODY, ORGANIZATION, SOURCE, USUAL, Ask
 from projects import write_examples
 from running import RunningServer
 from waiting import wait_until
 
 PASSWORD: Final = "correct horse battery"
 PATIENCE_S: Final = 60
-AT_ONCE: Final = 4
-"""Requests on their way: one at a time, the two ends would mostly wait for each other."""
-NOBODY: Final = "00000000-0000-4000-8000-000000000007"
-SOURCE: Final = "def apply(input):\n    return input\n"
-PIXEL: Final = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-ORGANIZATION: Final = {"org_label": "x", "org_contact_name": "x", "org_email": "x@example.com"}
-LISTENER: Final = {
-    "sourceType": "AmazonSQS",
-    "sourceURI": "https://sqs.us-east-1.amazonaws.com/1/q",
-    "algoName": "Hello",
-    "algoOwner": "signed",
-    "credentials": "arn:aws:iam::1:role/r",
-}
-SCM: Final = {
-    "provider": "github",
-    "name": "Host {new}",
-    "enabled": False,
-    "urls": {
-        "web": "https://{new}.example.com",
-        "api": "https://{new}.example.com/api",
-        "ssh": "git@{new}.example.com",
-    },
-    "oauth": {"client_id": "i{new}", "client_secret": "s"},
-}
-PROVIDER: Final = {
-    "name": "Vault {new}",
-    "factoryClassName": "VaultSecretProviderFactory",
-    "description": "x",
-    "configuration": {
-        "vault_addr": "https://vault.example.com",
-        "vault_token": "t",
-        "vault_secret_path": "secret/x",
-    },
-}
-SECRET: Final = {
-    "owner_type": "algorithm",
-    "owner_id": "{tool}",
-    "short_name": "s{new}",
-    "description": "d",
-    "secret_key": "KEY{new}",
-    "secret_value": "v",
-}
-
-
-@dataclass(frozen=True)
-class Ask:
-    """
-    A request.
-
-    Attributes:
-        params: What words in the path of the operation stand for, if not what they usually do.
-        body: JSON, or bytes.
-        fine: Statuses of success beside those of the coverage table: the request is understood
-            and allowed, and stops at something that is made up.
-        query: Behind the path.
-        makes: What is made anew before it is allowed to somebody; its id is `{made}`.
-    """
-
-    method: str = ""
-    path: str = ""
-    params: dict[str, str] = field(default_factory=dict)
-    body: Any = None
-    fine: frozenset[int] = frozenset()
-    makes: str = ""
-    query: str = ""
-
-
-def ask(body: Any = None, *, fine: int = 0, makes: str = "", **params: str) -> Ask:
-    return Ask(params=params, body=body, fine=frozenset({fine} - {0}), makes=makes)
-
-
-USUAL: Final = {
-    "owner": "lab",
-    "algo": "Tool",
-    "algorithmId": "{tool}",
-    "algorithm_id": "{tool}",
-    "version": "{commit}",
-    "hash": "{commit}",
-    "buildId": "{build}",
-    "connectorId": "data",
-    "path": "lab/box/file",
-    "username": "alice",
-    "usernameOrId": "alice",
-    "userId": "{alice}",
-    "org": "lab",
-    "account": "mallory",
-    "lang": "python3",
-    "scmId": "internal",
-    "specId": "{environment}",
-    "key": "theme",
-    "filepath": "src/Tool.py",
-    "name": "none",
-}
-ABSENT: Final = {"commitSha": "0" * 40}
-NO_VERSION: Final = {"version_info": {"version_type": "revision", "git_hash": "0" * 40}}
-RESERVATION: Final = {
-    "username": "signed",
-    "algoname": "Hello",
-    "calling_user": "mallory",
-    "version_type": "latest_public",
-    "num_slots": 1,
-}
-HOST: Final = {"host_username": "u", "host_user_id": "1001"}
-CONNECTION: Final = {
-    "connection_type": "kafka_unauthenticated_plaintext",
-    "broker_url": "192.0.2.1:9092",
-    "topic": "t",
-}
-CONNECTOR: Final = {
-    "username": "alice",
-    "protocol": "s3",
-    "cred_type": "iam",
-    "cred_data": {"access_key": "AKIA" + "X" * 16, "secret_key": "x" * 40},
-    "label": "c{new}",
-}
-HELLO: Final = {"owner": "signed", "algo": "Hello", "algorithmId": "{hello}"}
-NEW: Final = {"name": "New{new}", "details": {"label": "x"}, "settings": {"language": "python3"}}
-
-# By the number of the row in the coverage table, and the method where a row has several.
-REQUESTS: Final[dict[str, Ask]] = {
-    "1": ask("x", **HELLO),
-    "2": ask("x"),
-    "3": ask("x", **HELLO),
-    "4": ask("x"),
-    "5": ask("x", **HELLO, version="1.0.0"),
-    "5+": ask(**HELLO),
-    "8": ask(b"x"),
-    "9": ask({"name": "new{new}"}, path="lab"),
-    "10": ask({"acl": {"read": []}}, path="lab/box"),
-    "11": ask(makes="file", path="lab/box/{made}"),
-    "14": ask(b"x"),
-    "15": ask({"name": "new{new}"}, path="lab"),
-    "16": ask({"acl": {"read": []}}, path="lab/box"),
-    "17": ask(makes="file", path="lab/box/{made}"),
-    "19": ask(CONNECTOR, fine=400),
-    "20": ask(NEW),
-    "22": ask({"details": {"summary": "x"}}),
-    "24": ask({"details": {"summary": "x"}}),
-    "25": ask(makes="algorithm", algo="{made}"),
-    "26": ask(ABSENT, fine=400),
-    "27": ask(ABSENT, fine=400),
-    "29": ask(NO_VERSION, fine=400),
-    "30": ask(NO_VERSION, fine=400),
-    "31": ask(NO_VERSION, fine=400),
-    "32": ask(NO_VERSION, fine=400),
-    "34": ask(fine=404),
-    "35": ask({"registry_id": NOBODY}, fine=404),
-    "44": ask({}),
-    "45": ask({}),
-    "49": ask(SECRET),
-    "50": ask({"short_name": "s{new}", "description": "d"}, makes="secret", secretId="{made}"),
-    "51": ask(makes="secret", secretId="{made}"),
-    "52": ask(collectionId="{box}"),
-    "57": ask(specId=NOBODY, fine=404),
-    "61": ask(fine=400),
-    "62": ask(fine=400),
-    "62+": ask(fine=400),
-    "63": ask(fine=400),
-    "64": ask(fine=404),
-    "65": ask(fine=404),
-    "66": ask({"secretToken": "x"}, fine=400),
-    "67": ask(fine=400),
-    "68": ask({"secretToken": "x"}, fine=400),
-    "69": ask(SCM),
-    "70": ask({"name": "n{new}"}, makes="scm", scmId="{made}"),
-    "71": ask(makes="scm", scmId="{made}"),
-    "74": ask({"registry_url": "https://r.example.com", "name": "r"}),
-    "75": ask(
-        {"registry_url": "https://r.example.com", "name": "r"},
-        makes="registry",
-        registryId="{made}",
-    ),
-    "76": ask(makes="registry", registryId="{made}"),
-    "78": ask({"username": "new{new}", "email": "new{new}@example.com"}),
-    "80": ask({"username": "alice", "email": "alice@example.com", "fullname": "Alice"}),
-    "81": ask(makes="user", usernameOrId="{made}"),
-    "84": ask({"key_type": "AlgorithmKey", "key_label": "k{new}"}),
-    "85": ask({"key_type": "AlgorithmKey", "api_key": "simBrought{new}xxxxxxxxxxxxxxxx"}),
-    "89": ask(LISTENER),
-    "90": ask(makes="listener", listenerId="{made}"),
-    "91": ask(LISTENER, makes="listener", listenerId="{made}"),
-    "92": ask(makes="listener", listenerId="{made}"),
-    "94": ask({"org_name": "org{new}", **ORGANIZATION}),
-    "96": ask({"org_label": "y"}),
-    "97": ask(makes="organization", org="{made}"),
-    "98": ask(externalId="outside"),
-    "100": ask({"role": "member"}, username="bob"),
-    "101": ask(makes="user", username="{made}"),
-    "102": ask({"key_type": "AlgorithmKey"}, username="alice"),
-    "104": ask({"key_label": "k{new}", "permissions": {}}),
-    "108": ask({"updates": []}),
-    "110": ask({"org_id": "{two}", **HOST}, makes="no host", fine=400),
-    "111": ask(makes="host", org="two"),
-    "112": ask(HOST, makes="no host", org="two"),
-    "113": ask(makes="host", org="two"),
-    "115": ask({"name": "type{new}"}),
-    "116": ask(makes="type", name="{made}"),
-    "119": ask(PROVIDER),
-    "120": ask(makes="provider", providerId="{made}"),
-    "121": ask(PROVIDER, makes="provider", providerId="{made}"),
-    "122": ask(makes="provider", providerId="{made}"),
-    "123": ask(makes="provider", providerId="{made}", fine=400),
-    "124": ask(b"x", makes="provider", providerId="{made}", fine=400),
-    "125": ask(providerId="{internal}"),
-    "136": Ask(query="?start_date=2026-01-01&end_date=2026-01-02"),
-    "137": Ask(query="?start_date=2026-01-01&end_date=2026-01-02"),
-    "138": Ask(query="?start_date=2026-01-01&end_date=2026-01-02"),
-    "87": Ask(query="?event_types=algorithm-creation"),
-    "126": ask([{"insight_key": "a", "insight_value": "b"}]),
-    "127": ask(fine=404),
-    "128": ask(CONNECTION),
-    "131": ask({"inviteCode": "code{new}"}),
-    "132": ask(makes="invite", code="{made}"),
-    "134": ask(RESERVATION),
-    "135": ask(makes="reservation", reservationId="{made}"),
-    "141": ask({"enabled": True}, name="none", fine=404),
-    "142 GET": ask(fine=404),
-    "142 PUT": ask({"value": "x"}),
-    "142 DELETE": ask(makes="entry", key="{made}"),
-    "144 POST": ask(PIXEL),
-    "145 POST": ask(PIXEL),
-    "6.7 POST /git/{owner}/{algo}.git/git-upload-pack": ask(b"0000"),
-    "6.7 POST /git/{owner}/{algo}.git/git-receive-pack": ask(b"0000"),
-    "6.7 POST /source/{owner}/{algo}/{filepath}": ask(SOURCE.encode()),
-}
-MAKING: Final[dict[str, tuple[str, str, Any]]] = {
-    # By what is made: who makes it and where, the body, and the member that is its `{made}`.
-    "file": ("alice management", "PUT /v1/data/lab/box/f{new}", b"x"),
-    "algorithm": ("alice management", "POST /v1/algorithms/lab", NEW),
-    "secret": ("alice management", "POST /v1/algorithms/{tool}/secrets", SECRET),
-    "scm": ("root admin", "POST /v1/admin/scms", SCM),
-    "registry": ("root admin", "POST /v1/registries", {"registry_url": "https://r.example.com"}),
-    "user": (
-        "root admin",
-        "POST /v1/users",
-        {"username": "gone{new}", "email": "gone{new}@example.com"},
-    ),
-    "listener": ("alice management", "POST /v1/users/alice/event-listeners", LISTENER),
-    "organization": (
-        "root admin",
-        "POST /v1/organizations",
-        {"org_name": "gone{new}", **ORGANIZATION},
-    ),
-    "host": ("root admin", "POST /v1/admin/organization_host_information/two", HOST),
-    "no host": ("root admin", "DELETE /v1/admin/organization_host_information/two", None),
-    "type": ("root admin", "POST /v1/organization/types", {"name": "gone{new}"}),
-    "provider": ("root admin", "POST /v1/admin/secret-provider", PROVIDER),
-    "invite": ("root admin", "POST /v1/admin/invites", {"inviteCode": "gone{new}"}),
-    "reservation": ("root admin", "POST /v1/admin/reservations", RESERVATION),
-    "entry": ("root admin", "PUT /v1/config/frontend/gone{new}", {"value": "x"}),
-}
-NAMES: Final = ("name", "username", "org_name", "inviteCode")
-"""Members by which a thing is known that has no `id`, or is not asked for by it."""
-
-
-def requests_of(method: str, path: str, row: str) -> Ask:
-    """Return the request for an operation of the coverage table."""
-    found = next(
-        (
-            REQUESTS[key]
-            for key in (f"{row} {method} {path}", f"{row} {method}", row)
-            if key in REQUESTS
-        ),
-        Ask(),
-    )
-    return replace(found, method=method, path=path)
 
 
 class World:
@@ -323,7 +52,7 @@ class World:
     def running(cls, place: Path, keys: KeyServer) -> "Iterator[Self]":
         """Run one for as long as the block lasts."""
         examples = write_examples(place / "examples", {"signed/Hello": SOURCE})
-        options = ["--demo", "--examples-dir", str(examples), "--slots-max", "8"]
+        options = ["--demo", "--examples-dir", str(examples), "--slots-max", "16"]
         options += ["--connector-allow", "vault.example.com,192.0.2.1:9092"]
         options += ["--oidc-issuer", keys.issuer, "--oidc-jwks-url", keys.url]
         options += ["--oidc-audience", AUDIENCE]
