@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from algorium_server import cli
+
 PROGRAM = "import sys; from algorium_server.cli import main; sys.exit(main())"
 
 
@@ -27,6 +29,29 @@ def test_the_version_is_told():
     assert done.stdout == f"algorium {importlib.metadata.version('algorium-server')}\n"
     told = json.loads(algorium("version", "--json").stdout)
     assert told == {"version": importlib.metadata.version("algorium-server")}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in cli.app if not name.startswith("-")))
+def test_a_command_is_listed_with_what_its_own_help_says(name, capsys):
+    cli.main([name, "--help"])
+    own = " ".join(capsys.readouterr().out.split("\n\n")[1].split())
+    cli.main(["--help"])
+    listed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+    assert own.split("; ")[0].rstrip(".") in listed
+
+
+def test_telling_the_version_loads_no_database():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", PROGRAM, "version"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert "algorium_server.cli" in done.stderr
+    assert "sqlalchemy" not in done.stderr
 
 
 def test_help_shows_options_with_their_variables():

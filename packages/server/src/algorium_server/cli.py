@@ -17,9 +17,6 @@ import cyclopts
 from rich.console import Console
 from rich.table import Table
 
-from algorium_server.commands.accounts import org, user
-from algorium_server.commands.audit import audit
-from algorium_server.commands.backups import backup, restore, upgrade
 from algorium_server.commands.common import (
     DONE,
     FAILED,
@@ -32,8 +29,6 @@ from algorium_server.commands.common import (
     settings_of,
     some_options,
 )
-from algorium_server.commands.keys import key
-from algorium_server.commands.quotas import quota
 from algorium_server.domain.errors import AlgoriumError, InvalidInput
 from algorium_server.settings import Settings
 
@@ -219,9 +214,18 @@ def permissions(*, as_json: Json = False) -> int:
     return DONE
 
 
-for _command in (user, org, key, quota, backup, restore, upgrade):
-    app.command(_command)
-app.command(audit)
+# By their paths: loaded only when they are asked for, for the reason given in `serve`.
+for _path, _help in {
+    "accounts:user": "Look after users, beside the server or without it.",
+    "accounts:org": "Look after organizations and their members, beside the server or without it.",
+    "keys:key": "Look after API keys of users and organizations, beside the server or without it.",
+    "quotas:quota": "Look after what accounts may use, beside the server or without it.",
+    "audit:audit": "Read the audit log, and see whether it is whole.",
+    "backups:backup": "Make a backup of everything, while the server runs or not.",
+    "backups:restore": "Restore a backup into an empty home directory, and check what is there.",
+    "backups:upgrade": "Bring the database of an older release up to date, after a backup.",
+}.items():
+    app.command(f"algorium_server.commands.{_path}", name=_path.partition(":")[2], help=_help)
 
 
 def _read_password() -> str:
