@@ -166,7 +166,8 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[type[Place]
         places = {
             cls: stack.enter_context(running(cls(directory / cls.provider))) for cls in PLACES
         }
-        server = RunningServer(directory / "home", "--scm-poll-s", "0")
+        options = ("--scm-poll-s", "0", "--connector-allow", "127.0.0.1")
+        server = RunningServer(directory / "home", *options)
         stack.enter_context(server)
         admin_key = server.credentials["admin_api_key"]
         found = {

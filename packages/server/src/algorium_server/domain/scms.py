@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from algorium_server.domain.access import ALLOWED, Refused, Verdict
 from algorium_server.domain.algorithms import INTERNAL_SCM
@@ -334,6 +335,25 @@ def ssh_clone_url(scm: Scm, owner: str, name: str) -> str:
     if not base.startswith("ssh://"):
         return f"{base.rstrip(':')}:{owner}/{name}.git"
     return f"{base}/{owner}/{name}.git"
+
+
+def endpoint_of(url: str) -> str:
+    """
+    Return the server that an address of a host or a repository is on: scheme, host and port.
+
+    Over SSH the scheme is `https`, which stands for "the server proves who it is".
+
+    Args:
+        url: `http`, `https`, `ssh`, or as in `git@example.com:owner/name.git`.
+    """
+    if "://" not in url:
+        host = url.rpartition("@")[2].partition(":")[0]
+        return f"https://{host}:22"
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    if parts.scheme == "http":
+        return f"http://{host}:{parts.port or 80}"
+    return f"https://{host}:{parts.port or (22 if parts.scheme == 'ssh' else 443)}"
 
 
 def check_scm_id(text: str) -> str:

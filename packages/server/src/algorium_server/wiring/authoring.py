@@ -207,6 +207,7 @@ async def open_authoring(
             repositories=repositories,
             builds=builds,
             poll_s=scm_poll_s,
+            reach=package_reach,
             worker_name=worker_name and "fetches",
         )
     )

@@ -24,8 +24,10 @@ from algorium_server.sealing import Seal
 from algorium_server.services.authoring.builds import Builds
 from algorium_server.services.authoring.hosts import Hosts, InternalHosts, SourceHosts
 from algorium_server.services.directory import Directory
+from algorium_server.services.files.reaching import Reach
 from algorium_server.services.following import Following
 from algorium_server.services.source.external_hosts import ExternalHosts
+from algorium_server.services.source.host_reach import HostReach
 from algorium_server.services.source.mirroring import JOB_KIND, Mirroring
 from algorium_server.services.source.scm_access import ScmAccess
 from algorium_server.services.source.scm_connections import ScmConnections
@@ -75,6 +77,7 @@ async def open_sourcing(
     repositories: Repositories,
     builds: Builds,
     poll_s: float,
+    reach: Reach,
     worker_name: str = "",
 ) -> AsyncIterator[Sourcing]:
     """
@@ -89,6 +92,7 @@ async def open_sourcing(
         repositories: Where source is.
         builds: Builds it.
         poll_s: Time between two looks for pushes that were missed; 0 for none.
+        reach: Says where hosts may be.
         worker_name: See `JobWorker`.
     """
     seal = await asyncio.to_thread(Seal.open, home)
@@ -96,10 +100,11 @@ async def open_sourcing(
     await known.load()
     following.listen(ChangeKind.SCM, known.load)
     scms = Scms(database, known, seal)
-    caller = Caller()
+    hosts_allowed = HostReach(reach)
+    caller = Caller(hosts_allowed.check)
     access = ScmAccess(database, scms, seal, caller)
     connections = ScmConnections(database, scms, access, caller, api=api)
-    fetching = Fetching(home / "hosts")
+    fetching = Fetching(home / "hosts", check=hosts_allowed.check)
     mirroring = Mirroring(
         database=database,
         directory=directory,

@@ -7,7 +7,7 @@ requests, and requests hold tokens.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
 import httpx2
@@ -66,9 +66,15 @@ def oauth_of(scm: Scm) -> OAuthApi:
 
 
 class Caller:
-    """Drives operations. One for all hosts; close it once."""
+    """
+    Drives operations. One for all hosts; close it once.
 
-    def __init__(self) -> None:
+    Args:
+        check: Raises an error if an address may not be reached.
+    """
+
+    def __init__(self, check: Callable[[str], Awaitable[None]] | None = None) -> None:
+        self._check = check
         self._client: httpx2.AsyncClient | None = None
 
     async def run(self, operation: Operation[T], *, secrets: Iterable[str] = ()) -> T:
@@ -109,6 +115,8 @@ class Caller:
                 timeout=httpx2.Timeout(SCM_ANSWER_S_MAX, connect=SCM_CONNECT_S),
                 follow_redirects=False,
             )
+        if self._check is not None:
+            await self._check(request.url)
         host = httpx2.URL(request.url).host
         try:
             async with asyncio.timeout(SCM_ANSWER_S_MAX):

@@ -18,7 +18,7 @@ import shutil
 import signal
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from algorium_server.build.providers.provider import GitLogin
+from algorium_server.domain.errors import AlgoriumError
 from algorium_server.domain.limits import (
     MIB,
     SCM_CONNECT_S,
@@ -164,6 +165,7 @@ class Fetching:
         inherited: Environment; the server's own if not given. Only what says how this network is
             left is used of it.
         fetch_bytes_max: What one fetch may bring.
+        check: Raises an error if an address may not be reached.
     """
 
     def __init__(
@@ -172,7 +174,9 @@ class Fetching:
         *,
         inherited: Mapping[str, str] | None = None,
         fetch_bytes_max: int = SCM_FETCH_BYTES_MAX,
+        check: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        self._check = check
         self._directory = directory
         source = os.environ if inherited is None else inherited
         self._inherited = {name: source[name] for name in _INHERITED if name in source}
@@ -295,6 +299,11 @@ class Fetching:
     async def _git(
         self, remote: Remote, *arguments: str, timeout_s: float, cwd: Path | None = None
     ) -> str:
+        if self._check is not None:
+            try:
+                await self._check(remote.url)
+            except AlgoriumError as error:
+                raise FetchFailed(f"{error.message}. {error.hint}".strip()) from error
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         private = Path(tempfile.mkdtemp(prefix="git-", dir=self._directory))
         try:
