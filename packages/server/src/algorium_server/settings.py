@@ -137,8 +137,8 @@ class Settings:
     connector_allow: str = _option(
         "",
         "What connectors may be pointed at beside Amazon's, Google's, Azure's and Dropbox's own"
-        " services, package indexes and source hosts beside public ones, and where secret providers may"
-        " be: networks, addresses, hosts, with or without a port, such as"
+        " services, package indexes and source hosts beside public ones, and where secret"
+        " providers may be: networks, addresses, hosts, with or without a port, such as"
         " 10.1.0.0/16,127.0.0.1:9000,*.example.com; public for all public addresses. Only what is"
         " named may be reached without TLS.",
     )
