@@ -44,7 +44,7 @@ def test_killed_at_random_nothing_hangs_nothing_is_wrong_and_nothing_is_left(
     print(report(storm))
     assert not storm.ledger.wrong
     assert not storm.ledger.late
-    assert storm.kills["slot"] > 3, "it was a storm"
+    assert sum(storm.kills.values()) > 3, "it was a storm"
     assert sum(n for what, n in storm.ledger.answers.items() if "right" in what) > 20
     for account, counts in storm.notes_written().items():
         twice = {note for note, count in counts.items() if count > 1}
