@@ -616,7 +616,7 @@ def test_no_push_is_lost_when_the_server_dies(sites: dict[type[Place], Site], tm
     place.rename(laptops["Missed"].repo, "Missed-anyway", tells=False)
     place.sends_hooks = True
     server.port = int(server.api.rpartition(":")[2])  # hooks know this address
-    server.options = ("--scm-poll-s", "1")
+    server.options = ("--scm-poll-s", "1", "--connector-allow", "127.0.0.1")
     server.start()
 
     for name, sha in (("Told", told), ("Missed", missed)):
