@@ -350,7 +350,9 @@ def endpoint_of(url: str) -> str:
         host = url.rpartition("@")[2].partition(":")[0]
         return f"https://{host}:22"
     parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    host = parts.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
     if parts.scheme == "http":
         return f"http://{host}:{parts.port or 80}"
     return f"https://{host}:{parts.port or (22 if parts.scheme == 'ssh' else 443)}"
