@@ -23,6 +23,7 @@ from algorium_server.commands.common import (
     WRONG_USAGE,
     Json,
     StorageOptions,
+    WrongUsage,
     complain,
     options_class,
     print_json,
@@ -61,10 +62,7 @@ def serve(*, options: Annotated[_Options, cyclopts.Parameter(name="*")] = _Optio
 
     Every option can also be given as an environment variable.
     """
-    try:
-        settings = settings_of(options)
-    except InvalidInput as error:
-        return complain(error, code=WRONG_USAGE)
+    settings = settings_of(options)
     # Loaded only here: `--help`, `version` and wrong usage answer without waiting for it.
     if settings.workers == 1:
         from algorium_server.app import serve as run  # noqa: PLC0415
@@ -123,10 +121,7 @@ def fsck(
 
     Ends with 1 if a file is damaged or counts are wrong.
     """
-    try:
-        settings = settings_of(options)
-    except InvalidInput as error:
-        return complain(error, code=WRONG_USAGE)
+    settings = settings_of(options)
     from algorium_server.commands.checking import as_dict, as_text, check  # noqa: PLC0415 - as in `serve`
     from algorium_server.telemetry import configure  # noqa: PLC0415
 
@@ -151,10 +146,7 @@ def verify(
 
     Ends with 1 if something differs, or cannot be compared.
     """
-    try:
-        settings = settings_of(options)
-    except InvalidInput as error:
-        return complain(error, code=WRONG_USAGE)
+    settings = settings_of(options)
     from algorium_server.commands import verifying  # noqa: PLC0415 - as in `serve`
     from algorium_server.telemetry import configure  # noqa: PLC0415
 
@@ -178,10 +170,7 @@ def password(
 
     All sessions of the user end. Works while the server runs, and while it does not.
     """
-    try:
-        settings = settings_of(options)
-    except InvalidInput as error:
-        return complain(error, code=WRONG_USAGE)
+    settings = settings_of(options)
     from algorium_server.commands.checking import set_password  # noqa: PLC0415 - as in `serve`
     from algorium_server.telemetry import configure  # noqa: PLC0415
 
@@ -253,6 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status or DONE
     except cyclopts.CycloptsError:
         return WRONG_USAGE  # the message has been printed
+    except WrongUsage as wrong:
+        return complain(wrong.error, code=WRONG_USAGE)
     except AlgoriumError as error:
         return complain(error, code=FAILED)
 

@@ -17,7 +17,6 @@ from algorium_server.commands.common import (
     AdminKey,
     Json,
     StorageOptions,
-    complain,
     print_json,
     print_table,
     settings_of,
@@ -265,7 +264,7 @@ def remove_member(
     return told(remove, False, admin_key, options)
 
 
-# What `key_commands` needs as well.
+# What `keys` needs as well.
 
 
 def quoted(name: str) -> str:
@@ -293,10 +292,7 @@ def org_path(name: str) -> str:
 
 def told(work: Any, as_json: bool, admin_key: str, options: Any) -> int:
     """Do some work with an operator, and print what comes of it: an object, or nothing."""
-    try:
-        settings = settings_of(options)
-    except InvalidInput as error:
-        return complain(error, code=WRONG_USAGE)
+    settings = settings_of(options)
     # Loaded only here: `--help` and wrong usage answer without waiting for it.
     from algorium_server.commands.operating import work_on  # noqa: PLC0415
 
@@ -310,10 +306,7 @@ def told(work: Any, as_json: bool, admin_key: str, options: Any) -> int:
 
 def listed(work: Any, columns: Sequence[str], as_json: bool, admin_key: str, options: Any) -> int:
     """Do some work with an operator, and print what comes of it: a list of objects."""
-    try:
-        settings = settings_of(options)
-    except InvalidInput as error:
-        return complain(error, code=WRONG_USAGE)
+    settings = settings_of(options)
     from algorium_server.commands.operating import work_on  # noqa: PLC0415 - as in `told`
 
     found = [_shown(each) for each in work_on(settings, admin_key, work)]

@@ -17,14 +17,11 @@ import cyclopts
 from algorium_server.commands.common import (
     DONE,
     FAILED,
-    WRONG_USAGE,
     Json,
     StorageOptions,
-    complain,
     print_json,
     settings_of,
 )
-from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.limits import BACKUP_PROGRESS_S, MIB
 from algorium_server.settings import Settings
 
@@ -59,10 +56,7 @@ def backup(
 
     It has in it what was acknowledged before. Without --without-keys it is secret.
     """
-    try:
-        settings = settings_of(options)
-    except InvalidInput as error:
-        return complain(error, code=WRONG_USAGE)
+    settings = settings_of(options)
     # Loaded only here: `--help` and wrong usage answer without waiting for it.
     from algorium_server.telemetry import configure  # noqa: PLC0415
 
@@ -90,10 +84,7 @@ def restore(
     Ends with 1 if the backup is damaged, and then leaves nothing; also if the check finds damage
     that was there before the backup.
     """
-    try:
-        settings = settings_of(options)
-    except InvalidInput as error:
-        return complain(error, code=WRONG_USAGE)
+    settings = settings_of(options)
     # As in `backup`.
     from algorium_server.backup.restoring import restore as unpack  # noqa: PLC0415
     from algorium_server.backup.upgrading import upgrade as bring_up_to_date  # noqa: PLC0415
@@ -155,10 +146,7 @@ def upgrade(
 
     The backup is in backups/ in the home directory. A newer release's database is refused.
     """
-    try:
-        settings = settings_of(options)
-    except InvalidInput as error:
-        return complain(error, code=WRONG_USAGE)
+    settings = settings_of(options)
     # As in `backup`.
     from algorium_server.backup.upgrading import upgrade as bring_up_to_date  # noqa: PLC0415
     from algorium_server.backup.upgrading import wanted_backup  # noqa: PLC0415

@@ -14,7 +14,7 @@ import cyclopts
 from rich.console import Console
 from rich.table import Column, Table
 
-from algorium_server.domain.errors import AlgoriumError
+from algorium_server.domain.errors import AlgoriumError, InvalidInput
 from algorium_server.settings import Option, Settings
 
 DONE: Final = 0
@@ -76,14 +76,30 @@ StorageOptions: Any = some_options("StorageOptions", "home", "database", "storag
 """Those that say where things are."""
 
 
+class WrongUsage(Exception):
+    """
+    What somebody typed can never be right: the program says so and ends with 2.
+
+    Attributes:
+        error: What is wrong, and what to do.
+    """
+
+    def __init__(self, error: AlgoriumError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 def settings_of(options: Any) -> Settings:
     """
     Return the settings that somebody gave; the others have their defaults.
 
     Raises:
-        InvalidInput: A value is never right.
+        WrongUsage: A value is never right.
     """
-    return Settings(**{row.name: getattr(options, row.name) for row in fields(options)})
+    try:
+        return Settings(**{row.name: getattr(options, row.name) for row in fields(options)})
+    except InvalidInput as error:
+        raise WrongUsage(error) from error
 
 
 def print_json(value: object) -> None:

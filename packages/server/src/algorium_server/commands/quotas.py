@@ -149,10 +149,7 @@ def _wanted(limits: Sequence[str]) -> dict[str, int | str | None]:
 
 
 def _done(work: Any, show: Any, as_json: bool, admin_key: str, options: Any) -> int:
-    try:
-        settings = settings_of(options)
-    except InvalidInput as error:
-        return complain(error, code=WRONG_USAGE)
+    settings = settings_of(options)
     # Loaded only here: `--help` and wrong usage answer without waiting for it.
     from algorium_server.commands.operating import work_on  # noqa: PLC0415
 
