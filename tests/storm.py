@@ -296,12 +296,20 @@ class Storm:
                 assert made.status_code == 200, made.text
         self.is_up.set()
 
-    def rage(self, seconds: float, *, gateway_kills_max: int, gateway_pause_s: float = 0.0) -> None:
+    def rage(
+        self,
+        seconds: float,
+        *,
+        gateway_kills_max: int,
+        gateway_pause_s: float = 0.0,
+        kills_min: int = 0,
+    ) -> None:
         """
         Let clients and killer loose, then wait until all requests have ended.
 
         Args:
             seconds: For so long.
+            kills_min: And until so many were killed: a slow machine starts the server for seconds.
             gateway_kills_max: So often the gateway is killed at most.
             gateway_pause_s: So long it lives at least.
         """
@@ -317,7 +325,7 @@ class Storm:
             client.start()
         began = time.monotonic()
         try:
-            while time.monotonic() - began < seconds:
+            while time.monotonic() - began < seconds or sum(self.kills.values()) < kills_min:
                 time.sleep(chance.uniform(0.1, 0.8))  # the moment of a crash, no synchronisation
                 is_due = (
                     self.kills["gateway"] < gateway_kills_max

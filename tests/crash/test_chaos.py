@@ -39,12 +39,11 @@ def test_killed_at_random_nothing_hangs_nothing_is_wrong_and_nothing_is_left(
     before = mounts()
     storm.calm_round(5)
 
-    storm.rage(SECONDS, gateway_kills_max=2)
+    storm.rage(SECONDS, gateway_kills_max=2, kills_min=6)
 
     print(report(storm))
     assert not storm.ledger.wrong
     assert not storm.ledger.late
-    assert sum(storm.kills.values()) > 3, "it was a storm"
     assert sum(n for what, n in storm.ledger.answers.items() if "right" in what) > 20
     for account, counts in storm.notes_written().items():
         twice = {note for note, count in counts.items() if count > 1}

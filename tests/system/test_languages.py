@@ -339,9 +339,10 @@ def test_a_pipe_fails_in_its_own_ways(offline: RunningServer) -> None:
     assert error(b"wrong") == ("AlgorithmError", "wrong")
     assert error(b"nan") == ("AlgorithmError", "result is not valid JSON")
     assert error(b"die") == ("SystemExit", "exited with code 9")
-    kind, message = error(b"nonsense")
-    assert kind == "AlgorithmError"
-    assert message.startswith("result is not valid JSON")
+    for _ in range(5):  # each ends its pipe, and no other call is to meet that one
+        kind, message = error(b"nonsense")
+        assert kind == "AlgorithmError"
+        assert message.startswith("result is not valid JSON")
     answer = post(offline, "pipes/Any", b"x", "text/plain")
     assert (answer.get("result") or answer) == "made by the build", said(offline)
 

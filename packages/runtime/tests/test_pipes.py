@@ -309,7 +309,9 @@ def test_numbers_that_json_does_not_have_cost_nothing_here(pipe: Any) -> None:
 def test_what_begins_no_response_is_answered_and_ends_the_pipe(pipe: Any, nonsense: str) -> None:
     worker = pipe(READY + f"for r in requests(): write('{nonsense}')").ready()
 
-    assert worker.fail("x")["message"].startswith("result is not valid JSON")
+    answer = worker.exchange(b'"x"')
+    assert json.loads(answer.body)["message"].startswith("result is not valid JSON")
+    assert answer.header["is_last"] is True, "or the platform would send it another call"
     assert worker.read() is None
     assert worker.wait() == OUT_OF_STEP_CODE
     assert "out of step" in worker.stderr()

@@ -9,14 +9,16 @@ A frame is a 16-byte little-endian prefix, a JSON header and a raw body:
     READY       worker    load_s                                -
     LOAD_ERROR  worker    -                                     a failure
     CALL        platform  id, content_type, remaining_ms        the input's bytes
-    RESULT      worker    id, content_type, run_s               the result's bytes
-    ERROR       worker    id, kind (algorithm | input), run_s   a failure
+    RESULT      worker    id, content_type, run_s, is_last      the result's bytes
+    ERROR       worker    id, kind (algorithm | input), run_s,  a failure
+                          is_last
 
 A failure is a JSON object of `message`, `error_type` (as the author gave it, or null) and
 `stacktrace`. Content types are json and text (both UTF-8) and binary; a result may also be void.
 
 A worker sends READY or LOAD_ERROR once, then answers each CALL with one RESULT or one ERROR before
-it reads the next. The end of the stream tells it to leave.
+it reads the next. A worker that is going to end after its answer says so (`is_last`), or the next
+call would be lost with it. The end of the stream tells it to leave.
 
 The platform does not trust a worker: limits are checked on the prefix, before anything is stored,
 and whatever breaks the form is a `ProtocolError`, after which the stream is useless.

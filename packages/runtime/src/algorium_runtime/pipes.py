@@ -11,7 +11,7 @@ starts it, and does for it what `runner` does for Python:
     does neither                                      the platform's deadline for loading
     answers a request                                 RESULT or ERROR
     answers what is no JSON                           ERROR; the pipe lives on
-    writes what begins no response                    ERROR, then exit code 70: out of step
+    writes what begins no response                    ERROR, the last, then exit code 70
     writes more than one response to a request        exit code 70
     ends during a call, or between two                the same exit code, or the same signal
 
@@ -251,6 +251,8 @@ class _Adapter:
             response = decode_response(data)
         else:
             response = Response("", b"", Failure(f"{NOT_JSON}: {self._out_of_step}"))
+        if self._out_of_step is not None or self._unsent:
+            header["is_last"] = True
         if response.failure is None:
             header["content_type"] = response.content_type
             self._connection.send(frames.RESULT, header, response.body)

@@ -220,6 +220,7 @@ class Slot:
             frame.type in _ANSWERS and frame.header.get("id") == self._expected_id != 0
         ):
             self._receiver = None
+            self.is_dead = self.is_dead or frame.header.get("is_last") is True
             receiver.answered(frame)
         else:
             self.fail(f"frame type {frame.type} is out of place")
