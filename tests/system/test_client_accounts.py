@@ -79,6 +79,16 @@ def test_administrators_set_what_holds_for_all(server: RunningServer) -> None:
             await admin.invite("crew-2026", comments="for the crew")
             assert [each.code for each in await admin.invites()] == ["crew-2026"]
             await admin.delete_invite("crew-2026")
+            await admin.invite("a-code-that-nobody-can-guess")
+            stranger = AsyncAlgorium(api_address=server.api)
+            signed_up = await stranger.users.sign_up(
+                *("a-code-that-nobody-can-guess", "guest", "guest@example.com"),
+                "correct horse battery staple",
+            )
+            await stranger.aclose()
+            assert signed_up.api_key
+            await client.users.delete("guest")
+            await admin.delete_invite("a-code-that-nobody-can-guess")
             await admin.set_feature("dark-theme-enabled", enabled=True)
             assert (await admin.features())["dark-theme-enabled"]
             await admin.set_feature("dark-theme-enabled", enabled=False)
@@ -119,6 +129,14 @@ def examples() -> Iterator[str]:
         algorium.Organizations,
         algorium.Keys,
         algorium.Scms,
+        algorium.Sessions,
+        algorium.Notifications,
+        algorium.EventListeners,
+        algorium.PackageSources,
+        algorium.SecretProviders,
+        algorium.Registries,
+        algorium.Reservations,
+        algorium.Reports,
         algorium.Admin,
     ):
         yield example_of(cls)
@@ -129,7 +147,7 @@ def test_the_examples_of_docstrings_run(
 ) -> None:
     admin.users.create("jane", "jane@example.com")
     admin.organizations.create("lab", label="L", contact_name="L", email="lab@example.com")
-    names = {"client": admin, "KeyPermissions": KeyPermissions}
+    names = {"client": admin, **{name: getattr(algorium, name) for name in algorium.__all__}}
     for example in examples():
         exec(compile(example, "example", "exec"), dict(names))
     admin.admin.set_feature("algorithm-errors", enabled=True)

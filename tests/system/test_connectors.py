@@ -20,6 +20,8 @@ sys.path.append(str(Path(__file__).parents[2] / "packages" / "server" / "tests")
 import peers
 from fake_dropbox import running_dropbox
 
+from algorium.cli import main
+
 ALGORITHM = """
 import os, urllib.error, urllib.request
 
@@ -196,7 +198,7 @@ def test_nobody_sees_or_changes_the_connectors_of_another(world, client):
     assert elsewhere.status_code == 404
     assert (used.status_code, used.json()["error"]["message"]) == (404, "connector not found")
     assert httpx2.get(f"{world.server.api}{path}").status_code == 401
-    assert client.get("/v1/users/nobody/connectors").status_code == 404
+    assert client.get("/v1/users/nobody/connectors").status_code == 403  # nor who there is
 
 
 def test_files_and_directories_of_a_source_are_served_like_hosted_ones(world, client):
@@ -346,6 +348,37 @@ def test_a_trial_only_reads_the_one_file_that_a_connector_opens(world, client):
 
         assert (found["list"]["ok"], found["read"]["ok"]) == (True, is_ok)
         assert (found["write"], found["delete"]) == (None, None)
+
+
+def test_a_connector_is_made_and_tried_from_the_shell(world, client, monkeypatch, capfd, tmp_path):
+    monkeypatch.setenv("ALGORITHMIA_API", world.server.api)
+    monkeypatch.setenv("ALGORITHMIA_API_KEY", world.server.key)
+    key_file = tmp_path / "key.json"
+    key_file.write_text(json.dumps(world.s3.credentials))
+    options = [f"--option={name}={value}" for name, value in world.s3.options.items()]
+
+    def algo(*words):
+        code = main(["connector", *words])
+        return code, *capfd.readouterr()
+
+    code, out, error = algo(
+        *("create", "s3", "--label", "shell", "--credentials", str(key_file), "--writeable"),
+        *("--path", "bucket/*", "--default", "--test", "--json", *options),
+    )
+    made = json.loads(out)
+    assert (code, made["uri"], made["path"], made["test"]["ok"]) == (
+        *(0, "s3+shell://", "bucket/*"),
+        True,
+    ), error
+    code, out, _ = algo("show", "s3", "--json")
+    assert (code, json.loads(out)) == (0, {name: made[name] for name in made if name != "test"})
+    assert algo("update", "s3+shell", "--path", "absent/*", "--label", "other")[0] == 0
+    code, out, error = algo("test", "s3+other")
+    assert (code, "s3+other:// does not" in error) == (1, True), out
+    code, _, error = algo("update", "s3+other", "--option", "endpoint=https://example.com")
+    assert (code, "error:" in error) == (1, True)
+    assert algo("delete", "s3+other")[0] == 0
+    assert world.s3.credentials["secret_access_key"] not in json.dumps(made)
 
 
 def test_a_default_is_pinned_and_moves(world, client):

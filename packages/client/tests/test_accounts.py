@@ -101,6 +101,44 @@ def test_users_are_made_changed_and_deleted(client: Any, stand_in: StandIn) -> N
     assert last(stand_in) == ("DELETE", "/v1/users/ada", None)
 
 
+def test_somebody_signs_up_with_an_invite(client: Any, stand_in: StandIn) -> None:
+    stand_in.faults.append(told({**ADA, "api_key": "simNew"}))
+    made = client.users.sign_up("crew", "ada", "ada@example.com", "twelve letters", fullname="Ada")
+
+    assert (made.username, made.api_key) == ("ada", "simNew")
+    assert last(stand_in) == (
+        "POST",
+        "/v1/sign-up",
+        {
+            "inviteCode": "crew",
+            "username": "ada",
+            "email": "ada@example.com",
+            "password": "twelve letters",
+            "fullname": "Ada",
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "method", "arguments"),
+    [
+        ("users", "create", ("ada", "ada@example.com")),
+        ("users", "update", ("ada",)),
+        ("organizations", "create", ("lab",)),
+        ("organizations", "update", ("lab",)),
+        ("algorithms", "update", ("ada/echo",)),
+    ],
+)
+def test_a_misspelt_option_is_a_type_error(
+    client: Any, stand_in: StandIn, group: str, method: str, arguments: tuple[str, ...]
+) -> None:
+    right = {"users": "fullname", "organizations": "label", "algorithms": "tagline"}[group]
+
+    with pytest.raises(TypeError, match=rf"did you mean {right}\?\); known are .*{right}"):
+        getattr(getattr(client, group), method)(*arguments, **{f"{right}e": "x"})
+    assert not stand_in.requests
+
+
 def test_names_are_quoted(client: Any, stand_in: StandIn) -> None:
     stand_in.faults.append(told({"error": {"message": "no"}}, 404))
     with pytest.raises(algorium.AccountNotFound):

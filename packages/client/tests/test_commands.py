@@ -43,6 +43,8 @@ def commands(group: App = app, path: tuple[str, ...] = ()) -> Iterator[tuple[str
         if name.startswith("-"):
             continue
         found = group[name]
+        if name in found.alias:
+            continue
         below = list(commands(found, (*path, name)))
         yield from below
         if not below:

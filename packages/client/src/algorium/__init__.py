@@ -88,17 +88,25 @@ if TYPE_CHECKING:
         VersionAlreadyPublished,
         VersionNotFound,
     )
+    from algorium._event_listeners import AsyncEventListeners, EventListeners
     from algorium._file_headers import FileStat
     from algorium._keys import AsyncKeys, Keys
     from algorium._managed import ManagedAlgorithm
     from algorium._map import MapProgress
     from algorium._mirror import SyncReport
+    from algorium._notifications import AsyncNotifications, Notifications
     from algorium._organizations import AsyncOrganizations, Organizations
+    from algorium._package_sources import AsyncPackageSources, PackageSources
     from algorium._progress import Progress
     from algorium._readers import AsyncFileReader, FileReader
+    from algorium._registries import AsyncRegistries, Registries
+    from algorium._reports import AsyncReports, Reports
+    from algorium._reservations import AsyncReservations, Reservations
     from algorium._responses import AlgoResponse, AsyncReceipt, Metadata
     from algorium._scms import AsyncScms, Scms
+    from algorium._secret_providers import AsyncSecretProviders, SecretProviders
     from algorium._secrets import AsyncSecrets, Secrets
+    from algorium._sessions import AsyncSessions, Sessions
     from algorium._source_flow import SourceFile, SourceTree
     from algorium._upload_flow import UnfinishedUpload, UploadPart
     from algorium._users import AsyncUsers, Users
@@ -107,6 +115,7 @@ if TYPE_CHECKING:
         MemberInfo,
         OrganizationInfo,
         OrganizationType,
+        SessionInfo,
         UserInfo,
     )
     from algorium.wire.authoring import (
@@ -120,16 +129,49 @@ if TYPE_CHECKING:
         VersionInfo,
     )
     from algorium.wire.bodies import DataAcl, ReadAcl
-    from algorium.wire.governance import AccountQuotas, AuditEntry, QuotaInfo
+    from algorium.wire.governance import (
+        AccountQuotas,
+        AuditEntry,
+        GovernanceReport,
+        LegacyAlgorithm,
+        QuotaInfo,
+        ReportRow,
+    )
     from algorium.wire.installation import FrontendEntry, InviteInfo
     from algorium.wire.keys import KeyInfo, KeyPermissions
+    from algorium.wire.operations import (
+        EventListenerInfo,
+        InsightsConnection,
+        NotificationInfo,
+        RegistryInfo,
+        ReservationInfo,
+    )
+    from algorium.wire.package_sources import (
+        PackageAddress,
+        PackageSourcesInfo,
+    )
     from algorium.wire.refs import AlgorithmRef, RefSyntaxError
     from algorium.wire.scms import ScmConnection, ScmInfo, ScmMembership
-    from algorium.wire.secrets import SecretInfo
+    from algorium.wire.secrets import (
+        ProviderInfo,
+        SecretInfo,
+    )
     from algorium.wire.uris import DataUri, UriSyntaxError
     from algorium.wire.usage import UsageRecord, UsageTotal
 
 _MODULES = {
+    "algorium._sessions": "AsyncSessions Sessions",
+    "algorium._notifications": "AsyncNotifications Notifications",
+    "algorium._event_listeners": "AsyncEventListeners EventListeners",
+    "algorium._package_sources": "AsyncPackageSources PackageSources",
+    "algorium._secret_providers": "AsyncSecretProviders SecretProviders",
+    "algorium._registries": "AsyncRegistries Registries",
+    "algorium._reservations": "AsyncReservations Reservations",
+    "algorium._reports": "AsyncReports Reports",
+    "algorium.wire.operations": (
+        "EventListenerInfo InsightsConnection NotificationInfo RegistryInfo ReservationInfo"
+    ),
+    "algorium.wire.package_sources": "PackageAddress PackageSourcesInfo",
     "algorium._admin": "Admin",
     "algorium._admin_async": "AsyncAdmin",
     "algorium._keys": "AsyncKeys Keys",
@@ -137,8 +179,12 @@ _MODULES = {
     "algorium._organizations": "AsyncOrganizations Organizations",
     "algorium._scms": "AsyncScms Scms",
     "algorium._users": "AsyncUsers Users",
-    "algorium.wire.accounts": "AlgorithmName MemberInfo OrganizationInfo OrganizationType UserInfo",
-    "algorium.wire.governance": "AccountQuotas AuditEntry QuotaInfo",
+    "algorium.wire.accounts": (
+        "AlgorithmName MemberInfo OrganizationInfo OrganizationType SessionInfo UserInfo"
+    ),
+    "algorium.wire.governance": (
+        "AccountQuotas AuditEntry GovernanceReport LegacyAlgorithm QuotaInfo ReportRow"
+    ),
     "algorium.wire.installation": "FrontendEntry InviteInfo",
     "algorium.wire.keys": "KeyInfo KeyPermissions",
     "algorium.wire.scms": "ScmConnection ScmInfo ScmMembership",
@@ -168,7 +214,7 @@ _MODULES = {
     ),
     "algorium.wire.bodies": "DataAcl ReadAcl",
     "algorium.wire.refs": "AlgorithmRef RefSyntaxError",
-    "algorium.wire.secrets": "SecretInfo",
+    "algorium.wire.secrets": "ProviderInfo SecretInfo",
     "algorium.wire.uris": "DataUri UriSyntaxError",
     "algorium.wire.usage": "UsageRecord UsageTotal",
 }
@@ -202,13 +248,21 @@ __all__ = [
     "AsyncDataDirectory",
     "AsyncDataFile",
     "AsyncEnvironments",
+    "AsyncEventListeners",
     "AsyncFileReader",
     "AsyncKeys",
     "AsyncManagedAlgorithm",
+    "AsyncNotifications",
     "AsyncOrganizations",
+    "AsyncPackageSources",
     "AsyncReceipt",
+    "AsyncRegistries",
+    "AsyncReports",
+    "AsyncReservations",
     "AsyncScms",
+    "AsyncSecretProviders",
     "AsyncSecrets",
+    "AsyncSessions",
     "AsyncUsers",
     "AuditEntry",
     "BuildFailed",
@@ -231,13 +285,17 @@ __all__ = [
     "EntityNotFoundError",
     "EnvironmentInfo",
     "Environments",
+    "EventListenerInfo",
+    "EventListeners",
     "FailedCall",
     "FeatureNotImplemented",
     "FileReader",
     "FileStat",
     "FrontendEntry",
+    "GovernanceReport",
     "InitializationError",
     "InputError",
+    "InsightsConnection",
     "InternalError",
     "InvalidInput",
     "InvalidRequest",
@@ -247,6 +305,7 @@ __all__ = [
     "Keys",
     "LanguageError",
     "LanguageInfo",
+    "LegacyAlgorithm",
     "LoadingError",
     "MalformedJson",
     "ManagedAlgorithm",
@@ -257,22 +316,34 @@ __all__ = [
     "NotAuthenticated",
     "NotAuthorized",
     "NotFound",
+    "NotificationInfo",
+    "Notifications",
     "OrganizationInfo",
     "OrganizationType",
     "Organizations",
     "OutOfGpuMemoryError",
     "OutOfMemoryError",
     "OutOfSpace",
+    "PackageAddress",
+    "PackageSources",
+    "PackageSourcesInfo",
     "ParsingError",
     "PartlyDeleted",
     "PathNotFound",
     "PaymentRequiredError",
     "Progress",
+    "ProviderInfo",
     "QuotaExceeded",
     "QuotaInfo",
     "RangeNotSatisfiable",
     "ReadAcl",
     "RefSyntaxError",
+    "Registries",
+    "RegistryInfo",
+    "ReportRow",
+    "Reports",
+    "ReservationInfo",
+    "Reservations",
     "ResponseTimeout",
     "ResultTypeError",
     "ScmConnection",
@@ -281,7 +352,10 @@ __all__ = [
     "ScmStatus",
     "Scms",
     "SecretInfo",
+    "SecretProviders",
     "Secrets",
+    "SessionInfo",
+    "Sessions",
     "SourceFailed",
     "SourceFile",
     "SourceTree",

@@ -12,11 +12,13 @@ from algorium._answers import check
 from algorium._errors import AccountNotFound
 from algorium._messages import Request, segment
 from algorium._retry import Flow
+from algorium._wishes import known_options
 from algorium.wire.accounts import (
     AlgorithmName,
     MemberInfo,
     OrganizationInfo,
     OrganizationType,
+    SessionInfo,
     UserInfo,
 )
 from algorium.wire.reading import inner, members
@@ -77,6 +79,35 @@ def me() -> Flow[UserInfo]:
     return read(response, lambda told: UserInfo.from_json(inner(members(told, "session"), "user")))
 
 
+def named(username: str) -> Flow[str]:
+    """Return *username*, or who the key belongs to; raises as `me`."""
+    return username or (yield from me()).username
+
+
+def sessions(username: str, marker: str, limit: int) -> Flow[Page[SessionInfo]]:
+    """
+    Read some browsers that a user is signed in with, oldest first.
+
+    Raises:
+        AccountNotFound: There is no such user, or not for you.
+    """
+    path = path_to("users", (yield from named(username)), "sessions")
+    response = yield Request(method="GET", path=path, query=page_query(marker, limit))
+    check(response, missing=AccountNotFound)
+    return read_page(response, SessionInfo.from_json, marker=marker)
+
+
+def end_sessions(username: str, *session_id: str) -> Flow[None]:
+    """
+    End one session of a user, or all.
+
+    Raises:
+        NotFound: There is no such session.
+    """
+    path = path_to("users", (yield from named(username)), "sessions", *session_id)
+    check((yield Request(method="DELETE", path=path)))
+
+
 def users(marker: str, limit: int) -> Flow[Page[UserInfo]]:
     """Read some users by name; for administrators."""
     response = yield Request(method="GET", path="/v1/users", query=page_query(marker, limit))
@@ -104,15 +135,38 @@ def create_user(username: str, email: str, told: UserTexts) -> Flow[UserInfo]:
     Raises:
         AlreadyExists: The name or the address is taken.
     """
-    body = {"username": username, "email": email, "passwordHash": "", **told}
+    body = {
+        "username": username,
+        "email": email,
+        "passwordHash": "",
+        **known_options(told, UserTexts),
+    }
     response = yield json_request("POST", "/v1/users", body)
+    check(response)
+    return read(response, UserInfo.from_json)
+
+
+def sign_up(code: str, username: str, email: str, password: str, fullname: str) -> Flow[UserInfo]:
+    """
+    Become a user with an invite; the answer has the value of the first key.
+
+    Raises:
+        AlreadyExists: The name or the address is taken.
+        ApiError: There is no such invite, or something cannot be; the message says which.
+    """
+    body = {"inviteCode": code, "username": username, "email": email, "password": password}
+    if fullname:
+        body["fullname"] = fullname
+    response = yield json_request("POST", "/v1/sign-up", body)
     check(response)
     return read(response, UserInfo.from_json)
 
 
 def update_user(username: str, told: UserChanges) -> Flow[UserInfo]:
     """Change a user; raises as `user`."""
-    response = yield json_request("PUT", path_to("users", username), dict(told))
+    response = yield json_request(
+        "PUT", path_to("users", username), dict(known_options(told, UserChanges))
+    )
     check(response, missing=AccountNotFound)
     return read(response, UserInfo.from_json)
 
@@ -246,4 +300,5 @@ def delete_organization_type(name: str) -> Flow[None]:
 
 
 def _spelt(told: OrganizationChanges) -> dict[str, Any]:
-    return {_AS_ON_THE_WIRE.get(name, name): value for name, value in told.items()}
+    known = known_options(told, OrganizationChanges)
+    return {_AS_ON_THE_WIRE.get(name, name): value for name, value in known.items()}

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from algorium import _account_flow, _admin_flow, _governance_flow, _scm_flow
+from algorium import _account_flow, _admin_flow, _governance_flow, _operation_flow, _scm_flow
 from algorium._admin_flow import ClusterRole
 from algorium._algorithm_flow import PAGE_MAX
 from algorium._governance_flow import AuditWish
@@ -13,6 +13,7 @@ from algorium._transport import SyncTransport
 from algorium.wire.accounts import OrganizationType
 from algorium.wire.governance import AccountQuotas, AuditEntry
 from algorium.wire.installation import FrontendEntry, InviteInfo
+from algorium.wire.operations import InsightsConnection
 from algorium.wire.scms import ScmInfo
 
 
@@ -218,6 +219,34 @@ class Admin:
     def host(self) -> Mapping[str, Any]:
         """Return what the server's host offers to algorithms: what `algorium doctor` prints."""
         return self._transport.run(_admin_flow.host())
+
+    def insights_connection(self) -> InsightsConnection:
+        """
+        Return where insights go that algorithms report, and how far they come.
+
+        Raises:
+            NotFound: Nowhere.
+        """
+        return self._transport.run(_operation_flow.insights_connection())
+
+    def connect_insights(
+        self, connection: InsightsConnection, *, password: str = ""
+    ) -> InsightsConnection:
+        """
+        Say where insights go that algorithms report.
+
+        Args:
+            connection: Its type is `kafka_sasl_ssl` or `kafka_unauthenticated_plaintext`.
+            password: For the broker; only ever sent.
+
+        Raises:
+            InvalidInput: Something is missing or cannot be.
+        """
+        return self._transport.run(_operation_flow.connect_insights(connection, password))
+
+    def disconnect_insights(self) -> None:
+        """Have insights go nowhere."""
+        self._transport.run(_operation_flow.disconnect_insights())
 
     def quotas(self, account: str) -> AccountQuotas:
         """

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from algorium import _account_flow, _admin_flow, _governance_flow, _scm_flow
+from algorium import _account_flow, _admin_flow, _governance_flow, _operation_flow, _scm_flow
 from algorium._admin_flow import ClusterRole
 from algorium._algorithm_flow import PAGE_MAX
 from algorium._governance_flow import AuditWish
@@ -13,6 +13,7 @@ from algorium._transport import AsyncTransport
 from algorium.wire.accounts import OrganizationType
 from algorium.wire.governance import AccountQuotas, AuditEntry
 from algorium.wire.installation import FrontendEntry, InviteInfo
+from algorium.wire.operations import InsightsConnection
 from algorium.wire.scms import ScmInfo
 
 
@@ -108,6 +109,20 @@ class AsyncAdmin:
     async def host(self) -> Mapping[str, Any]:
         """Return what the server's host offers to algorithms, as `Admin.host`."""
         return await self._transport.run(_admin_flow.host())
+
+    async def insights_connection(self) -> InsightsConnection:
+        """Return where insights go, as `Admin.insights_connection`."""
+        return await self._transport.run(_operation_flow.insights_connection())
+
+    async def connect_insights(
+        self, connection: InsightsConnection, *, password: str = ""
+    ) -> InsightsConnection:
+        """Say where insights go, as `Admin.connect_insights`."""
+        return await self._transport.run(_operation_flow.connect_insights(connection, password))
+
+    async def disconnect_insights(self) -> None:
+        """Have insights go nowhere, as `Admin.disconnect_insights`."""
+        await self._transport.run(_operation_flow.disconnect_insights())
 
     async def quotas(self, account: str) -> AccountQuotas:
         """Return what an account may use, as `Admin.quotas`."""

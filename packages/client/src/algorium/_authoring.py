@@ -6,7 +6,7 @@ from typing import Any, Unpack
 from algorium import _algorithm_flow, _connector_flow
 from algorium._managed import ManagedAlgorithm
 from algorium._transport import SyncTransport
-from algorium._wishes import AlgorithmChanges, algorithm_wish
+from algorium._wishes import AlgorithmChanges, algorithm_wish, known_options
 from algorium.wire.authoring import AlgorithmInfo, FailedCall
 from algorium.wire.refs import AlgorithmRef
 
@@ -127,7 +127,7 @@ class Algorithms:
 
     def update(self, ref: str | AlgorithmRef, **changes: Unpack[AlgorithmChanges]) -> AlgorithmInfo:
         """Change an algorithm, as `ManagedAlgorithm.update`."""
-        return self(ref).update(**changes)
+        return self(ref).update(**known_options(changes, AlgorithmChanges))
 
     def delete(self, ref: str | AlgorithmRef) -> None:
         """Delete an algorithm, as `ManagedAlgorithm.delete`."""

@@ -12,7 +12,7 @@ from algorium._retry import pause_after
 from algorium._secrets import AsyncSecrets
 from algorium._source_flow import SourceTree
 from algorium._transport import AsyncTransport
-from algorium._wishes import AlgorithmChanges, algorithm_wish, publish_wish
+from algorium._wishes import AlgorithmChanges, algorithm_wish, known_options, publish_wish
 from algorium.wire.authoring import AlgorithmInfo, BuildInfo, CommitInfo, FailedCall, ScmStatus
 from algorium.wire.refs import AlgorithmRef
 
@@ -79,7 +79,7 @@ class AsyncAlgorithms:
         self, ref: str | AlgorithmRef, **changes: Unpack[AlgorithmChanges]
     ) -> AlgorithmInfo:
         """Change an algorithm, as `ManagedAlgorithm.update`."""
-        return await self(ref).update(**changes)
+        return await self(ref).update(**known_options(changes, AlgorithmChanges))
 
     async def delete(self, ref: str | AlgorithmRef) -> None:
         """Delete an algorithm, as `ManagedAlgorithm.delete`."""

@@ -32,9 +32,17 @@ if TYPE_CHECKING:
     from algorium._data import DataFile
     from algorium._directories import DataDirectory
     from algorium._environments import Environments
+    from algorium._event_listeners import EventListeners
     from algorium._keys import Keys
+    from algorium._notifications import Notifications
     from algorium._organizations import Organizations
+    from algorium._package_sources import PackageSources
+    from algorium._registries import Registries
+    from algorium._reports import Reports
+    from algorium._reservations import Reservations
     from algorium._scms import Scms
+    from algorium._secret_providers import SecretProviders
+    from algorium._sessions import Sessions
     from algorium._upload_flow import UnfinishedUpload
     from algorium._users import Users
 
@@ -222,6 +230,62 @@ class Algorium(BaseClient[SyncTransport]):
         from algorium._admin import Admin  # noqa: PLC0415
 
         return Admin(self._transport)
+
+    @property
+    def sessions(self) -> Sessions:
+        """Browsers that you are signed in with."""
+        from algorium._sessions import Sessions  # noqa: PLC0415
+
+        return Sessions(self._transport)
+
+    @property
+    def notifications(self) -> Notifications:
+        """What you were told: algorithms that were made and released."""
+        from algorium._notifications import Notifications  # noqa: PLC0415
+
+        return Notifications(self._transport)
+
+    @property
+    def event_listeners(self) -> EventListeners:
+        """Queues elsewhere whose messages are meant for algorithms."""
+        from algorium._event_listeners import EventListeners  # noqa: PLC0415
+
+        return EventListeners(self._transport)
+
+    @property
+    def package_sources(self) -> PackageSources:
+        """Where builds of your algorithms find packages of your own."""
+        from algorium._package_sources import PackageSources  # noqa: PLC0415
+
+        return PackageSources(self._transport)
+
+    @property
+    def secret_providers(self) -> SecretProviders:
+        """What keeps the values of secrets."""
+        from algorium._secret_providers import SecretProviders  # noqa: PLC0415
+
+        return SecretProviders(self._transport)
+
+    @property
+    def registries(self) -> Registries:
+        """Container registries, entered by administrators."""
+        from algorium._registries import Registries  # noqa: PLC0415
+
+        return Registries(self._transport)
+
+    @property
+    def reservations(self) -> Reservations:
+        """Slots that are kept warm for accounts; for administrators."""
+        from algorium._reservations import Reservations  # noqa: PLC0415
+
+        return Reservations(self._transport)
+
+    @property
+    def reports(self) -> Reports:
+        """Reports of what was used, for administrators and owners of organizations."""
+        from algorium._reports import Reports  # noqa: PLC0415
+
+        return Reports(self._transport)
 
     def unfinished_uploads(self) -> list[UnfinishedUpload]:
         """

@@ -25,9 +25,17 @@ if TYPE_CHECKING:
     from algorium._connectors import AsyncConnectors
     from algorium._data_async import AsyncDataDirectory, AsyncDataFile
     from algorium._environments import AsyncEnvironments
+    from algorium._event_listeners import AsyncEventListeners
     from algorium._keys import AsyncKeys
+    from algorium._notifications import AsyncNotifications
     from algorium._organizations import AsyncOrganizations
+    from algorium._package_sources import AsyncPackageSources
+    from algorium._registries import AsyncRegistries
+    from algorium._reports import AsyncReports
+    from algorium._reservations import AsyncReservations
     from algorium._scms import AsyncScms
+    from algorium._secret_providers import AsyncSecretProviders
+    from algorium._sessions import AsyncSessions
     from algorium._upload_flow import UnfinishedUpload
     from algorium._users import AsyncUsers
 
@@ -117,6 +125,62 @@ class AsyncAlgorium(BaseClient[AsyncTransport]):
         from algorium._admin_async import AsyncAdmin  # noqa: PLC0415
 
         return AsyncAdmin(self._transport)
+
+    @property
+    def sessions(self) -> AsyncSessions:
+        """Browsers that you are signed in with, as `Algorium.sessions`."""
+        from algorium._sessions import AsyncSessions  # noqa: PLC0415
+
+        return AsyncSessions(self._transport)
+
+    @property
+    def notifications(self) -> AsyncNotifications:
+        """What you were told, as `Algorium.notifications`."""
+        from algorium._notifications import AsyncNotifications  # noqa: PLC0415
+
+        return AsyncNotifications(self._transport)
+
+    @property
+    def event_listeners(self) -> AsyncEventListeners:
+        """Queues whose messages are meant for algorithms, as `Algorium.event_listeners`."""
+        from algorium._event_listeners import AsyncEventListeners  # noqa: PLC0415
+
+        return AsyncEventListeners(self._transport)
+
+    @property
+    def package_sources(self) -> AsyncPackageSources:
+        """Where builds find packages of your own, as `Algorium.package_sources`."""
+        from algorium._package_sources import AsyncPackageSources  # noqa: PLC0415
+
+        return AsyncPackageSources(self._transport)
+
+    @property
+    def secret_providers(self) -> AsyncSecretProviders:
+        """What keeps the values of secrets, as `Algorium.secret_providers`."""
+        from algorium._secret_providers import AsyncSecretProviders  # noqa: PLC0415
+
+        return AsyncSecretProviders(self._transport)
+
+    @property
+    def registries(self) -> AsyncRegistries:
+        """Container registries, as `Algorium.registries`."""
+        from algorium._registries import AsyncRegistries  # noqa: PLC0415
+
+        return AsyncRegistries(self._transport)
+
+    @property
+    def reservations(self) -> AsyncReservations:
+        """Slots that are kept warm, as `Algorium.reservations`."""
+        from algorium._reservations import AsyncReservations  # noqa: PLC0415
+
+        return AsyncReservations(self._transport)
+
+    @property
+    def reports(self) -> AsyncReports:
+        """Reports of what was used, as `Algorium.reports`."""
+        from algorium._reports import AsyncReports  # noqa: PLC0415
+
+        return AsyncReports(self._transport)
 
     async def unfinished_uploads(self) -> list[UnfinishedUpload]:
         """Return uploads that were cut off, as `Algorium.unfinished_uploads`."""

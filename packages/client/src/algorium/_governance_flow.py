@@ -6,16 +6,28 @@ Source: ours; the old service had nothing like it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
-from algorium._account_flow import me, path_to
-from algorium._algorithm_flow import Page, json_request, page_query, read, read_page
-from algorium._answers import check
+from algorium._account_flow import named, path_to
+from algorium._algorithm_flow import (
+    Page,
+    json_request,
+    page_query,
+    read,
+    read_each,
+    read_page,
+)
+from algorium._answers import check, unexpected
 from algorium._errors import AccountNotFound
 from algorium._messages import Request
 from algorium._retry import Flow
-from algorium.wire.governance import AccountQuotas, AuditEntry
-from algorium.wire.reading import members, needed
+from algorium.wire.governance import (
+    AccountQuotas,
+    AuditEntry,
+    GovernanceReport,
+    LegacyAlgorithm,
+)
+from algorium.wire.reading import members, needed, number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +62,7 @@ def quotas_of_user(username: str) -> Flow[AccountQuotas]:
     Raises:
         AccountNotFound: There is none, or not for you.
     """
-    found = username or (yield from me()).username
-    return (yield from _quotas(path_to("users", found, "quotas")))
+    return (yield from _quotas(path_to("users", (yield from named(username)), "quotas")))
 
 
 def quotas_of_organization(name: str) -> Flow[AccountQuotas]:
@@ -114,3 +125,77 @@ def _quotas(path: str) -> Flow[AccountQuotas]:
     response = yield Request(method="GET", path=path)
     check(response, missing=AccountNotFound)
     return read(response, AccountQuotas.from_json)
+
+
+def report(
+    *, by: str, first: date | None, last: date | None, organization: str
+) -> Flow[GovernanceReport]:
+    """
+    Read what was used by day.
+
+    Raises:
+        AccountNotFound: There is no such organization, or not for you.
+        InvalidInput: There is no such report.
+    """
+    query = _days(by=by, first=first, last=last)
+    response = yield Request(method="GET", path=_report_path(organization), query=query)
+    check(response, missing=AccountNotFound)
+    return read(response, GovernanceReport.from_json)
+
+
+def report_as_csv(
+    *, by: str, first: date | None, last: date | None, organization: str
+) -> Flow[str]:
+    """Read what was used by day, for spreadsheets; raises as `report`."""
+    query = (*_days(by=by, first=first, last=last), ("format", "csv"))
+    response = yield Request(method="GET", path=_report_path(organization), query=query)
+    check(response, missing=AccountNotFound)
+    if response.media_type != "text/csv":
+        raise unexpected(response, "no CSV")
+    return response.body.decode(errors="replace")
+
+
+def rates() -> Flow[dict[str, float]]:
+    """Read what things cost in reports."""
+    response = yield Request(method="GET", path="/v1/admin/governance/rates")
+    check(response)
+    return read(response, _rates)
+
+
+def set_rates(cpu_second: float) -> Flow[dict[str, float]]:
+    """
+    Set what things cost in reports.
+
+    Raises:
+        InvalidInput: Nothing can cost that.
+    """
+    body = {"cpu_second": cpu_second}
+    response = yield json_request("PUT", "/v1/admin/governance/rates", body)
+    check(response)
+    return read(response, _rates)
+
+
+def legacy_algorithms() -> Flow[list[LegacyAlgorithm]]:
+    """Read which algorithms have an environment that is not offered any more."""
+    response = yield Request(method="GET", path="/v1/admin/legacy-algorithms")
+    check(response)
+    told = response.json()
+    if not isinstance(told, dict) or not isinstance(told.get("results"), list):
+        raise unexpected(response, "no list of algorithms")
+    return read_each(response, told["results"], LegacyAlgorithm.from_json)
+
+
+def _report_path(organization: str) -> str:
+    of = ("organizations", organization) if organization else ("admin",)
+    return path_to(*of, "governance")
+
+
+def _days(*, by: str, first: date | None, last: date | None) -> tuple[tuple[str, str], ...]:
+    days = {"start_date": first, "end_date": last}
+    told = ((name, f"{day:%Y-%m-%d}") for name, day in days.items() if day is not None)
+    return (("by", by), *told)
+
+
+def _rates(told: object) -> dict[str, float]:
+    found = members(told, "rates")
+    return {name: value for name in found if (value := number(found, name)) is not None}

@@ -1,18 +1,22 @@
 """
-Secrets of an algorithm: every operation once, as in `_flow.py`.
+Secrets of an algorithm, and what keeps them: every operation once, as in `_flow.py`.
 
 Source: wire specification, "Secret store".
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from algorium._algorithm_flow import json_request, path_of, read, read_each
+from algorium._account_flow import path_to
+from algorium._algorithm_flow import json_request, path_of, read, read_each, read_list
 from algorium._answers import check, unexpected
 from algorium._errors import AlgorithmNotFound, NotFound
 from algorium._messages import Request
 from algorium._retry import Flow
 from algorium.wire.refs import AlgorithmRef
-from algorium.wire.secrets import SecretInfo
+from algorium.wire.secrets import ProviderInfo, SecretInfo
+
+_PROVIDERS: Final = "/v1/admin/secret-provider"
 
 
 def secrets(ref: AlgorithmRef) -> Flow[list[SecretInfo]]:
@@ -94,3 +98,70 @@ def recycle(ref: AlgorithmRef) -> Flow[None]:
     """
     response = yield Request(method="POST", path=path_of(ref, "recycle"))
     check(response, missing=AlgorithmNotFound)
+
+
+def offered_providers() -> Flow[list[ProviderInfo]]:
+    """Read what secrets can be kept by; the default comes first."""
+    response = yield Request(method="GET", path="/v1/secret-provider")
+    check(response)
+    return read_list(response, ProviderInfo.from_json)
+
+
+def providers() -> Flow[list[ProviderInfo]]:
+    """Read all providers, those included that are switched off."""
+    response = yield Request(method="GET", path=_PROVIDERS)
+    check(response)
+    return read_list(response, ProviderInfo.from_json)
+
+
+def provider(provider_id: str) -> Flow[ProviderInfo]:
+    """
+    Read a provider.
+
+    Raises:
+        NotFound: There is none.
+    """
+    response = yield Request(method="GET", path=path_to("admin", "secret-provider", provider_id))
+    check(response, missing=NotFound)
+    return read(response, ProviderInfo.from_json)
+
+
+def create_provider(wish: Mapping[str, Any]) -> Flow[ProviderInfo]:
+    """
+    Add a provider.
+
+    Raises:
+        InvalidInput: It is not known, or does not answer.
+    """
+    response = yield json_request("POST", _PROVIDERS, wish)
+    check(response)
+    return read(response, ProviderInfo.from_json)
+
+
+def update_provider(provider_id: str, wish: Mapping[str, Any]) -> Flow[ProviderInfo]:
+    """Change a provider; what *wish* leaves out stays as it is. Raises as `provider`."""
+    known = yield from provider(provider_id)
+    body = {
+        "name": known.name,
+        "description": known.description,
+        "factoryClassName": known.kind,
+        "isEnabled": known.is_enabled,
+        "isDefault": known.is_default,
+        **wish,
+    }
+    path = path_to("admin", "secret-provider", provider_id)
+    response = yield json_request("POST", path, body)
+    check(response, missing=NotFound)
+    return read(response, ProviderInfo.from_json)
+
+
+def delete_provider(provider_id: str) -> Flow[None]:
+    """Delete a provider that keeps no secrets; raises as `provider`."""
+    path = path_to("admin", "secret-provider", provider_id)
+    check((yield Request(method="DELETE", path=path)), missing=NotFound)
+
+
+def make_provider_default(provider_id: str) -> Flow[None]:
+    """Make a provider the one for secrets that name none; raises as `provider`."""
+    path = path_to("admin", "plugins", "secret-provider", provider_id, "default")
+    check((yield Request(method="POST", path=path)), missing=NotFound)

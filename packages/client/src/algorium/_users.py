@@ -80,6 +80,27 @@ class Users:
         """
         return self._transport.run(_account_flow.create_user(username, email, told))
 
+    def sign_up(
+        self, code: str, username: str, email: str, password: str, *, fullname: str = ""
+    ) -> UserInfo:
+        """
+        Become a user with an invite; takes no key.
+
+        The value of the user's key is in `api_key` of the answer, and in no other.
+
+        Args:
+            code: Of the invite; see `Admin.invite`.
+            username: What to be called, for ever: letters, digits and underscores.
+            email: The user's address.
+            password: Twelve characters at least.
+            fullname: What people are called.
+
+        Raises:
+            AlreadyExists: The name or the address is taken.
+            ApiError: There is no such invite, or something cannot be; the message says which.
+        """
+        return self._transport.run(_account_flow.sign_up(code, username, email, password, fullname))
+
     def update(self, username: str, **told: Unpack[UserChanges]) -> UserInfo:
         """
         Change a user: yourself, or for administrators any. What is left out stays.
@@ -196,6 +217,14 @@ class AsyncUsers:
     async def create(self, username: str, email: str, **told: Unpack[UserTexts]) -> UserInfo:
         """Create a user with a key, as `Users.create`."""
         return await self._transport.run(_account_flow.create_user(username, email, told))
+
+    async def sign_up(
+        self, code: str, username: str, email: str, password: str, *, fullname: str = ""
+    ) -> UserInfo:
+        """Become a user with an invite, as `Users.sign_up`."""
+        return await self._transport.run(
+            _account_flow.sign_up(code, username, email, password, fullname)
+        )
 
     async def update(self, username: str, **told: Unpack[UserChanges]) -> UserInfo:
         """Change a user, as `Users.update`."""

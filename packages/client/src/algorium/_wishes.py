@@ -1,9 +1,11 @@
 """What authors ask for, as the wire spells it; None is left out. Pure."""
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from algorium._values import to_json
+
+T = TypeVar("T", bound=Mapping[str, Any])
 
 
 class AlgorithmChanges(TypedDict, total=False):
@@ -19,6 +21,31 @@ class AlgorithmChanges(TypedDict, total=False):
     is_pipeline_enabled: bool | None
     sample_input: Any
     settings: Mapping[str, Any] | None
+
+
+def known_options(told: T, shape: type) -> T:
+    """
+    Return what was told as keywords, if all of them are known.
+
+    Type checkers see to that where they are used; where they are not, the server would take
+    `fulname` for something newer than itself, and ignore it.
+
+    Args:
+        told: By option.
+        shape: The `TypedDict` of *told*.
+
+    Raises:
+        TypeError: One of them is unknown; the message has the known ones.
+    """
+    known = shape.__annotations__  # of the inherited ones as well: TypedDict copies them
+    unknown = [name for name in told if name not in known]
+    if not unknown:
+        return told
+    from difflib import get_close_matches  # noqa: PLC0415 - only mistakes pay for it
+
+    close = get_close_matches(unknown[0], known, n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    raise TypeError(f"unknown option {unknown[0]}{meant}; known are {', '.join(known)}")
 
 
 def algorithm_wish(

@@ -36,7 +36,7 @@ Recursive: Final = Parameter(name=["--recursive", "-r"], negative="")
 
 def _shown_default(value: Any) -> str | None:
     """Leave out of `--help` what goes without saying."""
-    return None if value is None or value is False or value == "" else str(value)
+    return None if value is None or value is False or value in ("", ()) else str(value)
 
 
 app = App(

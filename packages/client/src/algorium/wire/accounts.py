@@ -213,3 +213,49 @@ class AlgorithmName:
             owner=needed(told, "username", "algorithm"),
             name=needed(told, "algoname", "algorithm"),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInfo:
+    """
+    A browser that somebody is signed in with.
+
+    Attributes:
+        session_id: Names it to the server.
+        method: How they signed in: `password` or `oidc`.
+        address: From where.
+        user_agent: With which browser, in its own words.
+        is_current: Whether it is the one that asks; never for keys.
+        created_at: When they signed in.
+        last_used_at: When it was used last, to within minutes.
+        expires_at: When it ends by itself.
+    """
+
+    session_id: str
+    method: str = ""
+    address: str = ""
+    user_agent: str = ""
+    is_current: bool = False
+    created_at: datetime | None = None
+    last_used_at: datetime | None = None
+    expires_at: datetime | None = None
+
+    @classmethod
+    def from_json(cls, value: object) -> "SessionInfo":
+        """
+        Read a session.
+
+        Raises:
+            BodyError: It has no id.
+        """
+        told = members(value, "session")
+        return cls(
+            session_id=needed(told, "id", "session"),
+            method=text(told, "method"),
+            address=text(told, "address"),
+            user_agent=text(told, "user_agent"),
+            is_current=flag(told, "is_current"),
+            created_at=moment(told, "created_at"),
+            last_used_at=moment(told, "last_used_at"),
+            expires_at=moment(told, "expires_at"),
+        )

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from algorium.wire.bodies import BodyError
+from algorium.wire.reading import inner, members, moment, needed, text
 
 _LOGGED: Final = re.compile(
     r"(?:error:\n)?(.*?)(?:\nstacktrace:\n(?:Some\((.*)\)|(None)))?", re.DOTALL
@@ -62,15 +63,15 @@ class BuildInfo:
         Raises:
             BodyError: It has no id or no status.
         """
-        told = _object(value, "build")
+        told = members(value, "build")
         return cls(
-            build_id=_needed(told, "build", "build_id"),
-            status=_needed(told, "build", "status"),
-            commit=_text(told, "commit_sha"),
-            started_at=_moment(told.get("started_at")),
-            finished_at=_moment(told.get("finished_at")),
-            version=_text(_inner(told, "version_info"), "semantic_version"),
-            failure=_text(told, "failure"),
+            build_id=needed(told, "build_id", "build"),
+            status=needed(told, "status", "build"),
+            commit=text(told, "commit_sha"),
+            started_at=moment(told, "started_at"),
+            finished_at=moment(told, "finished_at"),
+            version=text(inner(told, "version_info"), "semantic_version"),
+            failure=text(told, "failure"),
         )
 
 
@@ -99,12 +100,12 @@ class VersionInfo:
     def from_json(cls, told: Mapping[str, Any]) -> "VersionInfo":
         """Read the object under `version_info`."""
         return cls(
-            number=_text(told, "semantic_version"),
-            commit=_text(told, "git_hash"),
-            version_id=_text(told, "version_uuid"),
-            release_notes=_text(told, "release_notes"),
-            sample_input=_text(told, "sample_input"),
-            sample_output=_text(told, "sample_output"),
+            number=text(told, "semantic_version"),
+            commit=text(told, "git_hash"),
+            version_id=text(told, "version_uuid"),
+            release_notes=text(told, "release_notes"),
+            sample_input=text(told, "sample_input"),
+            sample_output=text(told, "sample_output"),
         )
 
 
@@ -166,7 +167,7 @@ class AlgorithmInfo:
     @property
     def is_hosted_here(self) -> bool:
         """Whether its source is at this server, and not at a connected host."""
-        return _text(_inner(self.source, "scm"), "id") in {"", "internal"}
+        return text(inner(self.source, "scm"), "id") in {"", "internal"}
 
     @classmethod
     def from_json(cls, value: object, *, owner: str = "") -> "AlgorithmInfo":
@@ -180,30 +181,30 @@ class AlgorithmInfo:
         Raises:
             BodyError: It has no id or no name.
         """
-        told = _object(value, "algorithm")
-        details, settings = _inner(told, "details"), _inner(told, "settings")
+        told = members(value, "algorithm")
+        details, settings = inner(told, "details"), inner(told, "settings")
         version, build = told.get("version_info"), told.get("build")
         warnings = told.get("warnings")
         return cls(
-            algorithm_id=_needed(told, "algorithm", "id"),
-            owner=_text(told, "username") or owner or _owner_in(_text(told, "self_link")),
+            algorithm_id=needed(told, "id", "algorithm"),
+            owner=text(told, "username") or owner or _owner_in(text(told, "self_link")),
             # Lists of an account's algorithms are short, and spell it in another way.
-            name=_text(told, "algoname") or _needed(told, "algorithm", "name"),
-            label=_text(details, "label"),
-            summary=_text(details, "summary"),
-            tagline=_text(details, "tagline"),
-            language=_text(settings, "language"),
-            environment_id=_text(settings, "algorithm_environment"),
-            callability=_text(settings, "algorithm_callability"),
-            source_visibility=_text(settings, "source_visibility"),
-            license=_text(settings, "license"),
-            network_access=_text(settings, "network_access"),
+            name=text(told, "algoname") or needed(told, "name", "algorithm"),
+            label=text(details, "label"),
+            summary=text(details, "summary"),
+            tagline=text(details, "tagline"),
+            language=text(settings, "language"),
+            environment_id=text(settings, "algorithm_environment"),
+            callability=text(settings, "algorithm_callability"),
+            source_visibility=text(settings, "source_visibility"),
+            license=text(settings, "license"),
+            network_access=text(settings, "network_access"),
             is_pipeline_enabled=settings.get("pipeline_enabled") is True,
             settings=dict(settings),
             version=VersionInfo.from_json(version) if isinstance(version, dict) else None,
             build=BuildInfo.from_json(build) if isinstance(build, dict) and build else None,
-            log=_text(_inner(told, "compilation"), "output"),
-            source=dict(_inner(told, "source")),
+            log=text(inner(told, "compilation"), "output"),
+            source=dict(inner(told, "source")),
             warnings=tuple(map(str, warnings)) if isinstance(warnings, list) else (),
         )
 
@@ -225,12 +226,12 @@ class CommitInfo:
         Raises:
             BodyError: It has no id.
         """
-        told = _object(value, "commits[]")
+        told = members(value, "commits[]")
         return cls(
-            commit=_needed(told, "commits[]", "id"),
-            summary=_text(told, "short_message"),
-            message=_text(told, "message"),
-            author=_text(told, "author"),
+            commit=needed(told, "id", "commits[]"),
+            summary=text(told, "short_message"),
+            message=text(told, "message"),
+            author=text(told, "author"),
         )
 
 
@@ -271,20 +272,20 @@ class FailedCall:
         Raises:
             BodyError: It has no time or no request id.
         """
-        told = _object(value, "errors[]")
-        logged = _LOGGED.fullmatch(_text(told, "error"))
+        told = members(value, "errors[]")
+        logged = _LOGGED.fullmatch(text(told, "error"))
         assert logged is not None, "it matches everything"
         return cls(
             failed_at=_milliseconds(told.get("created_at")),
-            request_id=_needed(told, "errors[]", "request_id"),
-            algorithm=f"{_text(told, 'username')}/{_text(told, 'algoname')}",
-            version=_text(told, "algoversion"),
-            input=_text(told, "input"),
+            request_id=needed(told, "request_id", "errors[]"),
+            algorithm=f"{text(told, 'username')}/{text(told, 'algoname')}",
+            version=text(told, "algoversion"),
+            input=text(told, "input"),
             message=logged[1],
             stacktrace=logged[2] or "",
-            error_type=_text(told, "error_type"),
-            caller=_text(told, "billable_to"),
-            worker=_text(told, "worker"),
+            error_type=text(told, "error_type"),
+            caller=text(told, "billable_to"),
+            worker=text(told, "worker"),
         )
 
 
@@ -313,12 +314,12 @@ class ScmStatus:
         Raises:
             BodyError: It tells no status.
         """
-        told = _object(value, "status")
+        told = members(value, "status")
         return cls(
-            status=_needed(told, "status", "scm_connection_status"),
-            deploy_key=_text(told, "repository_public_deploy_key"),
-            webhook_url=_text(told, "repository_webhook_url"),
-            webhook_secret=_text(told, "repository_webhook_secret"),
+            status=needed(told, "scm_connection_status", "status"),
+            deploy_key=text(told, "repository_public_deploy_key"),
+            webhook_url=text(told, "repository_webhook_url"),
+            webhook_secret=text(told, "repository_webhook_secret"),
         )
 
 
@@ -337,9 +338,9 @@ class LanguageInfo:
         Raises:
             BodyError: It has no name.
         """
-        told = _object(value, "languages[]")
+        told = members(value, "languages[]")
         return cls(
-            name=_needed(told, "languages[]", "name"), display_name=_text(told, "display_name")
+            name=needed(told, "name", "languages[]"), display_name=text(told, "display_name")
         )
 
 
@@ -371,51 +372,20 @@ class EnvironmentInfo:
         Raises:
             BodyError: It has no id.
         """
-        told = _object(value, "environments[]")
+        told = members(value, "environments[]")
         return cls(
-            environment_id=_needed(told, "environments[]", "id"),
-            specification_id=_text(told, "environment_specification_id"),
-            display_name=_text(told, "display_name"),
-            description=_text(told, "description"),
-            language=_text(_inner(told, "language"), "name"),
-            machine_type=_text(told, "machine_type"),
+            environment_id=needed(told, "id", "environments[]"),
+            specification_id=text(told, "environment_specification_id"),
+            display_name=text(told, "display_name"),
+            description=text(told, "description"),
+            language=text(inner(told, "language"), "name"),
+            machine_type=text(told, "machine_type"),
         )
 
 
 def _owner_in(link: str) -> str:
     match = re.search(r"/v1/algorithms/([^/]+)/[^/]+/versions/", link)
     return match[1] if match else ""
-
-
-def _object(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise BodyError(f"{where}: not an object")
-    return value
-
-
-def _inner(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = parent.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _text(parent: Mapping[str, Any], key: str) -> str:
-    value = parent.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _needed(parent: Mapping[str, Any], where: str, key: str) -> str:
-    value = _text(parent, key)
-    if not value:
-        raise BodyError(f"{where}: no {key}")
-    return value
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _milliseconds(value: object) -> datetime:

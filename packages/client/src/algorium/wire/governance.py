@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from algorium.wire.bodies import BodyError
-from algorium.wire.reading import flag, inner, members, moment, needed, text
+from algorium.wire.reading import count, flag, inner, members, moment, needed, number, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +40,8 @@ class QuotaInfo:
         """
         told = members(value, "quota")
         return cls(
-            limit=_number(told.get("limit")),
-            used=_number(told.get("used")),
+            limit=number(told, "limit"),
+            used=number(told, "used"),
             renews_at=moment(told, "renews_at"),
             is_default=flag(told, "is_default"),
         )
@@ -119,11 +119,11 @@ class AuditEntry:
             BodyError: It has no number or no action.
         """
         told = members(value, "entry")
-        number = told.get("number")
-        if not isinstance(number, int):
+        place = told.get("number")
+        if not isinstance(place, int):
             raise BodyError("entry: no number")
         return cls(
-            number=number,
+            number=place,
             at=moment(told, "at"),
             actor=text(told, "actor"),
             behalf=text(told, "behalf"),
@@ -137,5 +137,131 @@ class AuditEntry:
         )
 
 
-def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRow:
+    """
+    What was used on a day.
+
+    Attributes:
+        day: As `2026-03-29`.
+        subject: The organization, the account or `owner/name`.
+        version: Of an algorithm, otherwise empty; a commit if that was called.
+        executions: Calls that ran.
+        errors: Those that failed.
+        cpu_core_s: Processor time.
+        cpu_time_s: Time in slots.
+        cpu_cost: That time at the rate that an administrator has set.
+        memory_mib: The most that one slot held.
+        hosted_storage_mib: Stored at the end of the day, None for algorithms.
+        members: Of an organization, otherwise None.
+        algorithms: Of an organization, otherwise None.
+    """
+
+    day: str
+    subject: str
+    version: str = ""
+    executions: int = 0
+    errors: int = 0
+    cpu_core_s: float = 0.0
+    cpu_time_s: float = 0.0
+    cpu_cost: float = 0.0
+    memory_mib: float = 0.0
+    hosted_storage_mib: float | None = None
+    members: int | None = None
+    algorithms: int | None = None
+
+    @classmethod
+    def from_json(cls, value: object, *, by: str) -> "ReportRow":
+        """
+        Read a row of a report that tells *by* apart.
+
+        Raises:
+            BodyError: It has no day or no subject.
+        """
+        told = members(value, "row")
+        return cls(
+            day=needed(told, "day", "row"),
+            subject=needed(told, by, "row"),
+            version=text(told, "version"),
+            executions=count(told, "executions"),
+            errors=count(told, "errors"),
+            cpu_core_s=number(told, "cpu_core_s") or 0.0,
+            cpu_time_s=number(told, "cpu_time_s") or 0.0,
+            cpu_cost=number(told, "cpu_cost") or 0.0,
+            memory_mib=number(told, "memory_mib") or 0.0,
+            hosted_storage_mib=number(told, "hosted_storage_mib"),
+            members=count(told, "members") if "members" in told else None,
+            algorithms=count(told, "algorithms") if "algorithms" in told else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GovernanceReport:
+    """
+    What was used, by day.
+
+    Attributes:
+        first: The first day, as `2026-03-01`.
+        last: The last one, which is part of it.
+        by: What rows are told apart by: `organization`, `account` or `algorithm`.
+        rows: In the order of the server.
+    """
+
+    first: str
+    last: str
+    by: str
+    rows: tuple[ReportRow, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: object) -> "GovernanceReport":
+        """
+        Read a report.
+
+        Raises:
+            BodyError: It is not one.
+        """
+        told = members(value, "report")
+        rows, by = told.get("results"), needed(told, "by", "report")
+        if not isinstance(rows, list):
+            raise BodyError("report: no rows")
+        return cls(
+            first=text(told, "start_date"),
+            last=text(told, "end_date"),
+            by=by,
+            rows=tuple(ReportRow.from_json(each, by=by) for each in rows),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegacyAlgorithm:
+    """
+    An algorithm whose environment is not offered any more.
+
+    Attributes:
+        algorithm: `owner/name`.
+        language: Which it is written in.
+        created_at: When it was made.
+        compiled_at: When it was built last, None if never.
+    """
+
+    algorithm: str
+    language: str = ""
+    created_at: datetime | None = None
+    compiled_at: datetime | None = None
+
+    @classmethod
+    def from_json(cls, value: object) -> "LegacyAlgorithm":
+        """
+        Read one.
+
+        Raises:
+            BodyError: It has no name.
+        """
+        told = members(value, "algorithm")
+        owner, name = (needed(told, each, "algorithm") for each in ("username", "algoname"))
+        return cls(
+            algorithm=f"{owner}/{name}",
+            language=text(told, "language"),
+            created_at=moment(told, "createdAt"),
+            compiled_at=moment(told, "lastCompiledAt"),
+        )

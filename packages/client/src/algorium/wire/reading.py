@@ -60,6 +60,18 @@ def flag(told: Mapping[str, Any], name: str, *, unless_told: bool = False) -> bo
     return value if isinstance(value, bool) else unless_told
 
 
+def count(told: Mapping[str, Any], name: str) -> int:
+    """Return a number of things; 0 if it is none."""
+    value = told.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def number(told: Mapping[str, Any], name: str) -> float | None:
+    """Return a number."""
+    value = told.get(name)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
 def moment(told: Mapping[str, Any], name: str) -> datetime | None:
     """Return a time; one without a zone is UTC."""
     try:
