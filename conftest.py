@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,6 +28,29 @@ with suppress(ImportError):  # tests of the runtime run where nothing else is in
     import httpcore2
 
     httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
+
+
+ONE_WORKER = ("tests/escape/", "tests/system/test_guide.py", "tests/system/test_clients.py")
+"""
+Files that share what takes long to make: servers by how slots start, or with all demo algorithms.
+
+Those of one directory go to one worker, which then makes it once.
+"""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out tests by file, as `--dist=loadfile` does, but some files together."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - where it is installed
+
+    class ByWhatIsShared(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return file.rpartition("/")[0] if file.startswith(ONE_WORKER) else file
+
+    return ByWhatIsShared(config, log)
 
 
 @pytest.fixture(autouse=True)

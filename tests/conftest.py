@@ -5,7 +5,7 @@ Fixtures of the tests of the whole product; each is made once, and tests must le
 |--------------|------------------------------------------------------------------------------|
 | `server`     | a server with those demo algorithms that need no packages: no network needed  |
 | `registry`   | nothing; skips where no package registry can be reached                      |
-| `whole_demo` | a server with all demo algorithms, as the guide needs them                    |
+| `whole_demo` | a server with all demo algorithms in Python, as the guide needs them          |
 | `official`   | the interpreter of an environment with the old service's own client           |
 """
 
@@ -20,7 +20,7 @@ import uv
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from projects import without_requirements
+from projects import only_python, without_requirements
 from running import RunningServer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -52,9 +52,9 @@ def registry() -> None:
 
 @pytest.fixture(scope="session")
 def whole_demo(registry: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    home = tmp_path_factory.mktemp("whole_demo") / "home"
-    with RunningServer(home, "--demo") as running:
-        # Those in other languages need other registries; who calls them will notice.
+    place = tmp_path_factory.mktemp("whole_demo")
+    examples = only_python(EXAMPLES, place / "examples")
+    with RunningServer(place / "home", "--demo", "--examples-dir", str(examples)) as running:
         needed = ("unavailable", "demo/Hello/", "util/", "nlp/", "dlib/")
         assert not any(name in published(running) for name in needed), "\n".join(running.lines)
         yield running

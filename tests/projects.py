@@ -3,8 +3,9 @@
 import json
 import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 _ENTRY = """
 [[algorithm]]
@@ -91,21 +92,35 @@ def without_requirements(examples: Path, place: Path) -> Path:
     Returns:
         *place*, for `--examples-dir`.
     """
+
+    def needs_none(algorithm: Mapping[str, Any]) -> bool:
+        lines = [
+            line
+            for version in algorithm["version"]
+            for line in (examples / version["source"] / "requirements.txt").read_text().splitlines()
+        ]
+        return not any(line.strip() and not line.startswith("#") for line in lines)
+
+    # Other languages: their tools are slow, or fetch something anyway.
+    return _copied(examples, place, lambda each: _is_python(each) and needs_none(each))
+
+
+def only_python(examples: Path, place: Path) -> Path:
+    """Copy the examples in Python, with a catalog of them; arguments and result as above."""
+    return _copied(examples, place, _is_python)
+
+
+def _is_python(algorithm: Mapping[str, Any]) -> bool:
+    return "language" not in algorithm
+
+
+def _copied(examples: Path, place: Path, is_wanted: Callable[[Mapping[str, Any]], bool]) -> Path:
     shutil.copytree(examples, place)
     head, *entries = (examples / "catalog.toml").read_text(encoding="utf-8").split("[[algorithm]]")
-    kept = [f"[[algorithm]]{entry}" for entry in entries if not _needs_packages(entry, examples)]
+    kept = [
+        f"[[algorithm]]{entry}"
+        for entry in entries
+        if is_wanted(tomllib.loads(f"[[algorithm]]{entry}")["algorithm"][0])
+    ]
     (place / "catalog.toml").write_text("".join((head, *kept)), encoding="utf-8")
     return place
-
-
-def _needs_packages(entry: str, examples: Path) -> bool:
-    algorithm = tomllib.loads(f"[[algorithm]]{entry}")["algorithm"][0]
-    if "language" in algorithm:  # not Python: their tools are slow, or fetch something anyway
-        return True
-    versions = algorithm["version"]
-    lines = [
-        line
-        for version in versions
-        for line in (examples / version["source"] / "requirements.txt").read_text().splitlines()
-    ]
-    return any(line.strip() and not line.startswith("#") for line in lines)

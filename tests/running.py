@@ -1,10 +1,13 @@
 """A real server on a real port, as a user would start it, for tests of the whole product."""
 
+import asyncio
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +15,33 @@ from typing import Any, Self
 
 import httpx2
 
+from algorium_server.store.database import Database, sqlite_url
+
 ALGORIUM = Path(sys.executable).with_name("algorium")
 START_TIMEOUT_S = 240
 """Below pytest's own timeout: what the server said so far is then shown, not lost."""
 STOP_TIMEOUT_S = 60
 
 
+@functools.cache
+def empty_tables() -> bytes:
+    """Return a database as a first start makes it, before anything is in it."""
+
+    async def made(path: Path) -> bytes:
+        async with await Database.open(sqlite_url(path)):
+            pass
+        return path.read_bytes()
+
+    with tempfile.TemporaryDirectory() as scratch:
+        return asyncio.run(made(Path(scratch, "algorium.db")))
+
+
 class RunningServer:
     """
     `algorium serve` as a child process.
+
+    A home that is not there yet gets its empty tables from here: migrations take a second of every
+    first start, are the same each time, and have tests of their own.
 
     Args:
         home: Its home directory.
@@ -69,6 +90,9 @@ class RunningServer:
         """Start; the event is set by the `ready` line, or by the end of the process."""
         self.lines = []
         self.api = ""
+        if not self.home.exists() and "--database" not in self.options:
+            self.home.mkdir(mode=0o700, parents=True)
+            (self.home / "algorium.db").write_bytes(empty_tables())
         self.process = subprocess.Popen(
             self.command,
             stdout=subprocess.PIPE,

@@ -143,11 +143,11 @@ def write_overloads(project: Path) -> dict[str, str | Path]:
     return {"templates/Overloads": project}
 
 
-def demos() -> dict[str, str | Path]:
+def demos(*, need_a_registry: bool) -> dict[str, str | Path]:
     return {
         f"demo/{name}": EXAMPLES / "demo" / name
         for language, name in DEMOS.items()
-        if language not in NEED_A_REGISTRY and not languages.why_not(language)
+        if (language in NEED_A_REGISTRY) == need_a_registry and not languages.why_not(language)
     }
 
 
@@ -160,7 +160,7 @@ def serve(place: Path, sources: Mapping[str, str | Path]) -> RunningServer:
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server with what can be built without any package."""
     place = tmp_path_factory.mktemp("languages")
-    sources = demos() | {
+    sources = demos(need_a_registry=False) | {
         "pipes/Any": write_pipe(place / "any", PIPE),
         "pipes/Failing": write_pipe(place / "failing", FAILING_PIPE),
         "pipes/Exiting": write_pipe(place / "exiting", EXITING_PIPE),
@@ -174,7 +174,8 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
 def online(registry: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that may fetch packages."""
     place = tmp_path_factory.mktemp("online")
-    with serve(place, write_overloads(place / "overloads")) as server:
+    sources = demos(need_a_registry=True) | write_overloads(place / "overloads")
+    with serve(place, sources) as server:
         yield server
 
 
@@ -191,7 +192,7 @@ def online(registry: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def greeter(request: pytest.FixtureRequest) -> tuple[RunningServer, str]:
     language = request.param
     need(language)
-    server = request.getfixturevalue("whole_demo" if language in NEED_A_REGISTRY else "offline")
+    server = request.getfixturevalue("online" if language in NEED_A_REGISTRY else "offline")
     ref = f"demo/{DEMOS[language]}"
     if language in NEED_A_REGISTRY:  # these are still being built when the server is ready
         wait_until(
@@ -361,7 +362,7 @@ def test_a_pipe_that_cannot_load_is_told_apart(offline: RunningServer) -> None:
 def test_the_reduced_sandbox_runs_our_pipes_as_well(tmp_path: Path) -> None:
     """There is no `/tmp/algoout` there, but a variable that says where the FIFO is."""
     pipe = PIPE.replace("/tmp/algoout", '"$ALGORIUM_FIFO"')
-    sources = demos() | {"pipes/Any": write_pipe(tmp_path / "any", pipe)}
+    sources = demos(need_a_registry=False) | {"pipes/Any": write_pipe(tmp_path / "any", pipe)}
     examples = write_examples(tmp_path / "examples", sources)
     options = ("--sandbox", "reduced", "--demo", "--examples-dir", str(examples))
     with RunningServer(tmp_path / "home", *options) as server:

@@ -100,11 +100,10 @@ class Nursery:
         """Wait until there is a zygote for *program*."""
         if self.state(program) == "ready":
             return
-        before = self.last(program)
+        before = len(self.events(program))
         self.host.prepare(slot_spec(program))
-        await self.until(lambda: self.last(program) is not before)
-        event = self.last(program)
-        assert event is not None
+        await self.until(lambda: len(self.events(program)) > before)
+        event = self.events(program)[before]  # the next may have followed already
         if event["state"] == "refused" and "unshare" in event["reason"]:
             pytest.skip(f"no zygotes here: {event['reason']}")
         assert event["state"] == "ready", event
@@ -130,11 +129,14 @@ class Nursery:
 
     def last(self, program: Program) -> dict[str, Any] | None:
         """Return what happened to the zygote of *program* last."""
+        return next(reversed(self.events(program)), None)
+
+    def events(self, program: Program) -> list[dict[str, Any]]:
+        """Return what happened to the zygotes of *program*, in order."""
         made = template(slot_spec(program), self.host._zygote_limits or LIMITS)
         assert made is not None
         key = key_of(made)
-        events = [event for event in self.host.zygote_events if event["zygote"] == key]
-        return events[-1] if events else None
+        return [event for event in self.host.zygote_events if event["zygote"] == key]
 
     def state(self, program: Program) -> str:
         """Return how that left the zygote."""

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the job failed (the reason is on standard error), 2 wrong 
 """
 
 import asyncio
+import gc
 import getpass
 import importlib.metadata
 import sys
@@ -64,11 +65,19 @@ def serve(*, options: Annotated[_Options, cyclopts.Parameter(name="*")] = _Optio
     """
     settings = settings_of(options)
     # Loaded only here: `--help`, `version` and wrong usage answer without waiting for it.
-    if settings.workers == 1:
-        from algorium_server.app import serve as run  # noqa: PLC0415
-    else:
-        from algorium_server.fleet import serve as run  # noqa: PLC0415
-    return run(settings)
+    if settings.workers > 1:
+        from algorium_server.fleet import serve as serve_together  # noqa: PLC0415
+
+        return serve_together(settings)
+    # What a start makes stays. Looking for garbage in it, again and again while it grows, is a
+    # sixth of the time; `serving` looks once, and from then on it is looked for.
+    gc.disable()
+    try:
+        from algorium_server.app import serve as serve_alone  # noqa: PLC0415
+
+        return serve_alone(settings)
+    finally:
+        gc.enable()
 
 
 @app.command
@@ -210,11 +219,13 @@ for _path, _help in {
     "keys:key": "Look after API keys of users and organizations, beside the server or without it.",
     "quotas:quota": "Look after what accounts may use, beside the server or without it.",
     "audit:audit": "Read the audit log, and see whether it is whole.",
+    "sealing_keys:sealing_key": "Look after the keys that secrets are sealed with.",
     "backups:backup": "Make a backup of everything, while the server runs or not.",
     "backups:restore": "Restore a backup into an empty home directory, and check what is there.",
     "backups:upgrade": "Bring the database of an older release up to date, after a backup.",
 }.items():
-    app.command(f"algorium_server.commands.{_path}", name=_path.partition(":")[2], help=_help)
+    _name = _path.partition(":")[2].replace("_", "-")
+    app.command(f"algorium_server.commands.{_path}", name=_name, help=_help)
 
 
 def _read_password() -> str:

@@ -11,6 +11,7 @@ def view(**changes: float) -> PoolView:
     values = {
         "waiting": 1,
         "stalled_s": 0.0,
+        "crowded_s": 0.0,
         "starting": 0,
         "busy": 0,
         "run_s": 0.001,
@@ -36,6 +37,13 @@ def test_long_calls_get_another_slot() -> None:
     assert growth.should_grow(view(waiting=1, busy=1, run_s=3.0))
 
 
+def test_a_queue_that_never_empties_gets_another_slot_unless_its_calls_are_brisk() -> None:
+    crowd = {"waiting": 14, "busy": 1, "run_s": 0.005}
+    assert not growth.should_grow(view(**crowd, crowded_s=0.1))
+    assert growth.should_grow(view(**crowd, crowded_s=0.3))
+    assert not growth.should_grow(view(**{**crowd, "run_s": 0.0001}, crowded_s=60.0))
+
+
 def test_an_unmeasured_long_call_gets_another_slot_once_the_queue_stalls_for_a_start() -> None:
     assert not growth.should_grow(view(busy=1, run_s=0.0, stalled_s=0.1))
     assert growth.should_grow(view(busy=1, run_s=0.0, stalled_s=0.3))
@@ -46,12 +54,20 @@ def test_an_unmeasured_long_call_gets_another_slot_once_the_queue_stalls_for_a_s
     starting=st.integers(0, 10),
     busy=st.integers(0, 10),
     stalled_s=st.floats(0, 1000),
+    crowded_s=st.floats(0, 1000),
     run_s=st.floats(0, 1000),
 )
 def test_the_maximum_is_never_exceeded(
-    waiting: int, starting: int, busy: int, stalled_s: float, run_s: float
+    waiting: int, starting: int, busy: int, stalled_s: float, crowded_s: float, run_s: float
 ) -> None:
-    seen = view(waiting=waiting, starting=starting, busy=busy, stalled_s=stalled_s, run_s=run_s)
+    seen = view(
+        waiting=waiting,
+        starting=starting,
+        busy=busy,
+        stalled_s=stalled_s,
+        crowded_s=crowded_s,
+        run_s=run_s,
+    )
 
     assert not (growth.should_grow(seen) and starting + busy >= seen.slots_max)
     assert not (growth.should_grow(seen) and waiting <= starting)

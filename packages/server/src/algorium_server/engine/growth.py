@@ -16,6 +16,9 @@ FAILURE_PAUSE_S: Final = 30.0
 _NESTED_PATIENCE_S: Final = 0.01
 """Short calls clear the queue within it; anything slower is worth a slot."""
 
+_BRISK_S: Final = 0.001
+"""Calls shorter than that are held up by the gateway: another slot would only take its place."""
+
 _WEIGHT: Final = 0.2
 """Of the newest measurement in a moving average: a handful of calls shift the estimate."""
 
@@ -28,6 +31,7 @@ class PoolView:
     Attributes:
         waiting: Calls in the queue.
         stalled_s: How long the queue has not moved; a slot that is busy for long is why.
+        crowded_s: How long somebody has been waiting all the time, since the newest slot came.
         starting: Slots that are starting or loading.
         busy: Slots with a call in flight.
         run_s: Estimate of a call's run time.
@@ -37,6 +41,7 @@ class PoolView:
 
     waiting: int
     stalled_s: float
+    crowded_s: float
     starting: int
     busy: int
     run_s: float
@@ -50,7 +55,8 @@ def should_grow(view: PoolView) -> bool:
 
     The first slot starts at once. Further ones start when the queue would take longer to clear
     than a new slot takes to start, or has not moved for that long: short calls are served sooner
-    by the slots that exist, and a queue that moves says nothing about slots being too few.
+    by the slots that exist. A queue that moves but has not been empty for as long is one that new
+    calls keep filling: every slot that is added makes all of them wait less.
     """
     slots = view.starting + view.busy
     if view.waiting <= view.starting or slots >= view.slots_max:
@@ -58,7 +64,8 @@ def should_grow(view: PoolView) -> bool:
     if slots == 0:
         return True
     expected_s = view.run_s * (view.waiting - view.starting) / max(view.busy, 1)
-    return max(expected_s, view.stalled_s) > view.start_s
+    crowded_s = view.crowded_s if view.run_s > _BRISK_S else 0.0
+    return max(expected_s, view.stalled_s, crowded_s) > view.start_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

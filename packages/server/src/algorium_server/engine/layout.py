@@ -128,9 +128,31 @@ def _languages_in_etc() -> Iterator[str]:
 def _copy(source: Path, target: Path, copy: Callable[[str, str], object]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, symlinks=True, copy_function=copy)
+        _copy_tree(source, target, copy)
     elif source.is_file() or source.is_symlink():
         shutil.copyfile(source, target, follow_symlinks=False)
+
+
+def _copy_tree(source: Path, target: Path, copy: Callable[[str, str], object]) -> None:
+    target.mkdir()
+    with os.scandir(source) as found:
+        for entry in found:
+            copied = target / entry.name
+            if entry.is_symlink():
+                _copy_symlink(entry.path, str(copied))
+            elif entry.is_dir():
+                _copy_tree(Path(entry.path), copied, copy)
+            elif entry.is_file():
+                with suppress(OSError):  # unreadable: not for sandboxes either
+                    copy(entry.path, str(copied))
+
+
+def _copy_symlink(source: str, target: str) -> None:
+    """Take a second name for it where that can be: there are hundreds, and new ones cost more."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # another file system, or one without links
+        os.symlink(os.readlink(source), target)
 
 
 def _link(source: str, target: str) -> None:
