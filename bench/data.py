@@ -35,7 +35,8 @@ from rig import MIB, Server, free_port, in_turn, options_of, parsed, resident_by
 from store_of import changing
 
 from algorium_server.domain.collections import File
-from algorium_server.store import columns, schema
+from algorium_server.store import columns
+from algorium_server.store.tables import files as tables
 
 SMALL_BYTES = 4096
 PARALLEL = 16
@@ -294,7 +295,7 @@ def listing(server: Server, files: int) -> dict[str, Any]:
         async def fill() -> None:
             async with store.database.transaction() as connection:
                 found = await connection.execute(
-                    schema.collections.select().where(schema.collections.c.name == "many")
+                    tables.collections.select().where(tables.collections.c.name == "many")
                 )
                 collection_id = found.mappings().one()["collection_id"]
                 for start in range(0, files, 10_000):
@@ -302,7 +303,7 @@ def listing(server: Server, files: int) -> dict[str, Any]:
                         columns.row_of(_file(collection_id, number)) | {"content": b""}
                         for number in range(start, min(start + 10_000, files))
                     ]
-                    await connection.execute(schema.files.insert(), rows)
+                    await connection.execute(tables.files.insert(), rows)
 
         store.run(fill())
     pages, marker, began = 0, "", time.perf_counter()

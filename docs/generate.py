@@ -23,7 +23,8 @@ import algorium
 from algorium.wire.codes import CODES, ERROR_TYPES, Code
 from algorium_server.domain import limits
 from algorium_server.engine.probe import NEEDED_VERSIONS, UNPROTECTED
-from algorium_server.settings import Option, Settings
+from algorium_server.options import Option
+from algorium_server.settings import Settings
 
 DOCS = Path(__file__).parent
 
@@ -45,6 +46,14 @@ _CLIENT_FIRST = (
     "Organizations",
     "Keys",
     "Scms",
+    "Sessions",
+    "Notifications",
+    "EventListeners",
+    "PackageSources",
+    "SecretProviders",
+    "Registries",
+    "Reservations",
+    "Reports",
     "Admin",
 )
 

@@ -52,6 +52,8 @@ KNOWN: Final = {
     "algo": ["Tool"],
     "scm_id": ["internal"],
     "lang": ["python3"],
+    "path": [USER, f"{USER}/box", f"{USER}/box/file", "dave"],
+    "connector": ["data"],
 }
 """
 Values of path parameters that stand for something: never the administrator who fuzzes, who in turn
@@ -109,13 +111,27 @@ def people(running: RunningServer) -> Cast:
             assert http.put(path, json={"role": "owner"}).status_code == 201
         key = http.post(
             f"/v1/admin/users/{USER}/keys",
-            json={"key_type": "ManagementKey", "key_label": "fuzz", "api_key": f"sim{'f' * 25}"},
+            json={
+                "key_type": "ManagementKey",
+                "key_label": "fuzz",
+                "api_key": f"sim{'f' * 25}",
+                "permissions": {
+                    "algo_acl": ["algo://*"],
+                    "allow_data": True,
+                    "allow_data_write": True,
+                    "allow_algo_management": True,
+                },
+            },
         )
         assert key.status_code == 200, key.text
         management = {"Authorization": f"Simple {key.json()['api_key']}"}
         tool = {"name": "Tool", "details": {"label": "t"}, "settings": {"language": "python3"}}
         made = http.post(f"/v1/algorithms/{USER}", json=tool, headers=management)
         assert made.status_code in {200, 201, 409}, made.text
+        box = http.post(f"/v1/data/{USER}", json={"name": "box"}, headers=management)
+        assert box.status_code in {200, 409}, box.text
+        file = http.put(f"/v1/data/{USER}/box/file", content=b"x", headers=management)
+        assert file.status_code == 200, file.text
     return Cast(
         keys={
             "nobody": "",
@@ -222,7 +238,7 @@ class Fuzzer:
         self.found.cases += 1
         self.found.operations.add(case.operation.label)
         self.found.statuses[answer.status_code] += 1
-        said = f"{answer.status_code} {answer.text[:300]}\n  {case!r}"
+        said = f"{answer.status_code} {answer.content[:300]!r}\n  {case!r}"
         if answer.status_code >= 500:
             self.found.fail(label, "5xx", said)
         if answer.status_code >= 400:
@@ -236,7 +252,7 @@ class Fuzzer:
 
     def _check_error(self, answer: Any, label: str, said: str) -> None:
         try:
-            body = json.loads(answer.text) if answer.text else None
+            body = json.loads(answer.content) if answer.content else None
         except ValueError:
             body = None
         is_bare = answer.request.method == "HEAD"

@@ -105,7 +105,8 @@ USUAL: Final = {
     "name": "none",
 }
 ABSENT: Final = {"commitSha": "0" * 40}
-NO_VERSION: Final = {"version_info": {"version_type": "revision", "git_hash": "0" * 40}}
+COMMIT: Final = {"commitSha": "{commit}"}
+VERSION: Final = {"version_info": {"version_type": "revision", "git_hash": "{commit}"}}
 RESERVATION: Final = {
     "username": "signed",
     "algoname": "Hello",
@@ -150,14 +151,16 @@ REQUESTS: Final[dict[str, Ask]] = {
     "22": ask({"details": {"summary": "x"}}),
     "24": ask({"details": {"summary": "x"}}),
     "25": ask(makes="algorithm", algo="{made}"),
-    "26": ask(ABSENT, fine=400),
+    "26": ask(COMMIT),
     "27": ask(ABSENT, fine=400),
-    "29": ask(NO_VERSION, fine=400),
-    "30": ask(NO_VERSION, fine=400),
-    "31": ask(NO_VERSION, fine=400),
-    "32": ask(NO_VERSION, fine=400),
+    "29": ask(VERSION, makes="build"),
+    # Builds are dear: these stop at one that is a version already, or at none.
+    "30": ask(VERSION, fine=400),
+    "31": ask(VERSION, fine=400),
+    "32": ask(VERSION, fine=400),
     "34": ask(fine=404),
-    "35": ask({"registry_id": NOBODY}, fine=404),
+    # Nothing is pushed here, whatever is asked.
+    "35": Ask(body={"registry_id": NOBODY}, fine=frozenset({400, 404})),
     "44": ask({}),
     "45": ask({}),
     "49": ask(SECRET),
@@ -168,12 +171,12 @@ REQUESTS: Final[dict[str, Ask]] = {
     "61": ask(fine=400),
     "62": ask(fine=400),
     "62+": ask(fine=400),
-    "63": ask(fine=400),
+    "63": ask(scmId="{host}"),
     "64": ask(fine=404),
     "65": ask(fine=404),
     "66": ask({"secretToken": "x"}, fine=400),
-    "67": ask(fine=400),
-    "68": ask({"secretToken": "x"}, fine=400),
+    "67": ask(scmId="{host}"),
+    "68": ask({"secretToken": "x"}, scmId="{host}"),
     "69": ask(SCM),
     "70": ask({"name": "n{new}"}, makes="scm", scmId="{made}"),
     "71": ask(makes="scm", scmId="{made}"),
@@ -202,7 +205,7 @@ REQUESTS: Final[dict[str, Ask]] = {
     "102": ask({"key_type": "AlgorithmKey"}, username="alice"),
     "104": ask({"key_label": "k{new}", "permissions": {}}),
     "108": ask({"updates": []}),
-    "110": ask({"org_id": "{two}", **HOST}, makes="no host", fine=400),
+    "110": ask({"org_id": "{two}", **HOST}, makes="host"),
     "111": ask(makes="host", org="two"),
     "112": ask(HOST, makes="no host", org="two"),
     "113": ask(makes="host", org="two"),
@@ -220,14 +223,13 @@ REQUESTS: Final[dict[str, Ask]] = {
     "138": Ask(query="?start_date=2026-01-01&end_date=2026-01-02&page_size=5"),
     "87": Ask(query="?event_types=algorithm-creation"),
     "126": ask([{"insight_key": "a", "insight_value": "b"}]),
-    "127": ask(fine=404),
+    "127": ask(makes="connection"),
     "128": ask(CONNECTION),
     "131": ask({"inviteCode": "code{new}"}),
     "132": ask(makes="invite", code="{made}"),
     "134": ask(RESERVATION),
     "135": ask(makes="reservation", reservationId="{made}"),
-    "141": ask({"enabled": True}, name="none", fine=404),
-    "142 GET": ask(fine=404),
+    "141": ask({"enabled": True}, name="dark-theme-enabled"),
     "142 PUT": ask({"value": "x"}),
     "142 DELETE": ask(makes="entry", key="{made}"),
     "144 POST": ask(PIXEL),
@@ -240,6 +242,7 @@ MAKING: Final[dict[str, tuple[str, str, Any]]] = {
     # By what is made: who makes it and where, the body, and the member that is its `{made}`.
     "file": ("alice management", "PUT /v1/data/lab/box/f{new}", b"x"),
     "algorithm": ("alice management", "POST /v1/algorithms/lab", NEW),
+    "build": ("alice management", "POST /v1/algorithms/{tool}/compile", COMMIT),
     "secret": ("alice management", "POST /v1/algorithms/{tool}/secrets", SECRET),
     "scm": ("root admin", "POST /v1/admin/scms", SCM),
     "registry": ("root admin", "POST /v1/registries", {"registry_url": "https://r.example.com"}),
@@ -260,6 +263,7 @@ MAKING: Final[dict[str, tuple[str, str, Any]]] = {
     "provider": ("root admin", "POST /v1/admin/secret-provider", PROVIDER),
     "invite": ("root admin", "POST /v1/admin/invites", {"inviteCode": "gone{new}"}),
     "reservation": ("root admin", "POST /v1/admin/reservations", RESERVATION),
+    "connection": ("root admin", "POST /v1/admin/insights-connection", CONNECTION),
     "entry": ("root admin", "PUT /v1/config/frontend/gone{new}", {"value": "x"}),
 }
 NAMES: Final = ("name", "username", "org_name", "inviteCode")

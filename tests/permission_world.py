@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import httpx2
 from key_server import AUDIENCE, KeyServer
-from permission_requests import MAKING, NAMES, NOBODY, ORGANIZATION, SOURCE, USUAL, Ask
+from permission_requests import MAKING, NAMES, NOBODY, ORGANIZATION, SCM, SOURCE, USUAL, Ask
 from projects import write_examples
 from running import RunningServer
 from waiting import wait_until
@@ -196,6 +196,8 @@ class World:
         providers = self._do("GET", "/v1/secret-provider", who=author)
         self.words["internal"] = providers[0]["id"]
         self._do("PUT", "/v1/config/frontend/theme", {"value": "dark"})
+        host = _filled(SCM, {"new": "1"}) | {"enabled": True}
+        self.words["host"] = self._do("POST", "/v1/admin/scms", host)["id"]
 
 
 def _filled(value: Any, words: dict[str, str]) -> Any:

@@ -99,7 +99,7 @@ OPERATIONS: Final = (
     Operation("GET", "/v1/organization/types", "know"),
     Operation("POST", "/v1/organization/types", "decide", body={"name": "1"}),
     Operation("DELETE", "/v1/organization/types/none", "decide"),
-    Operation("GET", "/v1/admin/invites", "decide"),
+    Operation("GET", "/v1/admin/invites", "see all"),
     Operation("POST", "/v1/admin/invites", "decide", body={"inviteCode": "/"}),
     Operation("DELETE", "/v1/admin/invites/none", "decide"),
     Operation("GET", "/v1/admin/features", "see all"),

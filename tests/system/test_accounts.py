@@ -705,6 +705,30 @@ def test_it_is_noted_when_a_key_was_used(admin: Web, new_user) -> None:
 # The installation
 
 
+def test_whoever_was_invited_signs_up_and_in(admin: Web) -> None:
+    code, name = unique("welcome"), unique("u")
+    person = {"username": name, "email": f"{name}@example.com", "password": "correct horse battery"}
+    stranger = Web(admin.http, "")
+    assert code_of(stranger("POST", "/v1/sign-up", json={"inviteCode": code, **person})) == (
+        400,
+        3009,
+    )
+    assert admin("POST", "/v1/admin/invites", json={"inviteCode": code}).status_code == 200
+
+    made = stranger("POST", "/v1/sign-up", json={"inviteCode": code, **person})
+
+    assert made.status_code == 200, made.text
+    assert Web(admin.http, made.json()["api_key"])("GET", f"/v1/users/{name}").json()["id"]
+    again = stranger("POST", "/v1/sign-up", json={"inviteCode": code, **person})
+    assert code_of(again) == (409, 3003)
+    signed_in = stranger("POST", "/v1/session", json=person)
+    admin.http.cookies.clear()
+    assert signed_in.json()["user"]["username"] == name
+    (entry,) = admin("GET", f"/v1/users/{name}/audit?action=user.created").json()["results"]
+    assert (entry["actor"], entry["detail"]["by"]) == (name, "invite")
+    assert code not in json.dumps(entry)
+
+
 def test_invites_features_and_texts(admin: Web, new_user) -> None:
     name, jane = new_user()
     code = unique("code")

@@ -324,6 +324,7 @@ def test_guessing_passwords_ends(site: Site, git: GitClient) -> None:
 
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
     assert "Too many wrong passwords" in answers[-1].text
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 30
     git("ls-remote", site.url("team/Hello"))
 
 

@@ -16,6 +16,8 @@ sys.path.append(str(Path(__file__).parents[2] / "packages" / "server" / "tests")
 
 from key_server import AUDIENCE, KeyServer, running_key_server
 
+from algorium_server.domain.limits import PASSWORD_FAILURES_MAX
+
 PASSWORD = "correct horse battery"
 PATIENCE_S = 60
 ALGORITHMS = {"signed/Hello": "def apply(input):\n    return f'Hello {input}'\n"}
@@ -34,7 +36,7 @@ def server(keys: KeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     options = ["--workers", "2", "--slots-max", "4", "--demo", "--examples-dir", str(examples)]
     options += ["--oidc-issuer", keys.issuer, "--oidc-jwks-url", keys.url]
     options += ["--oidc-audience", AUDIENCE, "--oidc-group-claim", "groups"]
-    options += ["--oidc-admin-groups", "ops"]
+    options += ["--oidc-admin-groups", "ops", "--trusted-proxies", "127.0.0.1"]
     with RunningServer(place / "home", *options) as running:
         running.add_user("jane")
         set_password = httpx2.put(
@@ -141,3 +143,43 @@ def test_a_signed_token_opens_the_same_and_makes_its_user(gateways, keys: KeySer
         assert refused.status_code == 401, path
         assert "expired" in refused.json()["error"]["message"]
     assert called(here, expired).status_code == 401
+
+
+def through_a_proxy(*written: str, scheme: str = "https") -> list[tuple[str, str]]:
+    """Return the headers of a request that a proxy passes on, and what it has written."""
+    listed = [("X-Forwarded-For", each) for each in written]
+    return [*listed, ("X-Forwarded-Proto", scheme), ("Forwarded", "for=6.6.6.6")]
+
+
+def test_a_session_begins_where_the_proxy_says(gateways):
+    here, there = gateways
+    who = {"username": "jane", "password": PASSWORD}
+    headers = through_a_proxy("6.6.6.6", "203.0.113.7")
+    answer = here.post("/v1/session", json=who, headers=headers)
+    assert answer.status_code == 200, answer.text
+    plain = there.post("/v1/session", json=who, headers=through_a_proxy("junk", scheme="junk"))
+    for gateway in gateways:
+        gateway.cookies.clear()
+
+    assert answer.json()["session"]["address"] == "203.0.113.7"
+    assert "; Secure" in answer.headers["Set-Cookie"]
+    assert plain.json()["session"]["address"] == "127.0.0.1"
+    assert "; Secure" not in plain.headers["Set-Cookie"]
+
+
+def test_wrong_passwords_count_on_all_gateways_and_for_their_address(gateways):
+    def tried(gateway: Gateway, address: str, name: str = "jane") -> httpx2.Response:
+        return gateway.post(
+            "/v1/session",
+            json={"username": name, "password": "a wrong password"},
+            headers=through_a_proxy("6.6.6.6", address),
+        )
+
+    for number in range(PASSWORD_FAILURES_MAX):
+        assert tried(gateways[number % 2], "198.51.100.9").status_code == 401
+    for gateway in gateways:
+        refused = tried(gateway, "198.51.100.9")
+        assert refused.status_code == 429, refused.text
+        assert 1 <= int(refused.headers["Retry-After"]) <= 30
+        assert refused.json()["error"]["message"].startswith("Too many wrong passwords")
+        assert tried(gateway, "198.51.100.10").status_code == 401

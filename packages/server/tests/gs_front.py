@@ -5,7 +5,7 @@ obstore writes and deletes by the XML API, which the emulator only reads by. So 
 translated, parts of a large upload are held here until they are put together, and everything else
 goes through as it is.
 
-Source: Google, "Cloud Storage XML API": PUT Object, multipart uploads.
+Source: Google, "Cloud Storage XML API": PUT Object, copies, multipart uploads.
 """
 
 import contextlib
@@ -50,6 +50,8 @@ class Handler(BaseHTTPRequestHandler):
             case "PUT", ["partNumber", "uploadId"]:
                 self.uploads[query["uploadId"][0]][int(query["partNumber"][0])] = body
                 self.reply(200, {"etag": f'"{query["partNumber"][0]}"'}, b"")
+            case "PUT", _ if self.headers.get("x-goog-copy-source"):
+                self.copy(bucket, key)
             case "PUT", _:
                 self.store(bucket, key, body)
             case "POST", ["uploads"]:
@@ -79,6 +81,17 @@ class Handler(BaseHTTPRequestHandler):
     def store(self, bucket: str, key: str, body: bytes) -> None:
         status, headers, told = self.upload(bucket, key, body)
         self.reply(status, headers, b"" if status == 200 else told)
+
+    def copy(self, bucket: str, key: str) -> None:
+        source = unquote(self.headers["x-goog-copy-source"]).lstrip("/")
+        other, _, name = source.partition("/")
+        ends = (
+            f"b/{quote(b, safe='')}/o/{quote(k, safe='')}"
+            for b, k in ((other, name), (bucket, key))
+        )
+        path = f"/storage/v1/{'/rewriteTo/'.join(ends)}"
+        status, _, told = self.ask("POST", path, {}, b"")
+        self.reply(status, {"etag": '"copied"'}, b"" if status == 200 else told)
 
     def upload(self, bucket: str, key: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
         query = {"uploadType": "media", "name": key}

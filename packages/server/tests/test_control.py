@@ -38,6 +38,7 @@ def test_an_assignment_survives_being_told(
         state={"is_ready": True, "demo": "published", "gateways": {"wanted": 64, "serving": 3}},
         listening_fd=3,
         rates_fd=7,
+        guesses_fd=8,
         admission_fd=4,
         loads_fd=5,
         lock_fd=6,

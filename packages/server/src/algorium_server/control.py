@@ -45,6 +45,7 @@ class Assignment:
         listening_fd: The bound socket.
         admission_fd: Memory of the table of open calls.
         rates_fd: Memory of the table of calls by minute.
+        guesses_fd: Memory of the table of wrong passwords.
         loads_fd: Memory of the table of connections.
         lock_fd: Of the home; it stays locked as long as a gateway lives.
     """
@@ -58,13 +59,21 @@ class Assignment:
     listening_fd: int
     admission_fd: int
     rates_fd: int
+    guesses_fd: int
     loads_fd: int
     lock_fd: int
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """All descriptors that it names."""
-        return self.listening_fd, self.admission_fd, self.rates_fd, self.loads_fd, self.lock_fd
+        return (
+            self.listening_fd,
+            self.admission_fd,
+            self.rates_fd,
+            self.guesses_fd,
+            self.loads_fd,
+            self.lock_fd,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads, as JSON."""

@@ -47,9 +47,11 @@ from algorium_server.domain.limits import (
 from algorium_server.engine import cgroups, memory
 from algorium_server.home import clear_sandboxes, first_start, locked, open_database
 from algorium_server.listening import Loads, address_of, allow_many_connections, listen
+from algorium_server.options import ENVIRONMENT_PREFIX
 from algorium_server.services.calling.admission import AdmissionTable
 from algorium_server.services.calling.rates import RateTable
-from algorium_server.settings import ENVIRONMENT_PREFIX, Settings
+from algorium_server.services.people.guessing import GuessTable
+from algorium_server.settings import Settings
 from algorium_server.telemetry import configure, logger
 
 _PROGRAM: Final = (sys.executable, "-I", "-m", "algorium_server.member")
@@ -161,12 +163,14 @@ class Fleet:
             listening_fd=socket.fileno(),
             admission_fd=_shared_memory(),
             rates_fd=_shared_memory(),
+            guesses_fd=_shared_memory(),
             loads_fd=_shared_memory(),
             lock_fd=lock_fd,
         )
         self._admission = AdmissionTable(self._assignment.admission_fd, gateways=gateways)
         self._admission.salt(secrets.token_bytes(16))
         RateTable(self._assignment.rates_fd).salt(secrets.token_bytes(16))
+        GuessTable(self._assignment.guesses_fd).salt(secrets.token_bytes(16))
         self._loads = Loads(self._assignment.loads_fd, gateways=gateways)
         self._members = [_Member(number) for number in range(gateways)]
         self._leader: _Member | None = None
@@ -198,6 +202,7 @@ class Fleet:
             await asyncio.wait(late)
         os.close(self._assignment.admission_fd)
         os.close(self._assignment.rates_fd)
+        os.close(self._assignment.guesses_fd)
         os.close(self._assignment.loads_fd)
 
     async def is_ready_before(self, stopping: asyncio.Event) -> bool:

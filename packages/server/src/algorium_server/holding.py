@@ -73,6 +73,6 @@ def _lock(descriptor: int, home: Path) -> None:
         except BlockingIOError as error:
             if time.monotonic() > until:
                 raise Unavailable(
-                    f"Another backup of {home} is running", hint="Wait for its end, then try again."
+                    f"A backup of {home} is running", hint="Wait for its end, then try again."
                 ) from error
             time.sleep(_LOOK_EVERY_S)

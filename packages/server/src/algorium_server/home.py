@@ -81,6 +81,40 @@ def check_whole(home: Path) -> None:
         )
 
 
+@contextmanager
+def using_keys(home: Path, *, alone: bool = False) -> Iterator[None]:
+    """
+    Use the keys of a home beside a server or without one; while they are in use none is replaced.
+
+    Whoever has read them and then writes to the audit log with them does so in here. Servers need
+    not: they hold the home itself.
+
+    Args:
+        home: The home directory.
+        alone: They are to be replaced, so that nobody else may use them meanwhile.
+
+    Raises:
+        Unavailable: Somebody replaces them, or uses them and they are to be replaced.
+    """
+    directory = home / "secrets"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unavailable(f"Cannot use {directory}: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            who = "another command of `algorium`" if alone else "`algorium sealing-key`"
+            raise Unavailable(
+                f"The keys of {home} are in use by {who}", hint="Wait for its end, then try again."
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write_endpoint(home: Path, api: str) -> None:
     """Say where the server on this home answers, for programs on this machine."""
     write_file(home / ENDPOINT_FILE, json.dumps({"api": api, "pid": os.getpid()}) + "\n")

@@ -22,15 +22,17 @@ import uvloop
 
 from algorium_runtime import confine
 from algorium_server.announcing import sandbox_line
-from algorium_server.app import Gateway, Place, State, open_gateway
+from algorium_server.app import Gateway, open_gateway
 from algorium_server.control import Assignment, Line
 from algorium_server.domain.errors import AlgoriumError
 from algorium_server.home import open_database
 from algorium_server.listening import Loads
 from algorium_server.services.calling.admission import AdmissionTable, SharedAdmission
 from algorium_server.services.calling.rates import RateTable, SharedRates
+from algorium_server.services.people.guessing import GuessTable, SharedGuesses
 from algorium_server.serving import serving
 from algorium_server.telemetry import configure, logger
+from algorium_server.wiring.place import Place, State
 
 _log = logger("algorium_server.member")  # as a program its own name says nothing
 
@@ -99,6 +101,7 @@ class _Member:
             gateways=mine.gateways,
             admission=SharedAdmission(table, gateway=mine.number),
             rates=SharedRates(RateTable(mine.rates_fd)),
+            guesses=SharedGuesses(GuessTable(mine.guesses_fd)),
             since=mine.since,
         )
         async with AsyncExitStack() as stack:

@@ -11,6 +11,7 @@ from typing import Final
 import uvicorn
 
 from algorium_server.api.direct import DirectProtocol
+from algorium_server.api.forwarding import forwarding
 from algorium_server.api.heads import Heads
 from algorium_server.api.http import AsgiApp
 from algorium_server.listening import Loads, SharedListener
@@ -39,7 +40,7 @@ async def serving(
     know of one another, and *gateway* the number of this one.
     """
     config = uvicorn.Config(
-        app,
+        forwarding(app, heads.proxies),
         http=partial(DirectProtocol, heads),  # type: ignore[arg-type]  # called like a class
         ws="none",
         lifespan="off",
@@ -73,6 +74,7 @@ def _leave_alone() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 class _Server(uvicorn.Server):

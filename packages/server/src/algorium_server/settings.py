@@ -2,15 +2,15 @@
 The table of options: every one once, with its name, type, default and help.
 
 `serve` offers each as `--name` and reads it from `ALGORIUM_NAME`; nothing else reads the
-environment. `app` reads the values and hands plain ones on.
+environment. `app` reads the values and hands plain ones on. The module is as long as the options
+are many: a catalogue, one after the other.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Final, Literal
 
-from algorium_server.data.bucket import StorageUrl
+from algorium_server.data.storage_url import StorageUrl
 from algorium_server.domain.errors import InvalidInput, Unavailable
 from algorium_server.domain.federation import (
     ClaimRules,
@@ -30,55 +30,21 @@ from algorium_server.domain.limits import (
     VOID_CALLS_WAITING_PER_ACCOUNT_MAX,
 )
 from algorium_server.domain.names import check_account_name
+from algorium_server.domain.proxies import Proxies, ProxyHeaders, parse_proxies
 from algorium_server.domain.quotas import LARGEST, Quotas
 from algorium_server.engine.reach import parse_allowed
+from algorium_server.options import Option, option, options_of
 from algorium_server.services.files.reaching import AllowedPlace, parse_places
 
-ENVIRONMENT_PREFIX: Final = "ALGORIUM_"
 LOCAL_STORAGE: Final = "local"
 
 _PACKAGE: Final = Path(__file__).resolve().parent
-
-
-class Option(NamedTuple):
-    """
-    One row of the table.
-
-    Attributes:
-        name: Field of `Settings`.
-        flag: Spelling on the command line.
-        variable: Environment variable.
-        type: Python type of the value.
-        default: Value when nothing is given.
-        default_text: The default as a reader would write it; empty if it is empty.
-        help: A sentence or two.
-    """
-
-    name: str
-    flag: str
-    variable: str
-    type: Any
-    default: Any
-    default_text: str
-    help: str
-
-    @property
-    def kind(self) -> str:
-        """The type in words, for people: `full | reduced`, `number`, `yes or no`, ..."""
-        if get_origin(self.type) is Literal:
-            return " | ".join(get_args(self.type))
-        words = {bool: "yes or no", int: "integer", float: "number", Path: "path", str: "text"}
-        return words[self.type]
 
 
 def _examples_dir() -> Path:
     """Return where the examples lie: in the installed package, else in the checkout around it."""
     installed = _PACKAGE / "examples"
     return installed if installed.is_dir() else _PACKAGE.parents[3] / "examples"
-
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +59,23 @@ class Settings:
             "shown": "~/.algorium",
         },
     )
-    host: str = _option("127.0.0.1", "Address to listen on.")
-    port: int = _option(8080, "Port to listen on; 0 picks a free one.")
-    public_url: str = _option(
+    host: str = option("127.0.0.1", "Address to listen on.")
+    port: int = option(8080, "Port to listen on; 0 picks a free one.")
+    public_url: str = option(
         "", "Address under which clients reach the server, if it is not the one it listens on."
     )
-    demo: bool = _option(False, "Build and publish the demo algorithms on the first start.")
+    trusted_proxies: str = option(
+        "",
+        "Networks of the proxies in front of the server, such as 10.0.0.0/8,127.0.0.1; separated by"
+        " commas. What just these say in their headers decides where a caller comes from, and"
+        " whether over TLS. Without any such header counts.",
+    )
+    proxy_headers: Literal["x-forwarded", "forwarded"] = option(
+        "x-forwarded",
+        "What those proxies write: X-Forwarded-For and X-Forwarded-Proto, or Forwarded. The other"
+        " kind is ignored, since a proxy passes on what callers make up of it.",
+    )
+    demo: bool = option(False, "Build and publish the demo algorithms on the first start.")
     examples_dir: Path = field(
         default=_examples_dir(),
         metadata={
@@ -106,35 +83,35 @@ class Settings:
             "shown": "those of this release",
         },
     )
-    admin_username: str = _option("admin", "Name of the administrator made on the first start.")
-    database: str = _option(
+    admin_username: str = option("admin", "Name of the administrator made on the first start.")
+    database: str = option(
         "", "Database URL. Empty: the SQLite file algorium.db in the home directory."
     )
-    upgrade: bool = _option(
+    upgrade: bool = option(
         False,
         "Bring the database of an older release up to date when the server starts, after a backup"
         " into the home directory. Without it such a database is refused.",
     )
-    storage: str = _option(
+    storage: str = option(
         LOCAL_STORAGE,
         "Where the bytes of larger files are kept: local for the home directory, or a place in an"
         " object store, such as s3://BUCKET/PREFIX?endpoint=https://HOST.",
     )
-    engine: Literal["local", "ray"] = _option(
+    engine: Literal["local", "ray"] = option(
         "local", "What runs algorithms: processes on this machine. A Ray cluster comes later."
     )
-    sandbox: Literal["auto", "full", "reduced"] = _option(
+    sandbox: Literal["auto", "full", "reduced"] = option(
         "auto", "Level of isolation to insist on; auto takes the strongest this host offers."
     )
-    unsafe_no_sandbox: bool = _option(
+    unsafe_no_sandbox: bool = option(
         False, "Run algorithms with no sandbox at all: their code can do whatever the server can."
     )
-    network_allow: str = _option(
+    network_allow: str = option(
         "",
         "Networks that algorithms with network access may reach beside public addresses, such as"
         " 10.1.0.0/16; separated by commas.",
     )
-    connector_allow: str = _option(
+    connector_allow: str = option(
         "",
         "What connectors may be pointed at beside Amazon's, Google's, Azure's and Dropbox's own"
         " services, package indexes and source hosts beside public ones, and where secret"
@@ -142,126 +119,124 @@ class Settings:
         " 10.1.0.0/16,127.0.0.1:9000,*.example.com; public for all public addresses. Only what is"
         " named may be reached without TLS.",
     )
-    zygotes: Literal["on", "off"] = _option(
+    zygotes: Literal["on", "off"] = option(
         "on",
         "Keep processes with the libraries of used environments ready, from which slots are forked"
         " in milliseconds. Sandbox level full only.",
     )
-    workers: int = _option(
+    workers: int = option(
         1,
         "Gateway processes. Each serves connections and has its share of the slots; more than one"
         " pay off when one keeps a processor busy.",
     )
-    slots_max: int = _option(
+    slots_max: int = option(
         SLOTS_MAX, "Warm algorithm processes to keep at the same time, at most."
     )
-    memory_budget_mib: int = _option(
+    memory_budget_mib: int = option(
         0, "Memory for all slots together; 0 takes three quarters of what is free at the start."
     )
-    memory_accounting: Literal["expected", "limit"] = _option(
+    memory_accounting: Literal["expected", "limit"] = option(
         "expected",
         "What a slot counts for: what slots of its version were seen to need, or its limit."
         " With limit no memory is ever promised twice, and far fewer slots fit.",
     )
-    slot_cpus: float = _option(
+    slot_cpus: float = option(
         0.0,
         "Processors that one slot may use at most, such as 1.5, where control groups can limit it;"
         " 0 for no limit. Without one, slots share what there is equally.",
     )
-    builds_max: int = _option(
+    builds_max: int = option(
         BUILDS_CONCURRENT_MAX,
         "Builds that run at the same time; each algorithm has one at a time anyway.",
     )
-    build_timeout_s: float = _option(
+    build_timeout_s: float = option(
         BUILD_TIMEOUT_S, "Seconds that one build may take, from the checkout to the last test."
     )
-    account_concurrent_calls_max: int = _option(
+    account_concurrent_calls_max: int = option(
         CALLS_IN_FLIGHT_PER_ACCOUNT_MAX,
         "Calls that each account may have open at the same time; like all limits of accounts,"
         " unless an administrator says otherwise of one.",
     )
-    account_calls_per_minute_max: int = _option(
+    account_calls_per_minute_max: int = option(
         0, "Calls that each account may begin in a minute of the clock; 0 for no limit."
     )
-    account_void_calls_waiting_max: int = _option(
+    account_void_calls_waiting_max: int = option(
         VOID_CALLS_WAITING_PER_ACCOUNT_MAX, "Void calls of each account that may wait to run."
     )
-    account_builds_waiting_max: int = _option(
+    account_builds_waiting_max: int = option(
         BUILDS_WAITING_PER_OWNER_MAX, "Builds of each account that may wait or be under way."
     )
-    account_build_minutes_max: int = _option(
+    account_build_minutes_max: int = option(
         0, "Minutes that builds of each account may take in a month; 0 for no limit."
     )
-    account_compute_seconds_max: int = _option(
+    account_compute_seconds_max: int = option(
         0, "Seconds that calls of each account may run in a month; 0 for no limit."
     )
-    account_bytes_max: int = _option(
+    account_bytes_max: int = option(
         0, "Bytes that each account may store in all its files together; 0 for no limit."
     )
-    account_files_max: int = _option(0, "Files that each account may store; 0 for no limit.")
-    scrub_days: float = _option(
+    account_files_max: int = option(0, "Files that each account may store; 0 for no limit.")
+    scrub_days: float = option(
         30.0,
         "Days in which every stored file is read once to see whether it is still what was stored;"
         " 0 for never.",
     )
     # A year and a month: each month can be compared with the same one a year ago.
-    usage_keep_days: int = _option(
+    usage_keep_days: int = option(
         400, "Days for which the usage of each call is kept; 0 keeps it for ever."
     )
-    scm_poll_s: float = _option(
+    scm_poll_s: float = option(
         300.0,
         "Seconds between two looks for pushes to GitHub, GitLab or Bitbucket that no webhook told"
         " of; 0 for none.",
     )
-    push_mib_max: int = _option(
-        PUSH_BYTES_MAX_DEFAULT // MIB, "What one git push may send, in MiB."
-    )
-    model_cache_mib: int = _option(
+    push_mib_max: int = option(PUSH_BYTES_MAX_DEFAULT // MIB, "What one git push may send, in MiB.")
+    model_cache_mib: int = option(
         MODEL_CACHE_BYTES_MAX_DEFAULT // MIB,
         "Disk for model files that algorithms fetch from elsewhere, in MiB, so that they are"
         " fetched once; 0 fetches them each time.",
     )
-    shutdown_grace_s: float = _option(
+    shutdown_grace_s: float = option(
         10.0, "Seconds that calls in flight may take to finish when the server is told to stop."
     )
-    oidc_issuer: str = _option(
+    oidc_issuer: str = option(
         "",
         "Identity provider whose users may sign in: its issuer, to the letter, such as"
         " https://login.example.com/realms/company. Empty: none.",
     )
-    oidc_client_id: str = _option(
+    oidc_client_id: str = option(
         "",
         "What this server is called at the identity provider; empty for tokens of programs only.",
     )
-    oidc_client_secret_file: str = _option(
+    oidc_client_secret_file: str = option(
         "", "File with the client secret, if the identity provider gave one."
     )
-    oidc_audience: str = _option(
+    oidc_audience: str = option(
         "", "What must stand in aud of tokens that programs show; empty takes --oidc-client-id."
     )
-    oidc_jwks_url: str = _option(
+    oidc_jwks_url: str = option(
         "", "Where the identity provider publishes its keys; empty asks its discovery document."
     )
-    oidc_scope: str = _option(
+    oidc_scope: str = option(
         "openid profile email", "What is asked for when people sign in with a browser."
     )
-    oidc_username_claim: str = _option(
+    oidc_username_claim: str = option(
         "", "Claim that names a user for ever, here external_id; empty takes sub."
     )
-    oidc_email_claim: str = _option("email", "Claim with the e-mail address of new users.")
-    oidc_group_claim: str = _option(
+    oidc_email_claim: str = option("email", "Claim with the e-mail address of new users.")
+    oidc_group_claim: str = option(
         "",
         "Claim that lists the groups of a user, which then decide about roles in organizations;"
         " realm_access.roles looks into an object. Empty: groups decide nothing.",
     )
-    oidc_admin_groups: str = _option(
+    oidc_admin_groups: str = option(
         "", "Groups that make administrators of this server, separated by commas."
     )
-    oidc_viewer_groups: str = _option("", "The same for those who see everything.")
-    log_level: Literal["debug", "info", "warning", "error"] = _option(
+    oidc_viewer_groups: str = option("", "The same for those who see everything.")
+    log_level: Literal["debug", "info", "warning", "error"] = option(
         "info", "Least important lines to log."
     )
-    log_format: Literal["auto", "json", "logfmt", "console"] = _option(
+    log_format: Literal["auto", "json", "logfmt", "console"] = option(
         "auto", "Shape of log lines; auto is console on a terminal and logfmt elsewhere."
     )
 
@@ -297,6 +272,10 @@ class Settings:
         if not 0 <= self.shutdown_grace_s < float("inf"):
             raise InvalidInput("--shutdown-grace-s must be a number of seconds, 0 or more")
         check_account_name(self.admin_username)
+        try:
+            _ = self.proxies
+        except ValueError as error:
+            raise InvalidInput(f"--trusted-proxies: {error}") from None
         self._check_slots()
         self._check_authoring()
         if self.public_url and not self.public_url.startswith(("http://", "https://")):
@@ -369,6 +348,13 @@ class Settings:
             ) from None
 
     @property
+    def proxies(self) -> Proxies:
+        """The proxies in front of the server."""
+        return Proxies(
+            networks=parse_proxies(self.trusted_proxies), headers=ProxyHeaders(self.proxy_headers)
+        )
+
+    @property
     def identity_provider(self) -> ProviderSettings | None:
         """The identity provider whose users may sign in, with its secret; None if there is none."""
         if not self.oidc_issuer:
@@ -426,21 +412,4 @@ class Settings:
     @classmethod
     def table(cls) -> tuple[Option, ...]:
         """Return every option, in the order of the fields."""
-        return tuple(_rows(cls))
-
-
-def _rows(cls: type[Settings]) -> Iterable[Option]:
-    types = get_type_hints(cls)
-    for row in fields(cls):
-        shown = str(row.default)
-        if isinstance(row.default, bool):
-            shown = "yes" if row.default else "no"
-        yield Option(
-            name=row.name,
-            flag="--" + row.name.replace("_", "-"),
-            variable=ENVIRONMENT_PREFIX + row.name.upper(),
-            type=types[row.name],
-            default=row.default,
-            default_text=row.metadata.get("shown", shown),
-            help=row.metadata["help"],
-        )
+        return options_of(cls)

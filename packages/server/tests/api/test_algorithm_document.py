@@ -7,8 +7,7 @@ import pytest
 from rows import account, algorithm, build, version
 
 from algorium_server.api.algorithm_document import algorithm_document
-from algorium_server.domain.algorithms import Signature
-from algorium_server.services.directory import Resolved
+from algorium_server.domain.algorithms import Resolved, Signature
 
 TEXT = {"type": "string"}
 

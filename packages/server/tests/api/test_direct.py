@@ -28,6 +28,7 @@ from algorium_server import spool
 from algorium_server.api.calls import CallFace
 from algorium_server.api.credentials import Credentials
 from algorium_server.api.direct import DirectProtocol
+from algorium_server.api.forwarding import forwarding
 from algorium_server.api.heads import Head, Heads
 from algorium_server.api.router import build_router
 from algorium_server.domain.algorithms import BuildStatus, Callability
@@ -35,6 +36,7 @@ from algorium_server.domain.calls import CallOptions, CallSuccess, ContentType, 
 from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.identity import DEFAULT_KEY_PERMISSIONS, KeyPermissions, Principal
 from algorium_server.domain.limits import CALLS_IN_FLIGHT_PER_ACCOUNT_MAX
+from algorium_server.domain.proxies import NO_PROXIES, Proxies, parse_proxies
 from algorium_server.services.calling.calls import CallService
 from algorium_server.services.directory import Directory, key_digest
 
@@ -105,7 +107,9 @@ class Site:
             environments_dir=Path("/envs"),
             end_session=self.end_session,
         )
-        self.face = CountedFace(self.calls, None, Credentials(self.directory))
+        self.credentials = Credentials(self.directory)
+        self.proxies = NO_PROXIES
+        self.face = CountedFace(self.calls, None, self.credentials)
         self.router = build_router(
             calls=self.face, data=None, health=None, usage=None, admin=None, storage=None
         )
@@ -120,8 +124,8 @@ class Site:
 
         return end()
 
-    def connect(self) -> "Connection":
-        return self.connections.enter_context(closing(Connection(self.port)))
+    def connect(self, *, source: str = "127.0.0.1") -> "Connection":
+        return self.connections.enter_context(closing(Connection(self.port, source=source)))
 
     def in_loop(self, act: Callable[[], object]) -> None:
         """Do something where the server runs, and wait until it is done."""
@@ -134,8 +138,9 @@ class Site:
 class Connection:
     """A keep-alive connection that reads one answer at a time."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, source: str) -> None:
         self.socket = socket.socket()
+        self.socket.bind((source, 0))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # fills up soon
         self.socket.settimeout(DEADLINE_S)
         self.socket.connect(("127.0.0.1", port))
@@ -189,13 +194,15 @@ def call(body: bytes, *headers: bytes, secret: str = SECRET, length: int | None 
 def running(site: Site) -> Iterator[Site]:
     listener = socket.create_server(("127.0.0.1", 0))
     site.port = listener.getsockname()[1]
+    heads = Heads(site.calls, site.credentials.sightings, proxies=site.proxies)
     config = uvicorn.Config(
-        site.router,
-        http=partial(DirectProtocol, Heads(site.calls)),
+        forwarding(site.router, site.proxies),
+        http=partial(DirectProtocol, heads),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=1,
     )
     is_up = threading.Event()
@@ -252,6 +259,42 @@ def test_calls_seen_before_take_the_short_way_and_get_their_own_answers(site, co
     other.send(call(b"2000"))
     assert other.result() == 2000, "what one connection taught is known to all"
     assert site.face.taken == 1
+
+
+def test_a_key_is_seen_where_a_trusted_proxy_says_both_ways():
+    site = Site()
+    site.proxies = Proxies(networks=parse_proxies("127.0.0.1"))
+    with running(site), site.connections:
+        proxy = site.connect()
+        for address in (b"203.0.113.7", b"203.0.113.8", b"203.0.113.7", b"nonsense"):
+            proxy.send(call(b"1000", b"X-Forwarded-For: 6.6.6.6, " + address))
+            assert proxy.result() == 1000
+        ways = site.face.taken
+        first = {address for _, address in site.credentials.sightings.take()}
+        proxy.send(call(b"1000", b"X-Forwarded-For: 6.6.6.6, 203.0.113.8"))
+        assert proxy.result() == 1000
+
+    again = {address for _, address in site.credentials.sightings.take()}
+    assert (ways, site.face.taken) == (3, 3)
+    assert first == {"203.0.113.7", "203.0.113.8", "127.0.0.1"}
+    assert again == {"203.0.113.8"}
+
+
+def test_a_head_that_a_proxy_taught_says_nothing_from_a_stranger():
+    site = Site()
+    site.proxies = Proxies(networks=parse_proxies("127.0.0.2"))
+    request = call(b"1000", b"X-Forwarded-For: 203.0.113.7")
+    with running(site), site.connections:
+        proxy = site.connect(source="127.0.0.2")
+        stranger = site.connect()
+        seen = []
+        for connection in (proxy, stranger, proxy):
+            connection.send(request)
+            assert connection.result() == 1000
+            seen.append([address for _, address in site.credentials.sightings.take()])
+
+    assert site.face.taken == 1
+    assert seen == [["203.0.113.7"], ["127.0.0.1"], ["203.0.113.7"]]
 
 
 def test_requests_behind_one_another_are_answered_in_order(site, connection):

@@ -125,6 +125,25 @@ def test_a_disabled_user_is_refused_at_once(program):
     assert program.show(program.keys.token(sub="mona", groups=["any"], jti="2")).status_code == 401
 
 
+@pytest.mark.parametrize("external_id", ["j.doe.2", ""])
+def test_a_token_ends_with_the_link_by_which_it_was_somebodys(program, external_id):
+    root = program.site.browser(Authorization="root-admin-key")
+
+    def link(external_id: str) -> None:
+        jane = program.site.ask(root, "GET", "/v1/users/jane").json()
+        changed = jane | {"external_id": external_id}
+        assert program.site.ask(root, "PUT", "/v1/users/jane", json=changed).status_code == 200
+
+    link("j.doe")
+    token = program.keys.token(sub="j.doe", groups=["any"])
+    assert [program.show(token).json()["username"] for _ in range(2)] == ["jane", "jane"]
+    link(external_id)
+
+    # Whoever is called so now is somebody else, and nobody has that name here yet.
+    assert program.show(token).json()["username"] not in {"jane", "root"}
+    assert program.show(token, "/v1/users/jane").status_code == 403
+
+
 def test_a_token_has_all_rights_of_its_user(program):
     token = program.keys.token(sub="mona", groups=["any"])
     headers = {"Authorization": f"bearer  {token}"}

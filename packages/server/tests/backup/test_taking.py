@@ -14,6 +14,7 @@ from backup_home import LARGE, NOW, Home, described, made_home
 
 from algorium_server import holding
 from algorium_server.backup.restoring import restore, verify
+from algorium_server.backup.rooms import room_beside
 from algorium_server.backup.taking import take
 from algorium_server.domain.errors import InvalidInput, Unavailable
 from algorium_server.holding import held, is_held
@@ -187,21 +188,75 @@ def test_of_two_backups_one_waits_and_then_gives_up(
 ) -> None:
     monkeypatch.setattr(holding, "BACKUP_HOLD_WAIT_S", 0.05)
 
-    with held(home.path), pytest.raises(Unavailable, match="Another backup"):
+    with held(home.path), pytest.raises(Unavailable, match="A backup"):
         take(home.wanted(), tmp_path / "a.tar", now=NOW)
 
     assert list(tmp_path.iterdir()) == [home.path]
 
 
-def test_a_directory_on_another_disk_is_copied(home: Home, tmp_path: Path) -> None:
-    (home.path / "blobs").rename(tmp_path / "disk")
-    (home.path / "blobs").symlink_to(tmp_path / "disk")
+def test_what_the_operator_put_on_other_disks_is_copied(home: Home, tmp_path: Path) -> None:
+    before = described(home.path)
+    repository = home.repository.relative_to(home.path)
+    loose = next((home.repository / "objects").glob("??")).relative_to(home.path)
+    moved = (
+        *("blobs", f"blobs/{home.blob[:2]}", f"blobs/{home.blob[:2]}/{home.blob}"),
+        *("builds/one", "envs/done", "logs/builds", "usage", "usage/a.journal", "secrets"),
+        *("secrets/sealing.json", "logs/audit-checkpoints.jsonl", "something"),
+        *(repository.parent, repository, repository / "HEAD", repository / "refs"),
+        *(repository / "objects", loose),
+    )
+    (tmp_path / "disk").mkdir()
+    for number, name in enumerate(reversed(list(map(str, moved)))):
+        (home.path / name).rename(tmp_path / "disk" / str(number))
+        (home.path / name).symlink_to(tmp_path / "disk" / str(number))
+
+    assert take(home.wanted(), tmp_path / "a.tar", now=NOW).missing == ()
+    place = restored(tmp_path / "a.tar", tmp_path / "elsewhere")
+
+    assert kept(described(place)) == kept(before)
+    assert git("-C", place / repository, "rev-parse", "master").strip() == home.commits[-1]
+
+
+def test_links_in_a_circle_or_to_nowhere_stay_links(home: Home, tmp_path: Path) -> None:
+    there = home.path / "something"
+    (tmp_path / "disk").mkdir()
+    links = {
+        "self": "self",
+        "up": str(home.path),
+        "gone": "/nowhere/at/all",
+        "disk/back": str(there),
+    }
+    (there / "disk").symlink_to(tmp_path / "disk")
+    for name, target in links.items():
+        (there / name).symlink_to(target)
+    (home.repository / "refs" / "up").symlink_to("..")
 
     take(home.wanted(), tmp_path / "a.tar", now=NOW)
     place = restored(tmp_path / "a.tar", tmp_path / "elsewhere")
 
-    assert not (place / "blobs").is_symlink()
-    assert (place / "blobs" / home.blob[:2] / home.blob).read_bytes() == LARGE
+    for name in ("self", "up", "gone"):
+        assert os.readlink(place / "something" / name) == links[name]
+    assert (place / "something" / "disk").is_dir()
+    repository = place / home.repository.relative_to(home.path)
+    assert os.readlink(repository / "refs" / "up") == ".."
+
+
+def test_links_of_authors_are_never_followed(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "file").write_text("not theirs")
+    for where in ("builds/one/stolen", "envs/done/stolen"):
+        (home.path / where).symlink_to(tmp_path / "private")
+
+    take(home.wanted(), tmp_path / "a.tar", now=NOW)
+    place = restored(tmp_path / "a.tar", tmp_path / "elsewhere")
+
+    for where in ("builds/one/stolen", "envs/done/stolen"):
+        assert os.readlink(place / where) == str(tmp_path / "private")
+
+
+def rooms(directory: Path) -> list[Path]:
+    """Return where backups in a directory have what is not complete."""
+    return [path for path in directory.iterdir() if path.name.startswith(".")]
 
 
 KILLED = """
@@ -236,7 +291,13 @@ def test_a_backup_that_is_killed_holds_nothing_up_and_leaves_no_backup(
 
     assert not is_held(home.path / "blobs")
     assert not target.exists()
-    assert take(home.wanted(), target, now=NOW).files > 5
+    assert len(rooms(tmp_path)) == 2
+    with room_beside(tmp_path) as beside:
+        # What was left is removed already, but not what somebody is at.
+        assert rooms(tmp_path) == [beside]
+        assert take(home.wanted(), target, now=NOW).files > 5
+        assert rooms(tmp_path) == [beside]
+    assert rooms(tmp_path) == []
 
 
 def test_uploads_under_way_do_not_stand_in_the_way(home: Home, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from scm_providers.github_place import GitHubPlace
 from scm_providers.place import GIT_ENV, running
 
 from algorium_server.build.providers.provider import GitLogin
-from algorium_server.build.source.fetching import FetchFailed, Fetching, Remote, new_deploy_key
+from algorium_server.build.source.fetching import Fetching, new_deploy_key
+from algorium_server.build.source.remotes import FetchFailed, Remote
 from algorium_server.build.source.repositories import Repositories
 
 OURS = "refs/heads/master"

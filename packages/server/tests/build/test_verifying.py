@@ -9,10 +9,9 @@ import pytest
 from build_site import NOW, Site
 from rows import account
 
-from algorium_server.domain.algorithms import Algorithm, BuildStatus, Signature
+from algorium_server.domain.algorithms import Algorithm, BuildStatus, Resolved, Signature
 from algorium_server.domain.languages import Language
 from algorium_server.services.authoring.verifying import State, Verifying
-from algorium_server.services.directory import Resolved
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as rows
 from algorium_server.store.database import Database, sqlite_url

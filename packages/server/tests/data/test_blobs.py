@@ -44,8 +44,16 @@ def store(tmp_path):
 
 @pytest.mark.parametrize(
     "chunks",
-    [[], [b""], [b"hello"], [b"he", b"", b"llo"], [b"x"] * 10_000, [os.urandom(MIB)] * 3],
-    ids=["nothing", "empty", "one", "some", "many small", "large"],
+    [
+        [],
+        [b""],
+        [b"hello"],
+        [b"he", b"", b"llo"],
+        [b"x"] * 10_000,
+        [os.urandom(MIB)] * 3,
+        [b"a" * length for length in (20_000, 1, 16_383, 1, 16_384, 0, 7, 300_000, 15_000)] * 5,
+    ],
+    ids=["nothing", "empty", "one", "some", "many small", "large", "mixed"],
 )
 def test_what_is_written_is_read_back(store, runner, chunks):
     blob = runner.run(store.write(pieces(*chunks)))
@@ -55,6 +63,39 @@ def test_what_is_written_is_read_back(store, runner, chunks):
     assert blob.md5 == hashlib.md5(data).hexdigest()
     assert blob.checksum == f"blake3:{blake3(data).hexdigest()}"
     assert runner.run(read(store, blob)) == data
+
+
+def test_a_disk_that_takes_a_part_at_a_time_gets_all_of_it(store, runner, monkeypatch):
+    write, counts = os.write, []
+
+    def a_part(descriptor, views):
+        data = b"".join(views)[: 12_345 + len(counts)]
+        counts.append(write(descriptor, data))
+        return counts[-1]
+
+    monkeypatch.setattr(os, "writev", a_part)
+    chunks = [os.urandom(length) for length in (20_000, 1, 40_000, 12_346, 100_000)]
+
+    blob = runner.run(store.write(pieces(*chunks)))
+
+    assert runner.run(read(store, blob)) == b"".join(chunks)
+    assert len(counts) > len(chunks)
+
+
+def test_bytes_that_come_two_by_two_take_no_more_room(store, runner):
+    async def two_by_two():
+        for number in range(100_000):
+            yield bytes((number % 256, 1))
+
+    tracemalloc.start()
+    try:
+        blob = runner.run(store.write(two_by_two()))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert blob.size_bytes == 200_000
+    assert peak < 2 * MIB
 
 
 def test_every_blob_has_a_fresh_key_and_is_for_us_only(store, runner, tmp_path):

@@ -36,6 +36,7 @@ def principal(
     role: Role | None = None,
     *,
     manages: bool = True,
+    writes: bool = True,
     acting: ActingAlgorithm | None = None,
     **account: bool,
 ) -> Principal:
@@ -46,7 +47,7 @@ def principal(
             account_id="jane-id",
             label="",
             kind=kind,
-            permissions=KeyPermissions(allow_algo_management=manages),
+            permissions=KeyPermissions(allow_algo_management=manages, allow_data_write=writes),
             created_at=NOW,
         )
     return Principal(
@@ -75,6 +76,10 @@ SEEING = {
     Action.SEE_REPORTS,
     Action.SEE_ALL,
 }
+
+
+AS_SEEING = {Action.MANAGE_LISTENERS, Action.MANAGE_CONNECTORS, Action.MANAGE_SOURCES}
+"""What a key is enough for that may see."""
 
 
 @pytest.mark.parametrize("about", ["jane-id", LAB, "other-id", ""])
@@ -123,6 +128,8 @@ def test_a_viewer_sees_the_usage_of_all():
                 Action.SEE_KEYS,
                 Action.SEE_AUDIT,
                 Action.MANAGE_KEYS,
+                Action.MANAGE_CONNECTORS,
+                Action.MANAGE_SOURCES,
                 Action.SEE_REPORTS,
             },
         ),
@@ -134,7 +141,9 @@ def test_a_viewer_sees_the_usage_of_all():
 def test_roles_in_an_organization(role: Role | None, expected: set[Action]):
     assert allowed(principal(KeyKind.MANAGEMENT, role), LAB) == expected
     assert allowed(principal(None, role), LAB) == expected
-    assert allowed(principal(KeyKind.STANDARD, role), LAB) == expected & SEEING
+    assert allowed(principal(KeyKind.STANDARD, role), LAB) == expected & (SEEING | AS_SEEING)
+    reading = allowed(principal(KeyKind.MANAGEMENT, role, writes=False), LAB)
+    assert reading == expected - {Action.MANAGE_CONNECTORS}
     for kind in (KeyKind.STANDARD, KeyKind.MANAGEMENT):
         assert allowed(principal(kind, role, manages=False), LAB) == set()
 
@@ -153,6 +162,8 @@ ABOUT = {
     "see what the audit log says of it": Action.SEE_AUDIT,
     "create, rotate, delete keys": Action.MANAGE_KEYS,
     "change event listeners": Action.MANAGE_LISTENERS,
+    "see and change connectors": Action.MANAGE_CONNECTORS,
+    "see and change package sources": Action.MANAGE_SOURCES,
     "see reports of an organization": Action.SEE_REPORTS,
     "see accounts and the installation": Action.SEE_ALL,
     "decide about them": Action.DECIDE,

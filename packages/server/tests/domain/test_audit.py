@@ -11,19 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algorium_server.domain.audit import (
-    FIRST,
-    UNKEYED,
     AuditAction,
     AuditEntry,
+    Outcome,
+    changed_names,
+    changed_values,
+)
+from algorium_server.domain.audit_chain import (
+    FIRST,
+    UNKEYED,
     ChainHead,
     ChainKeys,
     Examination,
-    Outcome,
     append,
     as_object,
     canonical,
-    changed_names,
-    changed_values,
     checkpoint_seal,
     is_checkpoint,
     sealed_head,

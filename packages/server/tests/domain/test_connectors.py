@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algorium_server.domain.access import ALLOWED, Refused
+from algorium_server.domain.administration import Action, may_administer
 from algorium_server.domain.connectors import (
     ConnectorOptions,
     CredentialKind,
@@ -22,7 +23,6 @@ from algorium_server.domain.connectors import (
     check_path,
     host_of,
     matches,
-    may_manage_connectors,
 )
 from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.identity import (
@@ -219,7 +219,9 @@ def test_who_may_manage_connectors(fields, is_allowed):
         roles={"org": fields["role"]} if "role" in fields else {},
     )
 
-    verdict = may_manage_connectors(principal, fields.get("owner", account.account_id))
+    verdict = may_administer(
+        principal, Action.MANAGE_CONNECTORS, fields.get("owner", account.account_id)
+    )
 
     assert (verdict == ALLOWED) is is_allowed
     assert isinstance(verdict, Refused) is not is_allowed

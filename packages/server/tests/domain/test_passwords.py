@@ -8,12 +8,10 @@ from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.limits import (
     PASSWORD_BYTES_MAX,
     PASSWORD_CHARS_MIN,
-    PASSWORD_FAILURES_KEPT_MAX,
     PASSWORD_FAILURES_MAX,
-    PASSWORD_FAILURES_PER_ACCOUNT_MAX,
     PASSWORD_FAILURES_S,
 )
-from algorium_server.domain.passwords import Failures, check_password
+from algorium_server.domain.passwords import Allowance, check_password, typed_as
 
 
 @pytest.mark.parametrize(
@@ -31,47 +29,38 @@ def test_a_password_of_any_characters_is_fine():
     assert check_password("  ünïcode and spaces  ") == "  ünïcode and spaces  "
 
 
-def test_after_some_wrong_passwords_one_waits():
-    failures = Failures()
-    for at in range(PASSWORD_FAILURES_MAX):
-        assert not failures.wait_s("Jane", "here", now=at)
-        failures.note("Jane", "here", now=at)
-
-    now = float(PASSWORD_FAILURES_MAX)
-    assert failures.wait_s("jane", "here", now=now) == PASSWORD_FAILURES_S - now
-    assert not failures.wait_s("jane", "there", now=now)
-    assert not failures.wait_s("john", "here", now=now)
-    assert not failures.wait_s("jane", "here", now=PASSWORD_FAILURES_S)
-
-
-def test_the_right_password_is_the_end_of_it():
-    failures = Failures()
+def test_after_some_wrong_passwords_one_waits_for_each_more():
+    allowance = Allowance(PASSWORD_FAILURES_MAX)
+    forgotten_at = 0.0
     for _ in range(PASSWORD_FAILURES_MAX):
-        failures.note("jane", "here", now=0.0)
-    failures.forget("JANE", "here")
+        assert not allowance.wait_s(forgotten_at, now=1000.0)
+        forgotten_at = allowance.after_failure(forgotten_at, now=1000.0)
 
-    assert not failures.wait_s("jane", "here", now=0.0)
-
-
-def test_many_addresses_together_are_stopped_as_well():
-    failures = Failures()
-    for number in range(PASSWORD_FAILURES_PER_ACCOUNT_MAX):
-        failures.note("jane", str(number), now=0.0)
-
-    assert failures.wait_s("jane", "another", now=1.0)
+    step_s = PASSWORD_FAILURES_S / PASSWORD_FAILURES_MAX
+    assert allowance.wait_s(forgotten_at, now=1000.0) == step_s
+    assert not allowance.wait_s(forgotten_at, now=1000.0 + step_s)
+    again = allowance.after_failure(forgotten_at, now=1000.0 + step_s)
+    assert allowance.wait_s(again, now=1000.0 + step_s) == step_s
+    assert again == 1000.0 + step_s + PASSWORD_FAILURES_S
 
 
-@given(st.lists(st.tuples(st.text(max_size=2), st.text(max_size=2)), max_size=30))
-def test_it_never_waits_longer_than_failures_count(attempts):
-    failures = Failures()
-    for at, (name, address) in enumerate(attempts):
-        failures.note(name, address, now=at)
-        assert failures.wait_s(name, address, now=at) <= PASSWORD_FAILURES_S
+@given(st.integers(1, 200), st.lists(st.floats(0, 400), max_size=300))
+def test_so_many_are_taken_in_a_while_and_nobody_waits_for_long(failures_max, pauses):
+    allowance = Allowance(failures_max)
+    forgotten_at = now = 0.0
+    taken = []
+    for pause in pauses:
+        now += pause
+        wait_s = allowance.wait_s(forgotten_at, now=now)
+        assert wait_s <= allowance.step_s + 1e-6
+        if not wait_s:
+            forgotten_at = allowance.after_failure(forgotten_at, now=now)
+            taken.append(now)
+
+    for first, last in zip(taken, taken[2 * failures_max + 1 :], strict=False):
+        assert last - first > PASSWORD_FAILURES_S - 1e-6
 
 
-def test_what_is_remembered_is_bounded():
-    failures = Failures()
-    for number in range(PASSWORD_FAILURES_KEPT_MAX):
-        failures.note(f"u{number}", "here", now=0.0)
-
-    assert len(failures._times) == PASSWORD_FAILURES_KEPT_MAX
+def test_a_name_counts_in_any_case_and_not_longer_than_names_are():
+    assert typed_as("Jane") == "jane"
+    assert len(typed_as("x" * 10_000)) < 100

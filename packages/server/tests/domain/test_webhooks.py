@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algorium_server.domain.errors import WebhookMalformed
-from algorium_server.domain.scms import Provider, is_branch, is_repository
+from algorium_server.domain.scm_names import is_branch, is_repository
+from algorium_server.domain.scms import Provider
 from algorium_server.domain.webhooks import (
     Changed,
     Ignored,

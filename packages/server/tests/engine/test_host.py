@@ -20,7 +20,7 @@ from sandboxes import (
 )
 
 from algorium_server.domain.errors import Unavailable
-from algorium_server.engine import host
+from algorium_server.engine import spawner
 from algorium_server.engine.host import SandboxHost, SandboxProcess
 from algorium_server.engine.processes import children
 from algorium_server.engine.sandbox import Level, Mechanism, Mount
@@ -397,7 +397,7 @@ def test_a_server_out_of_descriptors_refuses_and_recovers(stage: Stage, spare: i
 
 @pytest.mark.parametrize("stage", [Mechanism.PLAIN], indirect=True)
 def test_a_machine_too_busy_to_start_anything_is_said_plainly(stage: Stage, monkeypatch):
-    monkeypatch.setattr(host, "START_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(spawner, "START_TIMEOUT_S", 0.2)
 
     async def spawn_on_a_busy_machine():
         supervisor = stage.supervisor()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import rows as made_rows
 
-from algorium_server.domain.audit import ChainKeys, checkpoint_seal
+from algorium_server.domain.audit_chain import ChainKeys, checkpoint_seal
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import (
     AUDIT_DENIED_PENDING_MAX,

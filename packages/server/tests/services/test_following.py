@@ -16,10 +16,11 @@ from algorium_server.domain.algorithms import BuildStatus, Callability
 from algorium_server.domain.changes import ChangeKind
 from algorium_server.domain.identity import Role
 from algorium_server.domain.limits import CHANGES_AT_ONCE_MAX
+from algorium_server.domain.users import UserProfile
 from algorium_server.services.directory import Directory
 from algorium_server.services.following import Following
 from algorium_server.services.people.accounts import create_account, create_key, ensure_organization
-from algorium_server.store import accounts, algorithms, changes
+from algorium_server.store import accounts, algorithms, changes, users
 from algorium_server.store.database import Database
 from algorium_server.store.tables.accounts import accounts as account_table
 
@@ -53,14 +54,14 @@ def contents(directory: Directory) -> dict[str, object]:
     facts = (
         "_accounts",
         "_accounts_by_name",
-        "_keys",
         "_roles",
         "_algorithms",
         "_algorithms_by_name",
-        "_builds",
-        "_newest_builds",
     )
     found = {name: getattr(directory, name) for name in facts}
+    found["keys"] = directory._keys._keys
+    found["builds"] = directory._builds._builds, directory._builds._newest
+    found["links"] = directory.links._external_ids
     found["_versions"] = {
         name: sorted(versions, key=lambda version: version.version_id)
         for name, versions in directory._versions.items()
@@ -117,6 +118,27 @@ def test_a_role_is_given_changed_and_taken(database_url: str, runner: asyncio.Ru
     lab_id, seen = run(runner, database_url, story)
 
     assert seen == [{lab_id: Role.OWNER}, {lab_id: Role.EXECUTOR}]
+
+
+def test_what_a_user_is_called_elsewhere_is_known_and_forgotten(
+    database_url: str, runner: asyncio.Runner
+) -> None:
+    async def story(writer: Gateway, follower: Gateway):
+        jane, _ = await create_account(
+            writer.database, writer.directory, username="jane", now=rows.NOW
+        )
+        seen = []
+        for external_id in ("j.doe", "jane.2", ""):
+            async with writer.database.transaction() as connection:
+                await accounts.update_account(connection, jane)
+                profile = UserProfile(account_id=jane.account_id, external_id=external_id)
+                await users.put_profile(connection, profile)
+            await follower.following.catch_up()
+            loaded = await Gateway.load(follower.database)
+            seen += [each.directory.links.of(jane.account_id) for each in (follower, loaded)]
+        return seen
+
+    assert run(runner, database_url, story) == ["j.doe", "j.doe", "jane.2", "jane.2", "", ""]
 
 
 def test_a_version_can_be_called_once_it_is_published(

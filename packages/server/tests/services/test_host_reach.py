@@ -6,9 +6,10 @@ import pytest
 
 from algorium_server.build.providers.calling import Caller
 from algorium_server.build.providers.provider import Request
-from algorium_server.build.source.fetching import FetchFailed, Fetching, Remote
+from algorium_server.build.source.fetching import Fetching
+from algorium_server.build.source.remotes import FetchFailed, Remote
 from algorium_server.domain.errors import ScmUnreachable
-from algorium_server.domain.scms import endpoint_of
+from algorium_server.domain.scm_names import endpoint_of
 from algorium_server.services.files.reaching import PUBLIC_PLACES, Reach, parse_places
 from algorium_server.services.source.host_reach import HostReach
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import rows
 
-from algorium_server.domain.algorithms import BuildStatus
+from algorium_server.domain.algorithms import BuildStatus, Resolved
 from algorium_server.domain.calls import (
     CallFailure,
     CallOptions,
@@ -19,7 +19,6 @@ from algorium_server.domain.errors import MalformedJson, TooManyRequests, Unavai
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.usage import UsageOutcome, UsageSubject
 from algorium_server.services.calling.metering import record_of, subject_of
-from algorium_server.services.directory import Resolved
 
 SPENT = Timings(queue_s=0.5, load_s=1.0, run_s=2.0, cpu_s=1.5, peak_memory_bytes=1000)
 WAITED = Timings(queue_s=0.5, load_s=0.0, run_s=0.0)

@@ -1,5 +1,8 @@
 """Passwords of accounts, on both databases."""
 
+import asyncio
+import os
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -7,9 +10,24 @@ import pytest
 from argon2 import PasswordHasher
 
 from algorium_server.domain.errors import InvalidInput, NotFound, TooManyRequests
-from algorium_server.domain.limits import PASSWORD_FAILURES_MAX, PASSWORD_FAILURES_S
+from algorium_server.domain.limits import (
+    PASSWORD_FAILURES_KEPT_MAX,
+    PASSWORD_FAILURES_MAX,
+    PASSWORD_FAILURES_PER_ACCOUNT_MAX,
+    PASSWORD_FAILURES_PER_ADDRESS_MAX,
+    PASSWORD_FAILURES_S,
+)
+from algorium_server.domain.passwords import PER_ACCOUNT_AND_ADDRESS, PER_ADDRESS
+from algorium_server.services.audit_trail import place_of
 from algorium_server.services.directory import Directory
 from algorium_server.services.people.accounts import create_account, ensure_organization
+from algorium_server.services.people.guessing import (
+    Guesses,
+    Guessing,
+    GuessTable,
+    OwnGuesses,
+    SharedGuesses,
+)
 from algorium_server.services.people.passwords import Passwords
 from algorium_server.store.database import Database, sqlite_url
 
@@ -77,25 +95,156 @@ def test_only_users_have_passwords_and_long_ones(database, directory, runner):
         runner.run(passwords.set("jane", "short"))
 
 
-def test_guessing_is_stopped_for_a_while(sqlite_file, runner):
-    now = 0.0
+class Door:
+    """Passwords of jane and john, with a clock that the test moves."""
 
+    def __init__(self, passwords: Passwords, guesses: Guesses) -> None:
+        self.passwords = passwords
+        self.guessing = Guessing(guesses)
+        self.now = 1000.0
+        self.denied: list[str] = []
+        passwords.on_denied = lambda username, _address: self.denied.append(username)
+
+    async def tried(self, username: str, password: str, address: str = "203.0.113.7") -> str:
+        """Return "in", "wrong", or for how many seconds nothing is looked at."""
+        try:
+            account = await self.passwords.account(username, password, address=address)
+        except TooManyRequests as refusal:
+            return str(refusal.retry_after_s)
+        return "wrong" if account is None else "in"
+
+    async def wrong(self, name: str, *, times: int = 1) -> None:
+        for _ in range(times):
+            assert await self.tried(name, "a wrong password") == "wrong"
+
+    def failed(self, name: str, address: str) -> None:
+        """Count a wrong password without the work of checking one."""
+        place = place_of(address)
+        assert not self.guessing.wait_s(name, place, now=self.now, is_at_home=False)
+        self.guessing.fail(name, place, now=self.now)
+
+
+@pytest.fixture
+def doors(sqlite_file, runner):
+    """Two gateways of one home."""
+
+    async def opened(stack):
+        database = await stack.enter_async_context(await Database.open(sqlite_url(sqlite_file)))
+        directory = Directory(database)
+        descriptor = os.memfd_create("guesses")
+        doors: list[Door] = []
+        for name in ("jane", "john"):
+            await create_account(database, directory, username=name, now=NOW)
+        for _ in range(2):
+            guesses = SharedGuesses(GuessTable(os.dup(descriptor)))
+            passwords = Passwords(
+                database, directory, guesses=guesses, hasher=QUICK, now=lambda: doors[0].now
+            )
+            doors.append(Door(passwords, guesses))
+        os.close(descriptor)
+        await doors[0].passwords.set("jane", SECRET)
+        await doors[0].passwords.set("john", SECRET)
+        return doors
+
+    stack = AsyncExitStack()
+    yield runner.run(opened(stack))
+    runner.run(stack.aclose())
+
+
+def test_guessing_is_stopped_for_a_moment_on_every_gateway(doors, runner):
     async def story():
-        nonlocal now
-        async with await Database.open(sqlite_url(sqlite_file)) as database:
-            directory = Directory(database)
-            await create_account(database, directory, username="jane", now=NOW)
-            passwords = Passwords(database, directory, hasher=QUICK, now=lambda: now)
-            await passwords.set("jane", SECRET)
-            for _ in range(PASSWORD_FAILURES_MAX):
-                assert await passwords.account("jane", "wrong", address="here") is None
-            with pytest.raises(TooManyRequests, match="try again in 300 seconds"):
-                await passwords.account("jane", SECRET, address="here")
-            elsewhere = await passwords.account("jane", SECRET, address="there")
-            now = PASSWORD_FAILURES_S
-            return elsewhere, await passwords.account("jane", SECRET, address="here")
+        here, there = doors
+        for number in range(PASSWORD_FAILURES_MAX):
+            await doors[number % 2].wrong("Jane")
+        stopped = [await door.tried("jane", SECRET) for door in doors]
+        others = (
+            await there.tried("john", SECRET),
+            await there.tried("jane", SECRET, "198.51.100.1"),
+        )
+        here.now += PASSWORD_FAILURES_S / PASSWORD_FAILURES_MAX
+        await there.wrong("jane")
+        again = await here.tried("jane", SECRET)
+        here.now += PASSWORD_FAILURES_S / PASSWORD_FAILURES_MAX
+        return stopped, others, again, await here.tried("jane", SECRET)
 
-    elsewhere, later = runner.run(story())
+    stopped, others, again, later = runner.run(story())
 
-    assert elsewhere
-    assert later
+    assert stopped == ["30", "30"]
+    assert others == ("in", "in")
+    assert (again, later) == ("30", "in")
+
+
+def test_the_right_password_forgives_its_own_name_only(doors, runner):
+    async def story():
+        here, there = doors
+        for _ in range(3):
+            await here.wrong("jane", times=PASSWORD_FAILURES_MAX - 1)
+            assert await there.tried("jane", SECRET) == "in"
+        spent = 3 * (PASSWORD_FAILURES_MAX - 1)
+        for number in range(PASSWORD_FAILURES_PER_ADDRESS_MAX - spent):
+            here.failed(f"name{number}", "203.0.113.7")
+        return await here.tried("jane", SECRET)
+
+    assert runner.run(story()) == "6"
+
+
+@pytest.mark.parametrize("network", ["203.0.113.7", "2001:db8::{}"])
+def test_one_password_with_every_name_is_stopped_by_address(doors, runner, network):
+    async def story():
+        for number in range(PASSWORD_FAILURES_PER_ADDRESS_MAX):
+            doors[number % 2].failed(f"name{number}", network.format(f"{number:x}"))
+        address = network.format("ffff")
+        told = {name: await doors[1].tried(name, SECRET, address) for name in ("jane", "nobody")}
+        return told, await doors[0].tried("jane", SECRET, "198.51.100.1")
+
+    told, elsewhere = runner.run(story())
+
+    assert told == {"jane": "6", "nobody": "6"}, "who exists is not told"
+    assert elsewhere == "in"
+
+
+def test_guessing_from_everywhere_keeps_nobody_out_at_home(doors, runner):
+    async def story():
+        assert await doors[0].tried("jane", SECRET, "198.51.100.1") == "in"
+        for name in ("jane", "nobody"):
+            for number in range(PASSWORD_FAILURES_PER_ACCOUNT_MAX):
+                doors[number % 2].failed(name, f"203.0.{number}.7")
+        strangers = {name: await doors[0].tried(name, SECRET) for name in ("jane", "nobody")}
+        home = await doors[0].tried("jane", SECRET, "198.51.100.1")
+        doors[0].now += PASSWORD_FAILURES_S / PASSWORD_FAILURES_PER_ACCOUNT_MAX
+        return strangers, home, await doors[1].tried("jane", SECRET)
+
+    strangers, home, later = runner.run(story())
+
+    assert strangers == {"jane": "3", "nobody": "3"}
+    assert (home, later) == ("in", "in")
+
+
+def test_many_at_once_are_not_more_than_one_after_the_other(doors, runner):
+    async def story():
+        wrong = [doors[0].tried("jane", f"wrong password {n}") for n in range(40)]
+        told = await asyncio.gather(*wrong)
+        doors[0].now += PASSWORD_FAILURES_S
+        right = await asyncio.gather(*(doors[0].tried("jane", SECRET) for _ in range(16)))
+        return told, right
+
+    told, right = runner.run(story())
+
+    assert told.count("wrong") == len(doors[0].denied) == PASSWORD_FAILURES_MAX
+    assert set(told) <= {"wrong", "30", "1"}
+    assert set(right) == {"in"}, "who knows it may ask as often as git does"
+
+
+def test_what_is_counted_is_bounded_and_the_worst_stays(doors):
+    descriptor = os.memfd_create("guesses")
+    shared = SharedGuesses(GuessTable(descriptor, buckets=1))
+    for _ in range(PASSWORD_FAILURES_MAX):
+        shared.fail("worst", PER_ACCOUNT_AND_ADDRESS, now=1.0)
+    for number in range(100):
+        shared.fail(f"name {number}", PER_ACCOUNT_AND_ADDRESS, now=1.0)
+    own = OwnGuesses()
+    for number in range(PASSWORD_FAILURES_KEPT_MAX + 10):
+        own.fail(f"name {number}", PER_ADDRESS, now=1.0)
+
+    assert shared.wait_s("worst", PER_ACCOUNT_AND_ADDRESS, now=1.0) == 30.0
+    assert len(own) == PASSWORD_FAILURES_KEPT_MAX

@@ -8,13 +8,8 @@ import rows as made_rows
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from algorium_server.domain.audit import (
-    AuditAction,
-    AuditEntry,
-    AuditFilter,
-    ChainKeys,
-    Outcome,
-)
+from algorium_server.domain.audit import AuditAction, AuditEntry, AuditFilter, Outcome
+from algorium_server.domain.audit_chain import ChainKeys
 from algorium_server.services.people.audit_log import EVERYTHING, batches, examine
 from algorium_server.store import accounts
 from algorium_server.store import audit as rows

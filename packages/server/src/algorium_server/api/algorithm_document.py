@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from algorium_server.api.http import JSON
-from algorium_server.domain.algorithms import Signature
+from algorium_server.domain.algorithms import Resolved, Signature
 from algorium_server.domain.schemas import parsed
-from algorium_server.services.directory import Resolved
 
 _BINARY: Final = "application/octet-stream"
 _TEXT: Final = "text/plain"

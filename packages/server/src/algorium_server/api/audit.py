@@ -23,7 +23,8 @@ from algorium_server.api import pages
 from algorium_server.api.http import encode_json
 from algorium_server.api.management import Answer, Asking
 from algorium_server.api.queries import PAGE, Page, PageAsked, Query, described_query
-from algorium_server.domain.audit import AuditFilter, ChainedEntry, Outcome, as_object
+from algorium_server.domain.audit import AuditFilter, Outcome
+from algorium_server.domain.audit_chain import ChainedEntry, as_object
 from algorium_server.domain.errors import InvalidInput
 from algorium_server.services.people.audit_log import AuditLog
 

@@ -104,7 +104,7 @@ class DirectProtocol(JsonProtocol):
         """Keep what the head of the call in *scope* meant."""
         raw_head = scope.get(_RAW_HEAD_KEY)
         if raw_head:
-            self._heads.remember(raw_head, head)
+            self._heads.remember(raw_head, head, scope["headers"])
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the call of a caller who is gone, unless they asked for it to go on."""
@@ -167,7 +167,10 @@ class DirectProtocol(JsonProtocol):
         self._call, self._known, self._is_over = call, known, False
         if known is not self._seen:  # once for the many calls that a connection is kept for
             self._seen = known
-            self._heads.sightings.see(head.grant.caller, self.client[0] if self.client else "")
+            address = self.client[0] if self.client else ""
+            if known.forwarded and self._heads.proxies.trusts(address):
+                address = known.forwarded
+            self._heads.sightings.see(head.grant.caller, address)
         if self._timer is not None:
             self._unwatch()
         if self._arriving is not None:

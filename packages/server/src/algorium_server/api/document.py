@@ -1,13 +1,14 @@
 """
-The document of the management API, in OpenAPI: every route with its bodies and its errors.
+The document of the API, in OpenAPI: every route with its bodies and its errors.
 
 FastAPI writes most of it. Bodies are read by ourselves, so what they look like is added here; so
-is how to show a key, and the one form of all errors.
+is how to show a key, and the one form of all errors. Calls and data are in `raw_operations.py`.
 
 Source: OpenAPI 3.1.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
+from copy import deepcopy
 from typing import Any, Final, TypeVar
 
 from fastapi import FastAPI
@@ -15,6 +16,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+
+from algorium_server.api.raw_operations import RAW_PATHS, RAW_SCHEMAS
 
 Reader = TypeVar("Reader", bound=Callable[..., Awaitable[Any]])
 
@@ -43,8 +46,8 @@ _ERROR: Final[dict[str, Any]] = {
     },
 }
 _DESCRIPTION: Final = (
-    "Everything around algorithms but calling them. Show a key as `Authorization: Simple KEY`, or "
-    "as the bare key."
+    "Algorithms, calls of them, and files. Show a key as `Authorization: Simple KEY`, or as the "
+    "bare key."
 )
 
 
@@ -71,6 +74,7 @@ def document_of(app: FastAPI) -> dict[str, Any]:
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas |= schema.get("$defs", {})
+    schemas |= RAW_SCHEMAS
     schemas["Error"] = _ERROR
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)  # FastAPI's own, which nobody ever sees here
@@ -87,6 +91,7 @@ def document_of(app: FastAPI) -> dict[str, Any]:
                     "application/json": {"schema": {"$ref": f"{_REFERENCES}{shape.__name__}"}}
                 },
             }
+    document["paths"] |= deepcopy(RAW_PATHS)
     for path in document["paths"].values():
         for operation in path.values():
             responses = operation["responses"]

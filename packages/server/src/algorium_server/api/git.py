@@ -259,6 +259,8 @@ async def _refuse(scope: Scope, send: Send, error: AlgoriumError) -> None:
     headers: list[Header] = [(b"cache-control", b"no-store")]
     if isinstance(error, NotAuthenticated):
         headers.append(_CHALLENGE)
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
     text = "\n".join(line for line in (error.message, error.hint) if line)
     await respond(
         send,

@@ -6,6 +6,7 @@ calls that were answered are kept, so strangers add none.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from algorium_server.domain.calls import CallOptions, ContentType
 from algorium_server.domain.limits import CALL_INPUT_BYTES_MAX
+from algorium_server.domain.proxies import NO_PROXIES, Proxies
 from algorium_server.services.audit_trail import Sightings
 from algorium_server.services.calling.admitted import Grant
 from algorium_server.services.calling.calls import CallService
@@ -51,10 +53,16 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KnownHead(NamedTuple):
-    """A head that was seen before: what it means, and how long the body behind it is."""
+    """
+    A head that was seen before: what it means, and how long the body behind it is.
+
+    Attributes:
+        forwarded: Where its sender is, as far as a trusted proxy has written it; else empty.
+    """
 
     head: Head
     body_bytes: int
+    forwarded: str = ""
 
 
 class Heads:
@@ -64,10 +72,18 @@ class Heads:
     Args:
         calls: Runs the calls.
         sightings: Told from where keys are used.
+        proxies: Those in front of the server.
     """
 
-    def __init__(self, calls: CallService, sightings: Sightings | None = None) -> None:
+    def __init__(
+        self,
+        calls: CallService,
+        sightings: Sightings | None = None,
+        *,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
         self.calls = calls
+        self.proxies = proxies
         self.sightings = sightings or Sightings()
         self._known: dict[bytes, KnownHead] = {}
         self._shared_headers: list[tuple[bytes, bytes]] = []
@@ -81,8 +97,17 @@ class Heads:
         del self._known[raw_head]
         return None
 
-    def remember(self, raw_head: bytes, head: Head) -> None:
-        """Keep what *raw_head* means, unless more than its bytes decides about that."""
+    def remember(
+        self, raw_head: bytes, head: Head, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """
+        Keep what *raw_head* means, unless more than its bytes decides about that.
+
+        Args:
+            raw_head: As it arrived.
+            head: What it means.
+            headers: Those in it, names in lower case.
+        """
         lengths = _LENGTH.findall(raw_head)
         if (
             len(raw_head) > _HEAD_BYTES_MAX
@@ -96,7 +121,9 @@ class Heads:
             return
         if len(self._known) >= _HEADS_MAX:
             self._known.clear()
-        self._known[raw_head] = KnownHead(head, int(lengths[0]))
+        # The same bytes may come from a proxy and from a stranger: who believes them decides then.
+        forwarded = self.proxies.caller(headers).address if self.proxies.networks else ""
+        self._known[raw_head] = KnownHead(head, int(lengths[0]), forwarded)
 
     def beginning(
         self, status: int, content_type: str, headers: list[tuple[bytes, bytes]]

@@ -25,6 +25,7 @@ from algorium_server.domain.organizations import (
     WantedOrganization,
     groups_of,
 )
+from algorium_server.services.people.organization_types import OrganizationTypes
 from algorium_server.services.people.organizations import Organizations
 
 Groups = str | list[str]
@@ -142,12 +143,15 @@ class TypeObject(BaseModel):
     name: str
 
 
-def organization_routes(organizations: Organizations, *, api: str) -> APIRouter:
+def organization_routes(
+    organizations: Organizations, kinds: OrganizationTypes, *, api: str
+) -> APIRouter:
     """
     Return the routes.
 
     Args:
         organizations: Does the work.
+        kinds: Does that of types.
         api: Base address, for links.
     """
     routes = APIRouter(tags=["organizations"])
@@ -217,7 +221,7 @@ def organization_routes(organizations: Organizations, *, api: str) -> APIRouter:
         return Answer([each.model_dump() for each in named])
 
     _add_members(routes, organizations, api)
-    _add_types(routes, organizations)
+    _add_types(routes, kinds)
     return routes
 
 
@@ -262,11 +266,11 @@ def _add_members(routes: APIRouter, organizations: Organizations, api: str) -> N
         return Response(status_code=204)
 
 
-def _add_types(routes: APIRouter, organizations: Organizations) -> None:
+def _add_types(routes: APIRouter, kinds: OrganizationTypes) -> None:
     @routes.get("/v1/organization/types", response_model=list[TypeObject], dependencies=[KNOWN])
     async def types() -> Response:
         """List types of organizations."""
-        found = await organizations.types()
+        found = await kinds.all()
         return Answer([{"id": each.type_id, "name": each.name} for each in found])
 
     @routes.post("/v1/organization/types", response_model=TypeObject)
@@ -274,13 +278,13 @@ def _add_types(routes: APIRouter, organizations: Organizations) -> None:
         principal: Asking, body: Annotated[TypeBody, body_of(TypeBody)]
     ) -> Response:
         """Create a type; for administrators."""
-        made = await organizations.create_type(principal, body.name)
+        made = await kinds.create(principal, body.name)
         return Answer({"id": made.type_id, "name": made.name})
 
     @routes.delete("/v1/organization/types/{name}", status_code=204)
     async def delete_type(name: str, principal: Asking) -> Response:
         """Delete a type of which there is no organization; for administrators."""
-        await organizations.delete_type(principal, name)
+        await kinds.delete(principal, name)
         return Response(status_code=204)
 
 

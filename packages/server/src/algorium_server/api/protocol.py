@@ -31,6 +31,7 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from algorium_server.api.errors import error_body, header_text
@@ -202,7 +203,17 @@ class JsonProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take in a piece of a body."""
         self.expect_100_continue = False  # whether the body comes is no question any more
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle.body or cycle.response_complete or self.parser.should_upgrade():
+            if isinstance(cycle.body, bytes):
+                cycle.body = bytearray(cycle.body)
+            super().on_body(body)
+            return
+        # uvicorn's own way, which would copy each piece of an upload twice.
+        cycle.body = body
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """Close if nobody can tell whether the next bytes are the body or the next request."""

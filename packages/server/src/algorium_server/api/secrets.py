@@ -185,13 +185,13 @@ def secret_provider_routes(providers: SecretProviders) -> APIRouter:
     @routes.get(_PLUGINS + "/{provider_id}", response_class=Response)
     async def module(provider_id: str, principal: Asking) -> Response:
         """Say that there is no module to download: providers are part of the server."""
-        await providers.provider(principal, provider_id)
+        await providers.to_change(principal, provider_id)
         raise InvalidInput("no module was uploaded: providers are part of this server")
 
     @routes.post(_PLUGINS + "/{provider_id}", response_class=Response)
     async def upload(provider_id: str, principal: Asking) -> Response:
         """Refuse a module: this server runs no foreign code where secrets are open."""
-        check_not_internal(await providers.provider(principal, provider_id))
+        check_not_internal(await providers.to_change(principal, provider_id))
         raise InvalidInput(
             "modules are not run here: providers are part of this server",
             hint="factoryClassName and configuration of the provider are all that it takes.",

@@ -17,14 +17,14 @@ import shutil
 import stat
 import subprocess
 import tarfile
-import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
 
 from algorium_server.backup.records import FILES_DIR, HEADER_NAME, MANIFEST_NAME, entries
+from algorium_server.backup.rooms import room_beside
 from algorium_server.domain.errors import InvalidInput, Unavailable
 from algorium_server.domain.limits import BACKUP_CHUNK_BYTES
 from algorium_server.durable import flush_directory
@@ -96,19 +96,17 @@ def writing(target: Path) -> Iterator[Writing]:
         raise InvalidInput(f"{target} exists already: a backup replaces nothing")
     if "".join(target.suffixes[-2:]).startswith(".tar.") and not is_archive(target):
         raise InvalidInput(f"{target.name}: archives end with {', '.join(_SUFFIXES)}")
-    half = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        form = _writing_archive(half, target.name) if is_archive(target) else _writing_tree(half)
-        with form as written:
-            yield written
-        half.rename(target)
-        flush_directory(target.parent)
+        with room_beside(target.parent) as room:
+            half = room / target.name
+            is_file = is_archive(target)
+            form = _writing_archive(half, target.name) if is_file else _writing_tree(half)
+            with form as written:
+                yield written
+            half.rename(target)
+            flush_directory(target.parent)
     except OSError as error:
         raise Unavailable(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            half.unlink() if half.is_file() else remove_tree(half)
 
 
 @contextmanager
@@ -130,13 +128,6 @@ def reading(source: Path) -> Iterator[Reading]:
         raise InvalidInput(f"{source} is no whole backup: {error}") from error
     except OSError as error:
         raise Unavailable(f"cannot read {source}: {error.strerror or error}") from error
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory in which directories may be read-only."""
-    for folder, _, _ in os.walk(path):
-        os.chmod(folder, 0o700)
-    shutil.rmtree(path, ignore_errors=True)
 
 
 # Archives

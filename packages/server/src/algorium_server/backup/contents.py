@@ -10,6 +10,7 @@ What is read here may be written at the same time; these rules make of it what a
   row points to is removed while a backup holds the home directory (`holding`).
 - a repository is read in the order of `repositories`.
 - everything else is small, or only grows: it is read at once, as long as it is at that moment.
+- links are followed where only whoever runs the server makes some (`links`).
 
 What is gone before it is read was no row's, and is left out.
 """
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from algorium_server.backup.links import followed
 from algorium_server.backup.repositories import repository_sources
 from algorium_server.home import ENDPOINT_FILE, RESTORING_FILE, is_sandboxes
 from algorium_server.services.audit_checkpoints import checkpoint_file
@@ -92,7 +94,7 @@ def contents(home: Path, *, has_keys: bool, has_blobs: bool) -> Iterator[Source]
         has_keys: With the keys that open secrets, and those of the first start.
         has_blobs: With the bytes of larger files.
     """
-    checkpoints = checkpoint_file(home)
+    checkpoints = checkpoint_file(home).relative_to(home).as_posix()
     for name in sorted(os.listdir(home)):
         if name in _LEFT_OUT or is_sandboxes(name):
             continue
@@ -100,14 +102,13 @@ def contents(home: Path, *, has_keys: bool, has_blobs: bool) -> Iterator[Source]
             continue
         if name.startswith("."):  # a file that is just being written
             continue
-        path = home / name
-        # Operators put large directories on other disks.
-        for source in _part(path.resolve() if path.is_symlink() else path, name):
-            if source.file != checkpoints:
+        path, above = followed(home / name)
+        for source in _part(path, name, above):
+            if source.path != checkpoints:
                 yield source
 
 
-def _part(path: Path, name: str) -> Iterator[Source]:
+def _part(path: Path, name: str, above: frozenset[Path]) -> Iterator[Source]:
     if name == BLOBS_DIR:
         yield from _some(path, name, lambda child: child.is_dir() and child.name != "incoming")
     elif name == _BUILDS_DIR:
@@ -117,34 +118,60 @@ def _part(path: Path, name: str) -> Iterator[Source]:
     elif name == _REPOSITORIES_DIR:
         yield Source(name, path)
         for owner in _children(path):
-            yield Source(f"{name}/{owner.name}", owner)
-            for repository in _children(owner):
-                if repository.suffix == ".git" and not repository.name.startswith("."):
-                    below = f"{name}/{owner.name}/{repository.name}"
+            place, beneath = followed(owner, above)
+            yield Source(f"{name}/{owner.name}", place)
+            for child in _children(place):
+                if child.suffix == ".git" and not child.name.startswith("."):
+                    repository, _ = followed(child, beneath)
+                    below = f"{name}/{owner.name}/{child.name}"
                     yield from (Source(*each) for each in repository_sources(repository, below))
     else:
-        yield from _all(path, name)
+        yield from _all(path, name, above=above)
 
 
 def _some(path: Path, name: str, wanted: Callable[[Path], bool]) -> Iterator[Source]:
     yield Source(name, path)
     for child in _children(path):
         if not child.name.startswith(".") and wanted(child):
-            yield from _all(child, f"{name}/{child.name}", is_immutable=name in _IMMUTABLE)
+            place, above = followed(child)
+            yield from _all(
+                place,
+                f"{name}/{child.name}",
+                is_immutable=name in _IMMUTABLE,
+                above=above if name == BLOBS_DIR else None,
+            )
 
 
-def _all(path: Path, name: str, *, is_immutable: bool = False) -> Iterator[Source]:
-    """Yield something and what is below it; neither sockets nor devices."""
-    waiting = [(path, name)]  # no recursion: authors decide how deep their trees are
+def _all(
+    path: Path,
+    name: str,
+    *,
+    is_immutable: bool = False,
+    above: frozenset[Path] | None = frozenset(),
+) -> Iterator[Source]:
+    """
+    Yield something and what is below it; neither sockets nor devices.
+
+    Args:
+        path: Where it is.
+        name: What to call it.
+        is_immutable: It never changes.
+        above: As for `followed`; None if links are content.
+    """
+    waiting = [(path, name, above)]  # no recursion: authors decide how deep their trees are
     while waiting:
-        path, name = waiting.pop()
+        path, name, above = waiting.pop()
+        if above is not None:
+            path, above = followed(path, above)
         try:
             mode = path.lstat().st_mode
         except FileNotFoundError:
             continue
         if stat.S_ISDIR(mode):
             yield Source(name, path)
-            waiting += [(child, f"{name}/{child.name}") for child in reversed(_children(path))]
+            waiting += [
+                (child, f"{name}/{child.name}", above) for child in reversed(_children(path))
+            ]
         elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
             yield Source(name, path, is_immutable)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from algorium_server.backup.links import followed
 from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import BACKUP_PACKS_PASSES_MAX
 
@@ -37,44 +38,51 @@ def repository_sources(path: Path, name: str) -> Iterator[tuple[str, Path]]:
         Unavailable: Its packs are replaced faster than they are read.
     """
     yield name, path
-    yield from _below(path, name, skipped={_OBJECTS, _PACKED})
-    if (path / _PACKED).is_file():
-        yield f"{name}/{_PACKED}", path / _PACKED
-    yield from _objects(path / _OBJECTS, f"{name}/{_OBJECTS}")
+    yield from _below(path, name, frozenset(), skipped={_OBJECTS, _PACKED})
+    packed, _ = followed(path / _PACKED)
+    if packed.is_file():
+        yield f"{name}/{_PACKED}", packed
+    objects, _ = followed(path / _OBJECTS)
+    yield from _objects(objects, f"{name}/{_OBJECTS}")
 
 
 def _objects(path: Path, name: str) -> Iterator[tuple[str, Path]]:
     yield name, path
-    for directory in _children(path):
-        if len(directory.name) == _LOOSE_DIR_CHARS:
-            yield f"{name}/{directory.name}", directory
+    for child in _children(path):
+        if len(child.name) == _LOOSE_DIR_CHARS:
+            directory, _ = followed(child)
+            yield f"{name}/{child.name}", directory
             for file in _children(directory):
                 if len(file.name) >= _OBJECT_CHARS and not file.name.startswith("tmp"):
-                    yield f"{name}/{directory.name}/{file.name}", file
-    yield f"{name}/pack", path / "pack"
+                    yield f"{name}/{child.name}/{file.name}", followed(file)[0]
+    place, _ = followed(path / "pack")
+    yield f"{name}/pack", place
     seen: set[str] = set()
     for _ in range(BACKUP_PACKS_PASSES_MAX):
-        packs = {file.stem for file in _children(path / "pack") if file.suffix == ".idx"}
+        packs = {file.stem for file in _children(place) if file.suffix == ".idx"}
         if packs <= seen:
             return
         for pack in sorted(packs - seen):
             for suffix in _PACK_FILES:
-                file = path / "pack" / f"{pack}{suffix}"
+                file, _ = followed(place / f"{pack}{suffix}")
                 if file.is_file():
-                    yield f"{name}/pack/{file.name}", file
+                    yield f"{name}/pack/{pack}{suffix}", file
         seen |= packs
     raise Unavailable(f"the repository {name} changes too fast to be copied; try again")
 
 
-def _below(path: Path, name: str, *, skipped: set[str]) -> Iterator[tuple[str, Path]]:
+def _below(
+    path: Path, name: str, above: frozenset[Path], *, skipped: set[str]
+) -> Iterator[tuple[str, Path]]:
     for child in _children(path):
-        if child.name in skipped or child.name.endswith(".lock") or child.is_symlink():
+        if child.name in skipped or child.name.endswith(".lock"):
             continue
-        if child.is_dir():
-            yield f"{name}/{child.name}", child
-            yield from _below(child, f"{name}/{child.name}", skipped=set())
-        elif child.is_file():
-            yield f"{name}/{child.name}", child
+        place, beneath = followed(child, above)
+        if place.is_symlink() or place.is_file():
+            yield f"{name}/{child.name}", place
+        elif place.is_dir():
+            yield f"{name}/{child.name}", place
+            yield from _below(place, f"{name}/{child.name}", beneath, skipped=set())
 
 
 def _children(path: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from typing import BinaryIO, Final
 import msgspec
 from blake3 import blake3
 
-from algorium_server.backup.archives import Reading, reading, remove_tree
+from algorium_server.backup.archives import Reading, reading
 from algorium_server.backup.contents import DATABASE_FILE
 from algorium_server.backup.databases import check_sqlite, restore_postgresql
 from algorium_server.backup.records import (
@@ -34,6 +34,7 @@ from algorium_server.backup.records import (
     quoted,
     unquoted,
 )
+from algorium_server.backup.rooms import remove_tree
 from algorium_server.backup.taking import DUMP_FILE, OnProgress
 from algorium_server.domain.errors import InvalidInput, OutOfSpace, Unavailable
 from algorium_server.domain.limits import BACKUP_CHUNK_BYTES

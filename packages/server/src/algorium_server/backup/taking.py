@@ -44,6 +44,7 @@ from algorium_server.backup.records import (
     Sum,
     encode_line,
 )
+from algorium_server.backup.rooms import room_beside
 from algorium_server.domain.errors import InvalidInput, OutOfSpace, Unavailable
 from algorium_server.holding import held
 from algorium_server.store.engines import sqlite_path
@@ -150,12 +151,12 @@ class _Taking:
     def run(self, now: datetime) -> Taken:
         # Beside the target: there must be room for all of it there anyway.
         with (
-            tempfile.TemporaryDirectory(prefix=".algorium-", dir=self.target.parent) as scratch,
+            room_beside(self.target.parent) as scratch,
             tempfile.TemporaryFile(dir=scratch) as manifest,
         ):
-            early = list(_set_aside(early_contents(self.wanted.home), Path(scratch, "early")))
+            early = list(_set_aside(early_contents(self.wanted.home), scratch / "early"))
             with held(self.wanted.home):
-                copy, header = self._copy_database(Path(scratch), now)
+                copy, header = self._copy_database(scratch, now)
                 self.written.add_text(HEADER_NAME, encode_line(header))
                 self._add(Source(copy.name, copy), manifest)
                 for source in early:
@@ -214,7 +215,7 @@ class _Taking:
         if entry.kind == "file":
             self.count += 1
             if source.path.startswith(f"{BLOBS_DIR}/"):
-                self.blobs.add(source.file.name)
+                self.blobs.add(source.path.rpartition("/")[2])
         self.on_progress(self.count, self.bytes)
 
     def _copied(self, source: Source) -> Entry | None:

@@ -8,7 +8,7 @@ Environments: locked, shared, read-only, made by uv.
     DIRECTORY/.cache/uv-OWNER_ID
     DIRECTORY/.fast-start    what may be imported ahead, by environment and modules
 
-A lock names every distribution with its version. The key is a hash of the lock and of the
+A lock (`locks`) names every distribution with its version. The key is a hash of the lock and of the
 interpreter, so versions with equal needs share one environment. Environments are made in place,
 since their paths are written into them, and count only with the marker `complete`.
 
@@ -32,7 +32,6 @@ Source: runtime design, "Environments".
 import asyncio
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 import uuid
@@ -42,6 +41,7 @@ from typing import Any, Final
 
 import msgspec
 
+from algorium_server.build import locks
 from algorium_server.build.confined import BuildFailed, Tools
 from algorium_server.build.interpreters import Interpreter
 from algorium_server.build.packages import NO_SOURCES, OwnSources, Uv, secrets_in
@@ -51,23 +51,8 @@ _CACHE: Final = ".cache"
 _FAST_START: Final = ".fast-start"
 _LOCK: Final = "requirements.lock"
 _PLACED_LOCK: Final = ".requirements.lock"
-_FILES: Final = "# with packages of the project, sha256 "
-_LOCAL: Final = re.compile(r"(^|[\s=:])\.{1,2}/|^[^-#\s][^\s@]*/")
-"""Requirements and options that name a path."""
-_RELATIVE: Final = re.compile(
-    r"(?P<option>(--find-links|-f)[\s=]\s*(?!/|\w+:)|(?=\.{1,2}/))(?P<path>\S+)\s*"
-)
-_PACKAGES: Final = (".whl", ".zip", ".tar.gz", ".tgz")
 _TESTS_OF_PACKAGES: Final = r"/site-packages/.+/tests/"
 _STAGING_PREFIX: Final = ".resolve-"
-_BUILT: Final = "# built from source, private to "
-_OWN: Final = "# from package sources of their own, private to "
-_INDEX_OPTION: Final = re.compile(
-    r"(--(extra-)?index-url|--find-links|--no-index|--trusted-host|-[if])\b.*"
-)
-_PINNED: Final = re.compile(
-    r"[A-Za-z0-9._-]+(\[[^]]*\])?\s*===?\s*[^*,\s;]+(\s*;[^*]*?)?(\s+--hash=\S+)*"
-)
 
 
 def environment_key(lock: str, interpreter: Interpreter) -> str:
@@ -161,9 +146,9 @@ class Environments:
             BuildFailed: There is no solution, or no way to find out.
         """
         text = await asyncio.to_thread(_read, requirements)
-        if not _lines(text):
+        if not locks.lines(text):
             return ""
-        is_pinned = all(map(_PINNED.fullmatch, _lines(text)))
+        is_pinned = locks.is_pinned(text)
         staging = await asyncio.to_thread(self._make_staging)
         output = staging / _LOCK
         unbuilt = owner_id if sources else ""
@@ -186,12 +171,12 @@ class Environments:
                     tools=tools,
                 )
                 if code == 0:
-                    header = _BUILT if builds else _OWN
-                    return _lock(
+                    return locks.put_together(
                         text,
                         resolved=output.read_text("utf-8"),
-                        private_to=header + private_to if private_to else "",
-                        files=await asyncio.to_thread(_digest_of_packages, text, requirements),
+                        private_to=private_to,
+                        builds=builds,
+                        files=await asyncio.to_thread(locks.digest_of_packages, text, requirements),
                     )
         finally:
             await asyncio.to_thread(shutil.rmtree, staging, True)
@@ -262,9 +247,9 @@ class Environments:
         lock_file = directory / _LOCK
         lock_file.write_text(lock, "utf-8")
         if lock:
-            private_to, builds = _private_to(lock)
+            private_to, builds = locks.private_to(lock)
             placed = directory / _PLACED_LOCK
-            placed.write_text(_placed(lock, *read_only[:1]), "utf-8")
+            placed.write_text(locks.placed(lock, *read_only[:1]), "utf-8")
             for is_offline in (True, False):
                 code = await self._uv.install(
                     placed,
@@ -332,54 +317,6 @@ def _read(path: Path) -> str:
     return path.read_text("utf-8", "replace") if path.exists() else ""
 
 
-def _digest_of_packages(text: str, requirements: Path) -> str:
-    """
-    Return a digest of the packages that lie beside requirements, empty if they name none.
-
-    What a file is called says nothing about what it holds, and names are all that a lock has.
-    """
-    if not any(map(_LOCAL.search, _lines(text))):
-        return ""
-    digest = hashlib.sha256()
-    for path in sorted(_inside(requirements.parent)):
-        if path.name.endswith(_PACKAGES) and path.is_file() and not path.is_symlink():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.relative_to(requirements.parent)} {content}\n".encode())
-    return digest.hexdigest()
-
-
-def _lock(requirements: str, *, resolved: str, private_to: str, files: str) -> str:
-    """
-    Put a lock together: for whom, from where, what.
-
-    A file with hashes names everything already, as pip demands of one. It is kept as it is, so
-    that the author's hashes are those that are checked.
-    """
-    header = [private_to] if private_to else []
-    header += [_FILES + files] if files else []
-    if "--hash" in requirements:
-        return "\n".join([*header, *_lines(requirements), ""])
-    options = [line for line in _lines(requirements) if _INDEX_OPTION.fullmatch(line)]
-    return "\n".join([*header, *options, resolved])
-
-
-def _lines(requirements: str) -> list[str]:
-    """Return what is left of the lines of a requirements file without comments."""
-    joined = re.sub(r"\\\r?\n", " ", requirements)
-    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines())
-    return [line for line in lines if line]
-
-
-def _private_to(lock: str) -> tuple[str, bool]:
-    """Return for whom alone a lock is, empty for all, and whether code of packages may run."""
-    first_line = lock.partition("\n")[0]
-    for header, builds in ((_BUILT, True), (_OWN, False)):
-        if first_line.startswith(header):
-            return first_line.removeprefix(header), builds
-    return "", False
-
-
 class _Made(msgspec.Struct, kw_only=True):
     """What the marker of an environment says; older ones say nothing."""
 
@@ -398,18 +335,6 @@ def interpreter_dir(environment: Path) -> Path | None:
     except (OSError, msgspec.DecodeError):
         return None
     return None if Path(made.prefix) == Interpreter.of_this_process().prefix else Path(made.prefix)
-
-
-def _placed(lock: str, base: Path | None = None) -> str:
-    """Return a lock with paths that begin in *base*, instead of where the lock happens to lie."""
-    if base is None:
-        return lock
-    return "".join(
-        f"{match['option']}{base / match['path']}\n"
-        if (match := _RELATIVE.fullmatch(line.rstrip("\n")))
-        else line
-        for line in lock.splitlines(keepends=True)
-    )
 
 
 def _finish(directory: Path, interpreter: Interpreter) -> None:

@@ -319,7 +319,7 @@ def listed(work: Any, columns: Sequence[str], as_json: bool, admin_key: str, opt
 
 def delete(work: Any, question: str, is_sure: bool, admin_key: str, options: Any) -> int:
     """Do something that cannot be undone, if it is meant."""
-    if not is_sure and not _agreed(question):
+    if not is_sure and not agreed(question):
         return WRONG_USAGE
     return told(work, False, admin_key, options)
 
@@ -332,7 +332,8 @@ def _delete_account(path: str, question: str, is_sure: bool, admin_key: str, opt
     return delete(ask, question, is_sure, admin_key, options)
 
 
-def _agreed(question: str) -> bool:
+def agreed(question: str) -> bool:
+    """Whether somebody at a terminal says that this is meant."""
     if not sys.stdin.isatty():
         sys.stderr.write("algorium: nobody can be asked here whether this is meant: add --yes\n")
         return False

@@ -25,7 +25,8 @@ from algorium_server.commands.common import (
     settings_of,
     some_options,
 )
-from algorium_server.domain.audit import AuditFilter, ChainedEntry, as_object
+from algorium_server.domain.audit import AuditFilter
+from algorium_server.domain.audit_chain import ChainedEntry, as_object
 from algorium_server.domain.errors import InvalidInput, Unavailable
 from algorium_server.domain.limits import AUDIT_LISTED_MAX_DEFAULT
 from algorium_server.settings import Settings

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from algorium_server.domain.errors import Unavailable
-from algorium_server.home import locked, open_blobs, open_database
+from algorium_server.home import locked, open_blobs, open_database, using_keys
 from algorium_server.services.directory import Directory
 from algorium_server.services.files.checking import Check, CheckReport
 from algorium_server.services.people.passwords import Passwords
@@ -67,6 +67,12 @@ async def set_password(settings: Settings, username: str, read: Callable[[], str
         InvalidInput: The password is too short or too long.
     """
     _check_home(settings)
+    # Whoever is to type the password takes time, in which keys might be replaced.
+    with using_keys(settings.home):
+        return await _set_password(settings, username, read)
+
+
+async def _set_password(settings: Settings, username: str, read: Callable[[], str]) -> str:
     async with await open_database(settings) as database:
         directory = Directory(database)
         await directory.load()

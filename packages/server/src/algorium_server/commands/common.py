@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from algorium_server.domain.errors import AlgoriumError, InvalidInput
-from algorium_server.settings import Option, Settings
+from algorium_server.options import Option
+from algorium_server.settings import Settings
 
 DONE: Final = 0
 FAILED: Final = 1

@@ -47,6 +47,7 @@ from algorium_server.services.people.account_removal import AccountRemoval
 from algorium_server.services.people.accounts import CREDENTIALS_FILE
 from algorium_server.services.people.administrators import Administrators
 from algorium_server.services.people.keys import Keys
+from algorium_server.services.people.organization_types import OrganizationTypes
 from algorium_server.services.people.organizations import Organizations
 from algorium_server.services.people.users import Users
 from algorium_server.settings import Settings
@@ -223,7 +224,9 @@ async def _management(
         Credentials(directory),
         user_routes(Users(database, directory, administrators, removal), api=_HERE),
         organization_routes(
-            Organizations(database, directory, administrators, authors, removal), api=_HERE
+            Organizations(database, directory, administrators, authors, removal),
+            OrganizationTypes(database, administrators),
+            api=_HERE,
         ),
         key_routes(Keys(database, directory, administrators)),
         *await quota_routes_alone(database, directory, settings.quotas, api=_HERE),

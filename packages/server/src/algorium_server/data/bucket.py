@@ -18,15 +18,14 @@ import asyncio
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Set
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from algorium_server.data.blobs import BlobMissing, FoundBlob, StoredBlob
 from algorium_server.data.checksums import Digests
 from algorium_server.data.opening import retry_config
+from algorium_server.data.storage_url import StorageUrl
 from algorium_server.domain.collections import is_in_row
 from algorium_server.domain.errors import AlgoriumError, InternalError, InvalidInput, Unavailable
 from algorium_server.domain.limits import (
@@ -46,78 +45,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SCHEMES: Final = {"s3": "s3", "gs": "gs", "azure": "azure"}
-_OPTIONS: Final = {
-    "s3": {"endpoint", "region", "allow_http", "path_style"},
-    "gs": {"allow_http"},
-    "azure": {"endpoint", "allow_http"},
-}
 _KEY: Final = re.compile(r"[0-9a-f]{32}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StorageUrl:
-    """
-    A place in an object store: `s3://BUCKET/PREFIX?endpoint=…&region=…`.
-
-    Attributes:
-        scheme: `s3`, `gs` or `azure`.
-        bucket: Its name; of Azure the container's.
-        prefix: Of all keys, without a slash at its ends; may be empty.
-        endpoint: Where the store is, if not at the provider's own address.
-        region: Of S3.
-        is_plain: The endpoint may be reached without encryption.
-        has_path_style: The bucket is part of the path, not of the host's name.
-    """
-
-    scheme: str
-    bucket: str
-    prefix: str = ""
-    endpoint: str = ""
-    region: str = ""
-    is_plain: bool = False
-    has_path_style: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> "StorageUrl":
-        """
-        Read *text*.
-
-        Raises:
-            InvalidInput: It is no such place.
-        """
-        try:
-            parts = urlsplit(text)
-            query = dict(
-                parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
-                if parts.query
-                else ()
-            )
-        except ValueError as error:
-            raise InvalidInput(f"--storage cannot be read: {error}") from error
-        if parts.scheme not in _SCHEMES or not parts.netloc or "@" in parts.netloc:
-            raise InvalidInput(
-                "--storage must be local, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or"
-                " azure://CONTAINER/PREFIX; credentials belong into the environment"
-            )
-        unknown = sorted(set(query) - _OPTIONS[parts.scheme])
-        if unknown:
-            raise InvalidInput(
-                f"--storage does not know {', '.join(unknown)};"
-                f" {parts.scheme} has {', '.join(sorted(_OPTIONS[parts.scheme]))}"
-            )
-        endpoint = query.get("endpoint", "")
-        if endpoint and not endpoint.startswith(("http://", "https://")):
-            raise InvalidInput("--storage: endpoint must begin with http:// or https://")
-        return cls(
-            scheme=parts.scheme,
-            bucket=parts.netloc,
-            prefix=unquote(parts.path).strip("/"),
-            endpoint=endpoint.rstrip("/"),
-            region=query.get("region", ""),
-            is_plain=query.get("allow_http", "") == "true",
-            has_path_style=query.get("path_style", "true" if endpoint else "") == "true",
-        )
 
 
 class BucketBlobs:
@@ -375,7 +303,7 @@ def _opened(place: StorageUrl) -> "ObjectStore":
 
     config: dict[str, Any] = {}
     if place.endpoint:
-        config["endpoint"] = place.endpoint
+        config["base_url" if place.scheme == "gs" else "endpoint"] = place.endpoint
     if place.scheme == "s3":
         config["virtual_hosted_style_request"] = not place.has_path_style
         if place.region:

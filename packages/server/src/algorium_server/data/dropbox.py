@@ -20,15 +20,16 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import requests
-from dropbox import Dropbox as Client
 from dropbox import files
-from dropbox.exceptions import ApiError, AuthError, DropboxException
-from dropbox.stone_validators import ValidationError
-from requests.adapters import HTTPAdapter
 
 from algorium_server.data.connector import Entry, Page, Path, Span
+from algorium_server.data.dropbox_client import (
+    FAILURES,
+    DropboxClient,
+    reason_of,
+    session_trusting,
+)
 from algorium_server.data.refusals import Scrubber
-from algorium_server.data.requests import trusting
 from algorium_server.domain.conditions import ALWAYS, Condition
 from algorium_server.domain.connectors import ConnectorOptions
 from algorium_server.domain.errors import (
@@ -37,7 +38,6 @@ from algorium_server.domain.errors import (
     ConditionFailed,
     InternalError,
     InvalidInput,
-    NotAuthorized,
     PathNotFound,
     SourceFailed,
 )
@@ -53,16 +53,6 @@ from algorium_server.domain.limits import (
 from algorium_server.domain.markers import cursor_of, marker_of
 
 T = TypeVar("T")
-
-# What the library raises when an answer is not what it should be: it reads them as they come.
-_NOT_UNDERSTOOD: Final = (
-    AssertionError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValidationError,
-    ValueError,
-)
 
 _ENTRIES_AT_ONCE: Final = 2000
 """The most that one answer may have."""
@@ -89,7 +79,7 @@ class Dropbox:
         self, credentials: Mapping[str, str], options: ConnectorOptions, scrub: Scrubber
     ) -> None:
         can_refresh = "refresh_token" in credentials and "app_key" in credentials
-        self._client = _Client(
+        self._client = DropboxClient(
             oauth2_access_token=credentials["access_token"],
             oauth2_refresh_token=credentials["refresh_token"] if can_refresh else None,
             app_key=credentials.get("app_key"),
@@ -97,7 +87,7 @@ class Dropbox:
             max_retries_on_error=SOURCE_TRIES_MAX,
             max_retries_on_rate_limit=SOURCE_TRIES_MAX,
             timeout=SOURCE_STALL_S,
-            session=_session(options.ca_certificate),
+            session=session_trusting(options.ca_certificate),
         )
         self._client.endpoint = options.endpoint.rstrip("/")
         self._scrub = scrub
@@ -216,30 +206,8 @@ class Dropbox:
             raise
         except RuntimeError as error:  # the threads are gone: the connector was just changed
             raise SourceFailed("dropbox: the connector was closed; try again") from error
-        except (DropboxException, requests.RequestException) as error:
-            raise self._reason(error) from None
-        except _NOT_UNDERSTOOD as error:
-            detail = f"{type(error).__name__}: {self._scrub(str(error))}"
-            said = "dropbox: the source's answer cannot be understood"
-            raise SourceFailed(said, detail=detail) from None
-
-    def _reason(self, error: Exception) -> AlgoriumError:
-        if isinstance(error, AuthError):
-            return SourceFailed("dropbox: the connector's credentials are refused")
-        if not isinstance(error, ApiError):
-            detail = f"{type(error).__name__}: {self._scrub(str(error))}"
-            if isinstance(error, DropboxException):
-                status = getattr(error, "status_code", 0)
-                return SourceFailed(
-                    f"dropbox: the source answers with status {status}", detail=detail
-                )
-            return SourceFailed("dropbox: the source does not answer", detail=detail)
-        words = self._scrub(str(error.user_message_text or error.error))
-        tags = repr(error.error)
-        for found, reason in _REASONS:
-            if f"'{found}'" in tags:
-                return reason(words)
-        return SourceFailed(f"dropbox: {words}")
+        except FAILURES as error:
+            raise reason_of(error, self._scrub) from None
 
     async def _mode(self, path: Path, condition: Condition) -> files.WriteMode:
         if condition.is_new:
@@ -349,50 +317,6 @@ class OpenDropboxFile:
         if self._response is not None:
             self._response.close()
             self._response = None
-
-
-class _Client(Client):  # type: ignore[misc]  # the library has no types
-    """Dropbox's client, that may be sent elsewhere: to a proxy of a company, or to a test."""
-
-    endpoint: str = ""
-
-    def _get_route_url(self, hostname: str, route_name: str) -> str:
-        url: str = super()._get_route_url(hostname, route_name)
-        return url.replace(f"https://{hostname}", self.endpoint, 1) if self.endpoint else url
-
-
-class _Adapter(HTTPAdapter):
-    """Makes connections that trust one more authority."""
-
-    def __init__(self, ca_certificate: str) -> None:
-        self._context = trusting(ca_certificate)
-        super().__init__(pool_maxsize=DROPBOX_THREADS_MAX)
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options, ssl_context=self._context)
-
-
-def _session(ca_certificate: str) -> requests.Session:
-    session = requests.Session()
-    session.mount("https://", _Adapter(ca_certificate))
-    # An address that was allowed could lead to one that is not.
-    session.max_redirects = 0
-    # Else the library would look into the operator's own file of passwords.
-    session.auth = lambda request: request
-    return session
-
-
-_REASONS: Final[tuple[tuple[str, Callable[[str], AlgoriumError]], ...]] = (
-    ("not_found", lambda words: PathNotFound(detail=f"dropbox: {words}")),
-    ("not_file", lambda words: PathNotFound(detail=f"dropbox: {words}")),
-    ("not_folder", lambda words: PathNotFound(detail=f"dropbox: {words}")),
-    ("conflict", lambda words: ConditionFailed(detail=f"dropbox: {words}")),
-    ("malformed_path", lambda _: InvalidInput("this name cannot be used here")),
-    ("disallowed_name", lambda _: InvalidInput("this name cannot be used here")),
-    ("no_write_permission", lambda words: NotAuthorized(f"dropbox: {words}")),
-    ("no_permission", lambda words: NotAuthorized(f"dropbox: {words}")),
-    ("insufficient_space", lambda _: SourceFailed("dropbox: there is no space left there")),
-)
 
 
 def _spelled(path: Path) -> str:

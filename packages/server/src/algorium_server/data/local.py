@@ -7,9 +7,7 @@ Blobs in a directory of this machine.
 A blob is written, flushed and renamed into place before any row points to it. Readers hold an
 open descriptor, so that a blob deleted under them stays whole until they are done.
 
-All file work happens in a few threads of the store. A thread cannot be cancelled, so what
-threads share with a cancelled task (a half-written file, a descriptor) is guarded by a lock:
-cleaning up waits for the write or read that is still under way.
+All file work happens in a few threads of the store; `blob_files` is what they share with a task.
 """
 
 import asyncio
@@ -17,7 +15,6 @@ import errno
 import fcntl
 import os
 import shutil
-import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -26,14 +23,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
+from algorium_server.data.blob_files import IncomingBlob, OpenedBlob, Pieces, unlink
 from algorium_server.data.blobs import BlobMissing, FoundBlob, StoredBlob
-from algorium_server.data.checksums import Digests
 from algorium_server.data.connector import Region
 from algorium_server.data.failures import check_disk, storage_failure
 from algorium_server.domain.collections import is_in_row
 from algorium_server.domain.errors import InternalError
 from algorium_server.domain.limits import (
-    BLOB_CHUNK_BYTES,
     BLOB_THREADS_MAX,
     BLOB_WRITE_BYTES,
 )
@@ -74,24 +70,24 @@ class LocalBlobs:
             InternalError: The disk fails.
         """
         key = uuid.uuid4().hex
-        blob = _Incoming(self._incoming / key, self._path(key))
+        blob = IncomingBlob(self._incoming / key, self._path(key))
         self._writing.add(key)
         # While threads are at work on one piece, the next one arrives.
         under_way: asyncio.Future[tuple[None, None]] | None = None
         try:
-            buffer = bytearray()
+            pieces = Pieces()
             async for chunk in chunks:
-                buffer += chunk
-                if len(buffer) >= BLOB_WRITE_BYTES:
+                pieces.add(chunk)
+                if pieces.size_bytes >= BLOB_WRITE_BYTES:
                     self.check_room()
                     if under_way is not None:
                         await under_way
-                    under_way = self._take(blob, buffer)
-                    buffer = bytearray()
+                    under_way = self._take(blob, pieces)
+                    pieces = Pieces()
             if under_way is not None:
                 await under_way
             under_way = None
-            await self._take(blob, buffer)
+            await self._take(blob, pieces)
             return await self._run(self._finish, blob, key)
         except BaseException:
             if under_way is not None:
@@ -117,7 +113,7 @@ class LocalBlobs:
             BlobMissing: There is none.
             InternalError: It is not as long as it must be, or the disk fails.
         """
-        opened = await self._run(_Opened, self._path(key), size_bytes, start, end)
+        opened = await self._run(OpenedBlob, self._path(key), size_bytes, start, end)
         return LocalReader(opened, self)
 
     async def duplicate(self, key: str) -> str:
@@ -196,10 +192,10 @@ class LocalBlobs:
     def _path(self, key: str) -> Path:
         return self._root / key[:2] / key
 
-    def _take(self, blob: "_Incoming", data: bytearray) -> "asyncio.Future[tuple[None, None]]":
-        return asyncio.gather(self._run(blob.write, data), self._run(blob.digest, data))
+    def _take(self, blob: IncomingBlob, pieces: Pieces) -> "asyncio.Future[tuple[None, None]]":
+        return asyncio.gather(self._run(blob.write, pieces), self._run(blob.digest, pieces))
 
-    def _finish(self, blob: "_Incoming", key: str) -> StoredBlob:
+    def _finish(self, blob: IncomingBlob, key: str) -> StoredBlob:
         self._make_shard(self._path(key).parent)
         return blob.finish(key)
 
@@ -254,7 +250,7 @@ class LocalReader:
         size_bytes: How many bytes `chunks` yields.
     """
 
-    def __init__(self, opened: "_Opened", store: LocalBlobs) -> None:
+    def __init__(self, opened: OpenedBlob, store: LocalBlobs) -> None:
         self.size_bytes = opened.size_bytes
         self._opened = opened
         self._run = store._run
@@ -287,112 +283,6 @@ class LocalReader:
             await asyncio.shield(self._run(self._opened.close))
 
 
-class _Incoming:
-    """A blob being written, by one thread at a time."""
-
-    def __init__(self, path: Path, final_path: Path) -> None:
-        self._path = path
-        self._final_path = final_path
-        self._lock = threading.Lock()
-        self._digest_lock = threading.Lock()
-        self._descriptor = -1
-        self._is_aborted = False
-        self._size_bytes = 0
-        self._digests = Digests()
-
-    def write(self, data: bytearray) -> None:
-        with self._lock:
-            if self._is_aborted:
-                return
-            if self._descriptor < 0:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self._descriptor = os.open(self._path, flags, 0o600)
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._digests.update_checksum(data)
-            self._size_bytes += len(data)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-
-    def digest(self, data: bytearray) -> None:
-        # Beside `write`, in another thread: MD5 takes longer than everything there.
-        with self._digest_lock:
-            self._digests.update_md5(data)
-
-    def finish(self, key: str) -> StoredBlob:
-        with self._lock:
-            # The age of garbage counts from now, not from the last byte of a slow client.
-            os.utime(self._descriptor)
-            os.fsync(self._descriptor)
-            self._close()
-            self._path.rename(self._final_path)
-            flush_directory(self._final_path.parent)
-        return StoredBlob(
-            key=key,
-            size_bytes=self._size_bytes,
-            md5=self._digests.md5,
-            checksum=self._digests.checksum,
-        )
-
-    def abort(self) -> None:
-        with self._lock:
-            self._is_aborted = True
-            self._close()
-            _unlink(self._path, self._final_path)
-
-    def _close(self) -> None:
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
-
-
-class _Opened:
-    """
-    A blob being read, by one thread at a time.
-
-    Attributes:
-        head: Its first bytes; of a small blob all, so that it costs one turn of a thread.
-    """
-
-    def __init__(self, path: Path, size_bytes: int, start: int, end: int | None) -> None:
-        self._at = min(start, size_bytes)
-        self._end = size_bytes if end is None else min(max(end, self._at), size_bytes)
-        self.size_bytes = self._end - self._at
-        self.is_closed = False
-        self._lock = threading.Lock()
-        try:
-            self._file = path.open("rb", buffering=0)
-        except FileNotFoundError as error:
-            raise BlobMissing(path.name) from error
-        found_bytes = os.fstat(self._file.fileno()).st_size
-        if found_bytes != size_bytes:
-            self.close()
-            detail = f"blob {path.name} has {found_bytes} bytes, its row says {size_bytes}"
-            raise InternalError("storage failure: the file is damaged", detail=detail)
-        self._start = self._file.seek(self._at)
-        self.head = self.read()
-        if len(self.head) == self.size_bytes:
-            self.close()
-
-    def region(self) -> Region | None:
-        if self.is_closed:
-            return None
-        return Region(descriptor=self._file.fileno(), start=self._start)
-
-    def read(self) -> bytes:
-        with self._lock:
-            if self.is_closed:
-                return b""
-            chunk = self._file.read(min(BLOB_CHUNK_BYTES, self._end - self._at))
-            self._at += len(chunk)
-            return chunk
-
-    def close(self) -> None:
-        with self._lock:
-            self.is_closed = True
-            self._file.close()
-
-
 def _disregard(done: "asyncio.Future[tuple[None, None]]") -> None:
     """Let nobody complain about the failure of work that does not count any more."""
     if not done.cancelled():
@@ -401,12 +291,7 @@ def _disregard(done: "asyncio.Future[tuple[None, None]]") -> None:
 
 def _remove(root: Path, *paths: Path) -> None:
     if not is_held(root):
-        _unlink(*paths)
-
-
-def _unlink(*paths: Path) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+        unlink(*paths)
 
 
 def _directories(root: Path) -> list[Path]:

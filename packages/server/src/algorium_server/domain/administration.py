@@ -11,6 +11,8 @@ What a principal may do with accounts: users, organizations, members, keys, and 
 | see what the audit log says of it | yes | yes | no | yes | yes |
 | create, rotate, delete keys | yes | yes | no | no | yes |
 | change event listeners | yes | | | no | yes |
+| see and change connectors | yes | yes | no | no | yes |
+| see and change package sources | yes | yes | no | no | yes |
 | see reports of an organization | yes | yes | no | yes | yes |
 | see accounts and the installation | no | no | no | yes | yes |
 | decide about them | no | no | no | no | yes |
@@ -21,11 +23,14 @@ addresses, types, external groups, keys with a given value, keys of members, inv
 the front end, roles in the installation. Sessions of a user are seen and ended like keys.
 
 Seeing needs a key with `allow_algo_management`. Changing needs a management key, which has it as
-well: a default key lies in too many programs to be the key to the house. Only event listeners are
-changed with whatever key can see them, as at the old service. An administrator shows an admin key.
+well: a default key lies in too many programs to be the key to the house. Only event listeners,
+connectors and package sources are changed with whatever key can see them, as at the old service;
+connectors with one that may write data as well, since algorithms of the owner then read elsewhere.
+An administrator shows an admin key. Of invites, viewers see all but the codes.
 Algorithms may do nothing here, whoever calls them.
 
-Source: wire specification, "Roles and rights", "API keys"; coverage table, columns "Auth".
+Source: wire specification, "Roles and rights", "API keys"; "POST /v1/users/{username}/connectors";
+coverage table, columns "Auth".
 """
 
 from enum import Enum, auto
@@ -51,6 +56,8 @@ class Action(Enum):
     SEE_AUDIT = auto()
     MANAGE_KEYS = auto()
     MANAGE_LISTENERS = auto()
+    MANAGE_CONNECTORS = auto()
+    MANAGE_SOURCES = auto()
     SEE_REPORTS = auto()
     SEE_ALL = auto()
     DECIDE = auto()
@@ -74,8 +81,10 @@ def may_administer(principal: Principal, action: Action, account_id: str = "") -
         return ALLOWED
     if not account_id or action not in _RELATIONS:
         return Refused("only administrators may do this")
-    is_any_key_fine = action in _SEEING or action is Action.MANAGE_LISTENERS
+    is_any_key_fine = action in _SEEING or action in _AS_SEEING
     if not (_sees(principal) if is_any_key_fine else _manages(principal)):
+        return Refused("the key is none for this")
+    if action is Action.MANAGE_CONNECTORS and not _writes(principal):
         return Refused("the key is none for this")
     is_itself, roles = _RELATIONS[action]
     if is_itself and principal.account.account_id == account_id:
@@ -97,6 +106,11 @@ def _manages(principal: Principal) -> bool:
     return key.kind is KeyKind.MANAGEMENT and key.permissions.allow_algo_management
 
 
+def _writes(principal: Principal) -> bool:
+    key = principal.key
+    return key is None or key.permissions.allow_data_write
+
+
 _SEEING = frozenset(
     {
         Action.SEE_USER,
@@ -107,6 +121,8 @@ _SEEING = frozenset(
         Action.SEE_ALL,
     }
 )
+_AS_SEEING = frozenset({Action.MANAGE_LISTENERS, Action.MANAGE_CONNECTORS, Action.MANAGE_SOURCES})
+"""Changes for which a key is enough that may see."""
 _NOBODY: frozenset[Role] = frozenset()
 _OWNERS = frozenset({Role.OWNER})
 _RELATIONS = {
@@ -118,6 +134,8 @@ _RELATIONS = {
     Action.SEE_AUDIT: (True, _OWNERS),
     Action.MANAGE_KEYS: (True, _OWNERS),
     Action.MANAGE_LISTENERS: (True, _NOBODY),
+    Action.MANAGE_CONNECTORS: (True, _OWNERS),
+    Action.MANAGE_SOURCES: (True, _OWNERS),
     Action.SEE_REPORTS: (True, _OWNERS),
 }
 """Whether an account may do it with itself, and which roles in an organization may."""

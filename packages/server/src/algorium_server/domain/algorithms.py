@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from algorium_server.domain.errors import InvalidInput
+from algorium_server.domain.identity import Account
 from algorium_server.domain.languages import Language
 from algorium_server.domain.limits import (
     MIB,
@@ -283,3 +284,34 @@ class Version:
     def is_public(self) -> bool:
         """Whether anyone may call it."""
         return self.callability is Callability.PUBLIC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """
+    What a reference means for a caller.
+
+    Attributes:
+        version: The published version; None if the reference named a commit.
+        build: What runs, without its log and its lock.
+    """
+
+    algorithm: Algorithm
+    owner: Account
+    version: Version | None
+    build: Build
+
+    @property
+    def network_access(self) -> NetworkAccess:
+        """What it may reach: frozen with a version, the present setting for a commit."""
+        return (self.version or self.algorithm.settings).network_access
+
+    @property
+    def is_pipeline_enabled(self) -> bool:
+        """Whether it may call other algorithms."""
+        return (self.version or self.algorithm.settings).is_pipeline_enabled
+
+    @property
+    def scaling(self) -> Scaling:
+        """How it wants to be run."""
+        return (self.version or self.algorithm.settings).scaling

@@ -15,9 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from algorium_server.domain.access import ALLOWED, Refused, Verdict, is_cluster_admin
 from algorium_server.domain.errors import InvalidInput
-from algorium_server.domain.identity import Principal, Role
 from algorium_server.domain.limits import (
     CONNECTOR_LABEL_CHARS_MAX,
     CONNECTOR_PATH_CHARS_MAX,
@@ -274,29 +272,6 @@ def is_region(name: str) -> bool:
 def is_bucket(name: str) -> bool:
     """Whether a bucket may be called so: such a name can stand in an address as it is."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]", name) is not None
-
-
-def may_manage_connectors(principal: Principal, account_id: str) -> Verdict:
-    """
-    Decide whether the principal may see and change the connectors of an account.
-
-    Source: wire specification, "POST /v1/users/{username}/connectors".
-    """
-    if principal.acting is not None:
-        return Refused("algorithms may not see connectors")
-    if is_cluster_admin(principal):
-        return ALLOWED
-    key = principal.key
-    # Whoever can make the owner's algorithms read elsewhere needs both rights.
-    if key is not None and not key.permissions.allow_data_write:
-        return Refused("the key has allow_data_write=false")
-    if key is not None and not key.permissions.allow_algo_management:
-        return Refused("the key has allow_algo_management=false")
-    if account_id == principal.account.account_id:
-        return ALLOWED
-    if principal.roles.get(account_id) is Role.OWNER:
-        return ALLOWED
-    return Refused("only the account itself, and owners of an organization, manage connectors")
 
 
 def _can_have_names_below(endpoint: str) -> bool:

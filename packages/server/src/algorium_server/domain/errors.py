@@ -31,6 +31,7 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
     │   ├── EmailTaken           409  3004  now or earlier
     │   └── OrganizationExists   409  3101  its name is taken, now or earlier
     ├── MalformedUser            400  3001
+    ├── SignUpRefused            400  3009  nobody may sign up so
     ├── MissingFields            400  3005  a user or an organization needs more than was said
     ├── InconsistentUsername     400  3007  users keep their names
     ├── EmailChangeRefused       400  3008
@@ -94,6 +95,9 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
     ├── SecretNotEditable        400  8014  values are changed by others
     ├── MissingEventTypes        400  8060  which notifications, must be said
     ├── InvalidNotificationQuery 400  8061
+    ├── IdempotencyKeyReused     422  7001  the key was sent with another call
+    ├── CallUnderWay             409  7002  the call with this key has not ended yet
+    ├── CallOutcomeUnknown       409  7003  it may have run; nobody can say how it ended
     ├── TooManyRequests          429   -    a limit of calls or of what waits is reached
     ├── BudgetExceeded           402   -    what the account may use in a month is used up
     ├── PartlyDeleted            500   -    some entries could not be deleted
@@ -104,6 +108,8 @@ The tree of errors. Services raise them; `api/errors.py` alone makes a status an
         └── QuotaExceeded        507   -    by this account
 
 An author's failing code is not here: that is a *result* of a call (`domain/calls.py`).
+
+One module, though a long one: a catalogue, a few lines for each error, that is read as one tree.
 
 Source: wire specification, "Errors".
 """
@@ -338,6 +344,12 @@ class MalformedUser(AlgoriumError):
     """The description of a user is not one."""
 
     code = 3001
+
+
+class SignUpRefused(AlgoriumError):
+    """Nobody may sign up so."""
+
+    code = 3009
 
 
 class MissingFields(AlgoriumError):
@@ -716,6 +728,24 @@ class InvalidNotificationQuery(AlgoriumError):
     """A parameter of a question for notifications is none."""
 
     code = 8061
+
+
+class IdempotencyKeyReused(AlgoriumError):
+    """The key came with another call before."""
+
+    code = 7001
+
+
+class CallUnderWay(AlgoriumError):
+    """The call with this key has begun and not ended; the same request gets its answer later."""
+
+    code = 7002
+
+
+class CallOutcomeUnknown(AlgoriumError):
+    """The call with this key may have run, and nobody can say how it ended; it is not run again."""
+
+    code = 7003
 
 
 class TooManyRequests(AlgoriumError):

@@ -5,7 +5,7 @@ Source: wire specification, "Invites", "Notifications, features, UI configuratio
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +14,7 @@ from algorium_server.domain.limits import (
     CONFIG_KEY_CHARS_MAX,
     CONFIG_VALUE_CHARS_MAX,
     INVITE_CODE_CHARS_MAX,
+    INVITE_CODE_CHARS_MIN,
     INVITE_COMMENT_CHARS_MAX,
 )
 from algorium_server.domain.texts import check_text
@@ -35,6 +36,7 @@ class Invite:
     A code with which somebody may sign up.
 
     Attributes:
+        signup_credits: Kept for those who ask; accounts have quotas instead.
         created_by: Username of the administrator.
     """
 
@@ -44,6 +46,16 @@ class Invite:
     expires_at: datetime | None = None
     created_at: datetime
     created_by: str
+
+    @property
+    def hidden(self) -> "Invite":
+        """The same for those who may look and not use it: whoever knows the code can."""
+        return replace(self, code=f"{self.code[:2]}…" if len(self.code) > 8 else "…")
+
+    def signs_up(self, now: datetime) -> bool:
+        """Whether somebody may sign up with it; a code that can be guessed is none for that."""
+        is_open = self.expires_at is None or now < self.expires_at
+        return is_open and len(self.code) >= INVITE_CODE_CHARS_MIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,9 @@
 """
 Every limit, with its unit in the name and its reason beside it.
 
+One module, though a long one: a catalogue, one entry after the other, that the page of limits is
+made from.
+
 Source: wire specification, "Limits"; runtime design, "Slot protocol", "Output capture".
 """
 
@@ -13,6 +16,8 @@ REQUEST_HEAD_BYTES_MAX: Final = 64 * 1024
 """Request line and headers: many times what any client sends, and cheap to read."""
 REQUEST_HEAD_S_MAX: Final = 30.0
 """From a connection's start, or a head's first byte, to its end; slow senders hold a socket."""
+PROXY_HOPS_MAX: Final = 32
+"""Proxies in a row before a server of ours; whoever lists more has made them up."""
 REQUEST_BODY_STALL_S_MAX: Final = 60.0
 """Without a byte of a request's body; slow lines move, dead ones do not."""
 ERROR_HEADER_CHARS_MAX: Final = 1024
@@ -46,6 +51,22 @@ QUOTA_VOID_CALLS_WAITING_MAX: Final = 1_000_000
 """The same of waiting void calls: a row each, with its input."""
 QUOTA_VALUE_MAX: Final = 2**53 - 1
 """Of any other quota: the largest number that every client reads exactly."""
+IDEMPOTENCY_KEY_CHARS_MAX: Final = 255
+"""Of `Idempotency-Key`: what others allow, and many times a UUID."""
+KEPT_CALLS_S: Final = 24 * 3600.0
+"""So long the answer to a call with a key is kept: retries come in seconds, people in a day."""
+KEPT_CALLS_PER_ACCOUNT_MAX: Final = 50_000
+"""Calls with a key in the time that answers are kept; each is a row, counted before each call."""
+KEPT_CALLS_PER_ACCOUNT_BYTES_MAX: Final = 256 * MIB
+"""Their answers, in the database: a dozen of the largest, or very many usual ones."""
+KEPT_CALLS_PRUNE_S: Final = 900.0
+"""Between two clean-ups of old answers."""
+KEPT_CALLS_PRUNED_MAX: Final = 200
+"""Old answers that are deleted in one transaction: others want to write, too."""
+CALL_REPEAT_S: Final = 1
+"""What a caller who repeats a call that is under way is told to wait."""
+CALL_LEASE_SPARE_S: Final = 15.0
+"""Beyond a call's deadline, until a call that has not told its end is given up."""
 CALL_KILL_GRACE_S: Final = 2.0
 """Between SIGTERM and SIGKILL for a call past its deadline."""
 
@@ -156,6 +177,9 @@ BLOB_CHUNK_BYTES: Final = 256 * 1024
 """Files stream in pieces of this size: memory does not depend on the size of a file."""
 BLOB_WRITE_BYTES: Final = MIB
 """Collected before a write: handing it to a thread then costs little beside hashing it."""
+BLOB_PIECE_BYTES_MIN: Final = 16 * 1024
+"""Of what is written as it came; shorter pieces are put together first. A write has a hundred at
+most, and the system takes a thousand at a time."""
 FILE_IN_ROW_BYTES_MAX: Final = 16 * 1024
 """Files up to this length are kept in their row: many of them share one flush of the disk. Longer
 ones would make the database grow faster than it is worth."""
@@ -393,10 +417,16 @@ PASSWORD_FAILURES_MAX: Final = 10
 """Of one account from one address in a while; people mistype less often."""
 PASSWORD_FAILURES_PER_ACCOUNT_MAX: Final = 100
 """Of one account from everywhere; more than the above, so that one stranger locks nobody out."""
+PASSWORD_FAILURES_PER_ADDRESS_MAX: Final = 50
+"""From one address, whoever's passwords: a whole office mistypes less often."""
 PASSWORD_FAILURES_S: Final = 300.0
-"""How long such failures count."""
-PASSWORD_FAILURES_KEPT_MAX: Final = 10_000
-"""Accounts and addresses that are remembered; beyond that, the oldest are forgotten."""
+"""In which as many more are taken, one after the other: nobody waits for all of it."""
+PASSWORD_FAILURES_KEPT_MAX: Final = 32_768
+"""Accounts and addresses that are remembered; beyond that, those with the fewest are forgotten."""
+PASSWORD_PLACES_KEPT_MAX: Final = 10_000
+"""Where accounts have signed in of late: whoever guesses elsewhere keeps nobody out there."""
+PASSWORD_CHECKS_WAITING_PER_ADDRESS_MAX: Final = 16
+"""Of those that wait; they are looked at one by one, and one address must not take all places."""
 
 # Builds
 BUILD_TIMEOUT_S: Final = 1800.0
@@ -695,6 +725,8 @@ AUDIT_BATCH_MAX: Final = 500
 """Entries read at a time when all of them are: a megabyte or less."""
 DELETED_ACCOUNT_PASSES_MAX: Final = 5
 """Over what a deleted account has: requests that were under way may leave something more."""
+INVITE_CODE_CHARS_MIN: Final = 8
+"""Of a code with which somebody may sign up: strangers may try fifty in five minutes."""
 INVITE_CODE_CHARS_MAX: Final = 100
 """A code is typed or sent; it need not be long."""
 INVITE_COMMENT_CHARS_MAX: Final = 1000
@@ -758,6 +790,13 @@ IDENTITY_ANSWER_S_MAX: Final = 10.0
 """For an answer of an identity provider; somebody waits for it."""
 IDENTITY_ANSWER_BYTES_MAX: Final = MIB
 """The same in bytes: the longest document there is has a few kilobytes."""
+
+# Sealing keys
+
+RESEALING_PAGE_ROWS: Final = 500
+"""Read at a time while everything sealed is sealed anew: a megabyte at most, usually."""
+RESEALING_SHOWN_MAX: Final = 20
+"""Of what cannot be opened, the first ones are named; the others are counted."""
 
 # Backups
 

@@ -15,10 +15,8 @@ from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from algorium.wire.uris import DataUri, UriSyntaxError
-from algorium_server.domain.access import ALLOWED, Refused, Verdict, is_cluster_admin
 from algorium_server.domain.connectors import check_address
 from algorium_server.domain.errors import InvalidInput
-from algorium_server.domain.identity import Principal, Role
 from algorium_server.domain.limits import (
     PACKAGE_CERTIFICATE_CHARS_MAX,
     PACKAGE_INDEXES_MAX,
@@ -197,19 +195,3 @@ def kept_secrets(
     return {
         place: secret for place in places if (secret := given.get(place) or known.get(place, ""))
     }
-
-
-def may_manage_sources(principal: Principal, account_id: str) -> Verdict:
-    """Decide whether the principal may see and change the package sources of an account."""
-    if principal.acting is not None:
-        return Refused("algorithms may not see package sources")
-    key = principal.key
-    if is_cluster_admin(principal):
-        return ALLOWED
-    if key is not None and not key.permissions.allow_algo_management:
-        return Refused("the key has allow_algo_management=false")
-    if account_id == principal.account.account_id:
-        return ALLOWED
-    if principal.roles.get(account_id) is Role.OWNER:
-        return ALLOWED
-    return Refused("only the account itself, and owners of an organization, manage its sources")

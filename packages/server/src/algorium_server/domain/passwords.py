@@ -4,8 +4,7 @@ Passwords: what they must be like, and when guessing is stopped. Hashing is in `
 Passwords are for people and for git; programs use keys.
 """
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from algorium_server.domain.errors import InvalidInput
@@ -13,13 +12,11 @@ from algorium_server.domain.limits import (
     ACCOUNT_NAME_CHARS_MAX,
     PASSWORD_BYTES_MAX,
     PASSWORD_CHARS_MIN,
-    PASSWORD_FAILURES_KEPT_MAX,
     PASSWORD_FAILURES_MAX,
     PASSWORD_FAILURES_PER_ACCOUNT_MAX,
+    PASSWORD_FAILURES_PER_ADDRESS_MAX,
     PASSWORD_FAILURES_S,
 )
-
-_EVERYWHERE: Final = ""
 
 
 def check_password(password: str) -> str:
@@ -40,55 +37,39 @@ def check_password(password: str) -> str:
     return password
 
 
-@dataclass(slots=True)
-class Failures:
+@dataclass(frozen=True, slots=True)
+class Allowance:
     """
-    Wrong passwords of late: of an account from one address, and of it from everywhere.
+    How many wrong passwords are taken at once, and how soon again more.
 
-    How many accounts and addresses are remembered is bounded; the least recent are forgotten.
+    One number says all: when everything wrong is forgotten. Each wrong password moves that further
+    away, by as much as the allowance takes to grow by one.
+
+    Attributes:
+        failures_max: At once; as many again in `PASSWORD_FAILURES_S`.
     """
 
-    _times: OrderedDict[tuple[str, str], deque[float]] = field(default_factory=OrderedDict)
+    failures_max: int
 
-    def wait_s(self, username: str, address: str, *, now: float) -> float:
-        """
-        Return for how long no password is looked at, 0 if one may be tried.
+    @property
+    def step_s(self) -> float:
+        """What one wrong password costs."""
+        return PASSWORD_FAILURES_S / self.failures_max
 
-        Args:
-            username: Whose, as written.
-            address: Who tries.
-            now: Monotonic seconds.
-        """
-        name = _known_by(username)
-        return max(
-            self._wait_s((name, address), PASSWORD_FAILURES_MAX, now),
-            self._wait_s((name, _EVERYWHERE), PASSWORD_FAILURES_PER_ACCOUNT_MAX, now),
-        )
+    def wait_s(self, forgotten_at: float, *, now: float) -> float:
+        """Return for how long no password is looked at, 0 if one may be tried."""
+        return max(forgotten_at - now - (self.failures_max - 1) * self.step_s, 0.0)
 
-    def note(self, username: str, address: str, *, now: float) -> None:
-        """Take in a wrong password."""
-        name = _known_by(username)
-        for key, count_max in (
-            ((name, address), PASSWORD_FAILURES_MAX),
-            ((name, _EVERYWHERE), PASSWORD_FAILURES_PER_ACCOUNT_MAX),
-        ):
-            times = self._times.setdefault(key, deque(maxlen=count_max))
-            times.append(now)
-            self._times.move_to_end(key)
-        while len(self._times) > PASSWORD_FAILURES_KEPT_MAX:
-            self._times.popitem(last=False)
-
-    def forget(self, username: str, address: str) -> None:
-        """Take in the right password: whoever knows it mistyped before."""
-        self._times.pop((_known_by(username), address), None)
-
-    def _wait_s(self, key: tuple[str, str], count_max: int, now: float) -> float:
-        times = self._times.get(key)
-        if times is None or len(times) < count_max:
-            return 0.0
-        return max(times[0] + PASSWORD_FAILURES_S - now, 0.0)
+    def after_failure(self, forgotten_at: float, *, now: float) -> float:
+        """Return when everything is forgotten after one more; never longer than a window away."""
+        return min(max(forgotten_at, now) + self.step_s, now + PASSWORD_FAILURES_S)
 
 
-def _known_by(username: str) -> str:
-    # Strangers write what they like; what is too long to be a name takes no more room than one.
+PER_ACCOUNT_AND_ADDRESS: Final = Allowance(PASSWORD_FAILURES_MAX)
+PER_ADDRESS: Final = Allowance(PASSWORD_FAILURES_PER_ADDRESS_MAX)
+PER_ACCOUNT: Final = Allowance(PASSWORD_FAILURES_PER_ACCOUNT_MAX)
+
+
+def typed_as(username: str) -> str:
+    """Return what a typed name counts as; what is too long for one takes no more room."""
     return username.lower()[: ACCOUNT_NAME_CHARS_MAX + 1]

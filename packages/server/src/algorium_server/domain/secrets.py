@@ -15,13 +15,11 @@ from enum import StrEnum
 from json import dumps
 from typing import Final
 
-from algorium_server.domain.access import ALLOWED, Refused, Verdict, is_cluster_admin
 from algorium_server.domain.errors import (
     InvalidInput,
     SecretInvalid,
     SecretProviderFixed,
 )
-from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import (
     SECRET_KEY_CHARS_MAX,
     SECRET_PROVIDER_VALUE_CHARS_MAX,
@@ -147,13 +145,6 @@ class Place:
     algorithm_id: str
     secret_id: str
     secret_key: str
-
-
-def may_manage_providers(principal: Principal) -> Verdict:
-    """Decide whether the principal may see and change how providers are set up."""
-    if is_cluster_admin(principal):
-        return ALLOWED
-    return Refused("only administrators set up secret providers")
 
 
 def check_key(name: str) -> str:

@@ -27,7 +27,8 @@ from urllib.parse import parse_qs
 import msgspec
 
 from algorium_server.domain.errors import WebhookMalformed
-from algorium_server.domain.scms import Provider, is_branch, is_repository
+from algorium_server.domain.scm_names import is_branch, is_repository
+from algorium_server.domain.scms import Provider
 
 _HASHES: Final = {"sha1": hashlib.sha1, "sha256": hashlib.sha256}
 _EVENT_HEADERS: Final = {

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from algorium_server.domain.limits import STARTS_PER_ACCOUNT_MAX
-from algorium_server.engine import fairness
+from algorium_server.engine import fairness, growth
 from algorium_server.engine.fairness import Usage
 from algorium_server.engine.flights import Flight
 from algorium_server.engine.pools import Party, Pool, Seat, Ticket
@@ -88,15 +88,69 @@ def of_calls(pool: Pool, room: Room, *, now: float, waited_for: set[str]) -> Ite
         waited_for: Ids of the calls that wait for calls of their own.
     """
     nested = pool.nested.first()
-    if nested is not None and pool.wants_for_nested(nested.since, now, waited_for):
+    if nested is not None and _wants_for_nested(pool, nested.since, now, waited_for):
         yield _claim(pool, nested, room)
     roots = pool.roots.first()
     if (
         roots is not None
         and _may_start(pool, roots.party.account)
-        and pool.wants_for_roots(roots.since, now)
+        and _wants_for_roots(pool, roots.since, now)
     ):
         yield _claim(pool, roots, room)
+
+
+def _wants_for_roots(pool: Pool, since: float, now: float) -> bool:
+    """
+    Whether calls from outside are worth another slot.
+
+    Args:
+        pool: Where they wait.
+        since: When the next of them came.
+        now: Monotonic seconds.
+    """
+    if now < pool.grows_at or growth.is_paused(pool.failed_at, now=now):
+        return False
+    return growth.should_grow(
+        growth.PoolView(
+            waiting=pool.roots.count,
+            stalled_s=now - max(since, pool.moved_at),
+            crowded_s=now - pool.crowded_at,
+            starting=pool.starting,
+            busy=pool.roots_busy,
+            run_s=pool.run_s,
+            start_s=pool.version.start_s,
+            slots_max=pool.slots_max,
+        )
+    )
+
+
+def _wants_for_nested(pool: Pool, since: float, now: float, waited_for: set[str]) -> bool:
+    """
+    Whether calls of algorithms are worth another slot.
+
+    Args:
+        pool: Where they wait.
+        since: When the next of them came.
+        now: Monotonic seconds.
+        waited_for: Ids of the calls that wait for calls of their own.
+    """
+    if now < pool.grows_at or growth.is_paused(pool.failed_at, now=now):
+        return False
+    return growth.should_grow_for_nested(
+        growth.NestedView(
+            slots=pool.slots,
+            waiting=pool.nested.count,
+            stalled_s=now - max(since, pool.moved_at),
+            starting=pool.nested_starting,
+            busy=pool.nested_busy,
+            slots_max=pool.slots_max,
+            are_all_parents=all(
+                seat.flight.call_id in waited_for
+                for seat in pool.seats
+                if seat.is_nested and seat.slot is not None and seat.flight is not None
+            ),
+        )
+    )
 
 
 def _may_start(pool: Pool, account: Usage) -> bool:

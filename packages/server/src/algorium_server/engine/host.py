@@ -1,28 +1,19 @@
 """
-Sandboxes as the gateway sees them: start the host once, spawn programs, wait for their end.
+Sandboxes as the gateway sees them: which level this host offers, found by trying, and `spawn`.
 
-The work is done by the supervisor, a process of its own; this side keeps what belongs to asyncio.
-When the supervisor dies, what it had started dies with it and the next `spawn` starts another one.
-
-Whether a program is started cold or forked by a zygote is the supervisor's business; this side
-learns which it was, and tells the log.
+The work is done by the supervisor, a process of its own, which `spawner` asks.
 """
 
 import asyncio
-import itertools
-import secrets
-import signal
-from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 from algorium_server.domain import limits
 from algorium_server.domain.errors import Unavailable
-from algorium_server.engine import nat, probe, seccomp
+from algorium_server.engine import nat, probe, seccomp, spawner
 from algorium_server.engine.layout import find_layout
-from algorium_server.engine.link import SupervisorLink
 from algorium_server.engine.probe import HostReport, Missing, Wanted
 from algorium_server.engine.sandbox import (
     ExitStatus,
@@ -32,14 +23,11 @@ from algorium_server.engine.sandbox import (
     SandboxLimits,
     SandboxSpec,
 )
-from algorium_server.engine.spawned import NO_DESCRIPTORS, NotStarted, SandboxProcess
+from algorium_server.engine.spawned import NotStarted, SandboxProcess
+from algorium_server.engine.spawner import Spawner, ZygotesInUse
 from algorium_server.engine.templates import ZygoteLimits
-from algorium_server.telemetry import logger
 
-START_TIMEOUT_S: Final = 15.0
-"""From the request until the program runs; usually some hundredths, more while a disk is busy."""
 _TRIAL_TIMEOUT_S: Final = 15.0
-_ZYGOTE_EVENTS_KEPT: Final = 100
 _TRIAL: Final = SandboxSpec(
     argv=("/usr/bin/true",),
     cwd="/",
@@ -66,22 +54,6 @@ ZYGOTE_LIMITS: Final = ZygoteLimits(
     source_entries_max=limits.ZYGOTE_SOURCE_ENTRIES_MAX,
 )
 
-_log = logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ZygotesInUse:
-    """
-    What zygotes take at this moment.
-
-    Attributes:
-        count: How many there are.
-        memory_bytes: Of all together, without the slots they forked.
-    """
-
-    count: int = 0
-    memory_bytes: int = 0
-
 
 class SandboxHost:
     """
@@ -90,10 +62,6 @@ class SandboxHost:
     Attributes:
         level: None when this host cannot make sandboxes: then `spawn` always refuses.
         report: What is protected, what is not, what would help.
-        zygotes: What zygotes take; part of what this host's memory is spent on.
-        starts: How many programs were started so far, by their path: `cold` or `zygote`.
-        zygote_events: What happened to zygotes lately, the newest last: which one, its state
-            (`ready`, `passed over`, `refused`, `ended`), and the reason.
     """
 
     def __init__(
@@ -110,22 +78,25 @@ class SandboxHost:
         self._zygote_limits = zygotes
         self._translations = [] if allowed is None else list(nat.installed(allowed))
         self._connects = allowed is not None
-        self.zygotes = ZygotesInUse()
-        self.starts: Counter[str] = Counter()
-        self.zygote_events: deque[dict[str, Any]] = deque(maxlen=_ZYGOTE_EVENTS_KEPT)
         self._layout: HostLayout | None = None
-        self._link: SupervisorLink | None = None
         self._filters: tuple[bytes, ...] = ()
         self._is_closed = False
-        self._starting = asyncio.Lock()
-        self._numbers = itertools.count(1)
-        self._asked: dict[int, asyncio.Future[SandboxProcess]] = {}
-        self._running: dict[int, SandboxProcess] = {}
+        self._spawner = Spawner(self._supervision)
 
     @property
     def level(self) -> Level | None:
         """What sandboxes made here protect."""
         return self.report.level
+
+    @property
+    def zygotes(self) -> ZygotesInUse:
+        """What zygotes take; part of what this host's memory is spent on."""
+        return self._spawner.zygotes
+
+    @property
+    def zygote_events(self) -> Sequence[Mapping[str, Any]]:
+        """What happened to zygotes lately; see `Spawner`."""
+        return self._spawner.zygote_events
 
     @classmethod
     async def start(
@@ -182,20 +153,20 @@ class SandboxHost:
             raise Unavailable("the sandbox could not be started", detail=str(error)) from error
         except TimeoutError as error:
             raise Unavailable(
-                f"the sandbox did not start within {START_TIMEOUT_S:.0f} s: this machine has too"
-                " much to do",
+                f"the sandbox did not start within {spawner.START_TIMEOUT_S:.0f} s: this machine"
+                " has too much to do",
                 hint="Try again later, or let fewer slots run at a time.",
             ) from error
 
     def usage(self) -> dict[str, Any]:
         """Return how sandboxes were started so far and what zygotes take, for JSON."""
-        paths = {path: self.starts[path] for path in ("cold", "zygote")}
+        paths = {path: self._spawner.starts[path] for path in ("cold", "zygote")}
         return {"starts": paths, "zygotes": asdict(self.zygotes)}
 
     def prepare(self, spec: SandboxSpec) -> None:
         """Get ready to start *spec* quickly, in the background and only if that is cheap."""
-        if spec.zygote is not None and self._link is not None:
-            self._link.send("prepare", spec=spec.as_dict())
+        if spec.zygote is not None:
+            self._spawner.prepare(spec)
 
     def check_network(self) -> None:
         """
@@ -213,7 +184,7 @@ class SandboxHost:
     @property
     def cgroups(self) -> list[Any] | None:
         """Version and controllers of the control groups in use, None without any."""
-        return self._link.cgroups if self._link else None
+        return self._spawner.cgroups
 
     @property
     def landlock_abi(self) -> int:
@@ -228,12 +199,7 @@ class SandboxHost:
     async def close(self) -> None:
         """Kill all sandboxes and end the supervisor; returns when both are gone."""
         self._is_closed = True
-        await self._close_link()
-
-    async def _close_link(self) -> None:
-        if self._link is not None:
-            await self._link.close()
-            self._link = None
+        await self._spawner.close()
 
     async def _choose(self, mechanisms: Sequence[Mechanism]) -> list[Missing]:
         """Take the first mechanism of which a trial succeeds."""
@@ -273,7 +239,7 @@ class SandboxHost:
                 return None
             problem = probe.explain_network(found[0].tool, reason)
             del found[0]
-            await self._close_link()  # the next supervisor is told of the next one
+            await self._spawner.close()  # the next supervisor is told of the next one
         return problem
 
     async def _try(self, mechanism: Mechanism, layout: HostLayout) -> Missing | None:
@@ -290,7 +256,7 @@ class SandboxHost:
         reason = await self._try_out(_TRIAL)
         if not reason:
             return None
-        await self._close_link()
+        await self._spawner.close()
         self.report = replace(self.report, level=None, mechanism=None)
         return probe.explain(mechanism, reason)
 
@@ -303,92 +269,30 @@ class SandboxHost:
         except NotStarted as error:
             return str(error)
         except TimeoutError:
-            return f"a trial did not start within {START_TIMEOUT_S:.0f} s"
+            return f"a trial did not start within {spawner.START_TIMEOUT_S:.0f} s"
         except Unavailable as error:
             return error.message
         return "" if status.code == 0 else f"a trial ended with {status}"
 
     async def _spawn(self, spec: SandboxSpec) -> SandboxProcess:
-        link = await self._supervisor()
-        number = next(self._numbers)
         assert self.report.mechanism is not None
         is_private = self.report.mechanism.has_own_root and spec.has_own_network
-        prefix = "" if is_private or not spec.has_listener else f"/{secrets.token_urlsafe(16)}"
-        answer: asyncio.Future[SandboxProcess] = asyncio.get_running_loop().create_future()
-        async with asyncio.timeout(START_TIMEOUT_S):
-            link.send("start", id=number, spec=spec.as_dict(), api_path_prefix=prefix)
-            self._asked[number] = answer
-            try:
-                process = await answer
-                process.api_path_prefix = prefix
-                process.limits = spec.limits
-                await process.started()
-                self.starts[process.start_path] += 1
-                _log.debug("sandbox started", start_path=process.start_path, pid=process.pid)
-            except BaseException:
-                _abandon(answer, link, number)
-                raise
-        return process
+        return await self._spawner.spawn(spec, is_private=is_private)
 
-    async def _supervisor(self) -> SupervisorLink:
-        async with self._starting:
-            if self._link is None or self._link.is_lost:
-                assert self._layout is not None
-                assert self.report.mechanism is not None
-                config = {
-                    "mechanism": self.report.mechanism,
-                    "layout": asdict(self._layout),
-                    "bwrap": probe.find_bubblewrap(),
-                    "state_dir": str(self._state_dir.resolve()),
-                    "uses_cgroups": self._uses_cgroups,
-                    "zygotes": self._zygote_limits and asdict(self._zygote_limits),
-                    "nat": asdict(self._translations[0]) if self._translations else None,
-                }
-                self._link = await SupervisorLink.start(
-                    config, self._filters, on_event=self._on_event, on_lost=self._on_lost
-                )
-            return self._link
-
-    def _on_event(self, message: dict[str, Any], descriptors: list[int]) -> None:
-        match message.pop("event"):
-            case "zygotes":
-                self.zygotes = ZygotesInUse(count=message["count"], memory_bytes=message["bytes"])
-            case "zygote":
-                self.zygote_events.append(message)
-                _log.info("zygote", **message)
-            case "started":
-                self._on_started(message, descriptors)
-            case "refused" if answer := self._asked.pop(message["id"], None):
-                _refuse(answer, message["message"])
-            case "exited" if process := self._running.pop(message.pop("id"), None):
-                _resolve(process, ExitStatus(**message))
-
-    def _on_started(self, message: dict[str, Any], descriptors: list[int]) -> None:
-        number = message["id"]
-        answer = self._asked.pop(number)
-        assert self._link is not None
-        if not descriptors:
-            self._link.send("kill", id=number, grace_s=0)
-            _refuse(answer, NO_DESCRIPTORS)
-            return
-        process = SandboxProcess(message, descriptors, link=self._link, number=number)
-        self._running[number] = process
-        if answer.cancelled():  # nobody waits for it any more
-            self._link.send("kill", id=number, grace_s=0)
-            process.close()
-        else:
-            answer.set_result(process)
-
-    def _on_lost(self) -> None:
-        """Everything the supervisor had started is killed by the kernel."""
-        self.zygotes = ZygotesInUse()
-        for answer in self._asked.values():
-            _refuse(answer, "the sandbox supervisor died")
-        for process in self._running.values():
-            lost = ExitStatus(code=None, signal=signal.SIGKILL, was_lost=True)
-            _resolve(process, lost)
-        self._asked.clear()
-        self._running.clear()
+    def _supervision(self) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+        """Return what the next supervisor is told, and its filters."""
+        assert self._layout is not None
+        assert self.report.mechanism is not None
+        config = {
+            "mechanism": self.report.mechanism,
+            "layout": asdict(self._layout),
+            "bwrap": probe.find_bubblewrap(),
+            "state_dir": str(self._state_dir.resolve()),
+            "uses_cgroups": self._uses_cgroups,
+            "zygotes": self._zygote_limits and asdict(self._zygote_limits),
+            "nat": asdict(self._translations[0]) if self._translations else None,
+        }
+        return config, self._filters
 
 
 async def _ended(process: SandboxProcess, timeout_s: float) -> ExitStatus:
@@ -396,23 +300,6 @@ async def _ended(process: SandboxProcess, timeout_s: float) -> ExitStatus:
         return await asyncio.wait_for(asyncio.shield(process.exited), timeout_s)
     except TimeoutError:
         return await process.kill(0)
-
-
-def _refuse(answer: "asyncio.Future[SandboxProcess]", reason: str) -> None:
-    if not answer.done():
-        answer.set_exception(NotStarted(reason))
-
-
-def _abandon(answer: "asyncio.Future[SandboxProcess]", link: SupervisorLink, number: int) -> None:
-    """End what was started, and was not handed out."""
-    if answer.done() and not answer.cancelled() and answer.exception() is None:
-        link.send("kill", id=number, grace_s=0)
-        answer.result().close()
-
-
-def _resolve(process: SandboxProcess, status: ExitStatus) -> None:
-    if not process.exited.done():
-        process.exited.set_result(status)
 
 
 def _filters(

@@ -198,6 +198,7 @@ class Pool:
         roots: Calls from outside, in line.
         run_s: Estimate of a call's run time, 0 until one was measured.
         moved_at: When a line last moved, monotonic seconds.
+        crowded_at: Since when somebody is in `roots`, or the newest slot serves them.
         grows_at: Not before this moment another slot may start, since one failed.
         failed_at: When loads failed lately.
         last_failure: What the newest failed load means for calls.
@@ -221,6 +222,7 @@ class Pool:
         self.roots: FairLine[Ticket] = FairLine()
         self.run_s = 0.0
         self.moved_at = 0.0
+        self.crowded_at = 0.0
         self.grows_at = 0.0
         self.failed_at: deque[float] = deque(maxlen=growth.FAILURES_BEFORE_PAUSE)
         self.last_failure: CallOutcome | None = None
@@ -261,6 +263,8 @@ class Pool:
         party = ticket.party
         if not party.nested.calls and not party.roots.calls:
             party.turn.at = max(party.turn.at, self._turn_at)
+        if not self.roots.count:
+            self.crowded_at = ticket.since
         ticket.line.add(ticket.lane, ticket, ticket.call.input_bytes)
 
     def next_ticket(self) -> Ticket | None:
@@ -379,52 +383,3 @@ class Pool:
     def _uncount_start(self, seat: Seat) -> None:
         self.starting -= 1
         self.nested_starting -= seat.is_nested
-
-    def wants_for_roots(self, since: float, now: float) -> bool:
-        """
-        Whether calls from outside are worth another slot.
-
-        Args:
-            since: When the next of them came.
-            now: Monotonic seconds.
-        """
-        if now < self.grows_at or growth.is_paused(self.failed_at, now=now):
-            return False
-        return growth.should_grow(
-            growth.PoolView(
-                waiting=self.roots.count,
-                stalled_s=now - max(since, self.moved_at),
-                starting=self.starting,
-                busy=self.roots_busy,
-                run_s=self.run_s,
-                start_s=self.version.start_s,
-                slots_max=self.slots_max,
-            )
-        )
-
-    def wants_for_nested(self, since: float, now: float, waited_for: set[str]) -> bool:
-        """
-        Whether calls of algorithms are worth another slot.
-
-        Args:
-            since: When the next of them came.
-            now: Monotonic seconds.
-            waited_for: Ids of the calls that wait for calls of their own.
-        """
-        if now < self.grows_at or growth.is_paused(self.failed_at, now=now):
-            return False
-        return growth.should_grow_for_nested(
-            growth.NestedView(
-                slots=self.slots,
-                waiting=self.nested.count,
-                stalled_s=now - max(since, self.moved_at),
-                starting=self.nested_starting,
-                busy=self.nested_busy,
-                slots_max=self.slots_max,
-                are_all_parents=all(
-                    seat.flight.call_id in waited_for
-                    for seat in self.seats
-                    if seat.is_nested and seat.slot is not None and seat.flight is not None
-                ),
-            )
-        )

@@ -4,12 +4,12 @@ What the scheduler knows: pools, the accounts that use them, the versions that t
 Everything here is found or made, and forgotten when it says nothing any more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from algorium_server.engine.fairness import Usage
 from algorium_server.engine.footprint import Footprint
-from algorium_server.engine.pools import Party, Pool, PoolKey, Version
+from algorium_server.engine.pools import Party, Pool, PoolKey, Seat, Version
 from algorium_server.engine.program import Program
 from algorium_server.engine.room import EngineLimits
 
@@ -40,6 +40,10 @@ class Records:
     def pools(self) -> Iterable[Pool]:
         """Every pool."""
         return self.by_key.values()
+
+    def seats(self) -> Iterator[Seat]:
+        """Yield every seat, in whatever state."""
+        return (seat for pool in self.pools for seat in pool.seats)
 
     def pool(self, program: Program, account_id: str, now: float) -> Pool:
         """Return the pool that runs *program* for an account, made if need be."""

@@ -9,24 +9,21 @@ A call takes the most recently used idle slot of its pool, or stands in line. A 
 free goes to whoever is next in its own line, so a free slot and a waiting call never coexist.
 `tick`, called as long as anybody waits, refuses who has waited too long and starts slots.
 
-A pool that wants a slot makes a *claim*. Where there is room, that is all. Where there is none, the
-least recently used idle slot goes. Where there is no idle one either, the foremost claim becomes
-the *heir*: the next slot that becomes free ends, if the heir has a better right to its room than
-who is next in that slot's own line. A claim that does not fit holds up all that come behind it, so
-that small ones do not starve it.
+A pool that wants a slot makes a claim; `allotment` gives it room, or keeps the foremost one as the
+heir of the next slot that becomes free.
 
 Source: runtime design, "Scheduling", "Failures".
 """
 
-import heapq
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import START_ABANDONED_S
 from algorium_server.domain.quotas import busy
 from algorium_server.engine import claims, growth, trees
-from algorium_server.engine.claims import Claim, Reservation
+from algorium_server.engine.allotment import Allotment, Shell
+from algorium_server.engine.claims import Reservation
 from algorium_server.engine.flights import Flight, LoadFailed
 from algorium_server.engine.pools import Pool, Seat, SlotState, Ticket, Waiting
 from algorium_server.engine.program import Program
@@ -43,22 +40,6 @@ _HOPELESS_S: Final = 5.0
 """The same where no slot runs at all: other programs may give memory back meanwhile."""
 _AFTER_FAILURE_S: Final = 1.0
 """Between a start that failed and the next one, where other slots serve the calls."""
-
-
-class Shell(Protocol):
-    """Does what the policy decides. Nothing here calls back from inside."""
-
-    def begin(self, seat: Seat, flight: Flight) -> None:
-        """Start a slot that loads as *flight*; tell `started` or `not_started`."""
-
-    def abandon(self, seat: Seat) -> None:
-        """Give up the start of *seat*; tell `not_started`."""
-
-    def end(self, seat: Seat) -> None:
-        """End the slot of *seat*; tell `gone`."""
-
-    def has_memory(self, need_bytes: int) -> bool:
-        """Whether the machine has so much to give right now, whatever the books say."""
 
 
 class Scheduler:
@@ -84,7 +65,7 @@ class Scheduler:
         self._records = Records(limits)
         self._pools = self._records.by_key
         self._queues = Queues()
-        self._heir: Claim | None = None
+        self._allotment = Allotment(self._records, self._queues, self.room, shell)
         self._moved_at = clock()
 
     # Calls
@@ -128,7 +109,7 @@ class Scheduler:
         self._use_idle(pool, now)
         if not pool.slots:
             for claim in claims.of_calls(pool, self.room, now=now, waited_for=set()):
-                self._serve_one(claim, now)
+                self._allotment.serve_one(claim, now)
 
     def leave(self, call: Waiting) -> None:
         """Leave the line: the caller gave up. Idempotent; nothing is heard any more."""
@@ -153,7 +134,7 @@ class Scheduler:
             pool.run_s = growth.blend(pool.run_s, run_s) if pool.run_s else run_s
         self.room.vacate(seat, now)
         if slot.is_dead or seat.state is not SlotState.BUSY or self.is_closing:
-            self._end(seat, now)
+            self._allotment.end(seat, now)
             self._use_idle(pool, now)
             if pool.waiting or pool.floor:
                 self._serve(now)
@@ -170,8 +151,9 @@ class Scheduler:
         seat.slot, slot.seat = slot, seat
         version = seat.pool.version
         version.start_s = growth.blend(version.start_s, slot.load_s)
+        seat.pool.crowded_at = now
         if slot.is_dead or not is_wanted:
-            self._end(seat, now)
+            self._allotment.end(seat, now)
         elif not self._pass_on(seat, now, is_fresh=True):
             self._park(seat, now)
         self._serve(now)
@@ -214,7 +196,7 @@ class Scheduler:
         seat = slot.seat
         if seat is not None and seat.state is SlotState.READY:
             now = self._clock()
-            self._end(seat, now)
+            self._allotment.end(seat, now)
             self._serve(now)
 
     def observed(self, seat: Seat, used_bytes: int) -> None:
@@ -247,11 +229,11 @@ class Scheduler:
         for pool in self._records.pools:
             for seat in tuple(pool.idle):
                 if now - seat.since >= self._limits.idle_s and pool.has_spare:
-                    self._end(seat, now)
+                    self._allotment.end(seat, now)
             if not pool.waiting and pool.has_spare:
                 self._abandon_starts(pool, now)
         self._records.forget(now)
-        self._relieve(now)
+        self._allotment.relieve(now)
         self._serve(now)
 
     def _abandon_starts(self, pool: Pool, now: float) -> None:
@@ -294,7 +276,7 @@ class Scheduler:
             pool.failed_at.clear()  # what is new may load
             for seat in tuple(pool.seats):
                 if seat.state is SlotState.READY:
-                    self._end(seat, now)
+                    self._allotment.end(seat, now)
                     ending.append(seat)
                 elif seat.state in {SlotState.STARTING, SlotState.BUSY}:
                     pool.drain(seat)
@@ -304,15 +286,16 @@ class Scheduler:
     def close(self) -> None:
         """Refuse who waits; no slot is started or handed out any more."""
         self.is_closing = True
+        self._allotment.heir = None
         self._queues.refuse(self._queues, Unavailable("The server is shutting down."))
         now = self._clock()
         for seat in self.seats():
             if seat.state is SlotState.READY:
-                self._end(seat, now)
+                self._allotment.end(seat, now)
 
     def seats(self) -> list[Seat]:
         """Return every seat, in whatever state."""
-        return [seat for pool in self._records.pools for seat in pool.seats]
+        return list(self._records.seats())
 
     def counts(self) -> dict[str, int]:
         """Count slots by state, and calls in line."""
@@ -327,6 +310,11 @@ class Scheduler:
 
     # Handing on
 
+    def _serve(self, now: float) -> None:
+        """Start slots for those who want more, while they fit."""
+        if not self.is_closing:
+            self._allotment.serve(now)
+
     def _pass_on(self, seat: Seat, now: float, *, is_fresh: bool = False) -> bool:
         """
         Give a free slot to who is next in its line, or its room to the heir.
@@ -340,8 +328,12 @@ class Scheduler:
         ticket = pool.next_ticket()
         if ticket is None:
             return False
-        if self._heir is not None and not is_fresh and self._yields(seat, ticket):
-            self._end(seat, now)
+        if (
+            self._allotment.heir is not None
+            and not is_fresh
+            and self._allotment.yields(seat, ticket)
+        ):
+            self._allotment.end(seat, now)
             self._use_idle(pool, now)
         else:
             self._grant(seat, ticket, now)
@@ -361,80 +353,10 @@ class Scheduler:
 
     def _park(self, seat: Seat, now: float) -> None:
         """Let a free slot be idle, unless the heir has a use for its room."""
-        if self._heir is not None and self._yields(seat, None):
-            self._end(seat, now)
+        if self._allotment.heir is not None and self._allotment.yields(seat, None):
+            self._allotment.end(seat, now)
             return
         seat.pool.park(seat, now)
-
-    def _yields(self, seat: Seat, successor: Ticket | None) -> bool:
-        heir = self._heir
-        if heir is not None and not heir.is_current:
-            heir = self._heir = None
-        return heir is not None and claims.takes_over(heir, seat, successor, self.room)
-
-    # Starting
-
-    def _serve(self, now: float) -> None:
-        """Start slots for those who want more, in the order of their rights, while they fit."""
-        self._heir = None
-        if self.is_closing:
-            return
-        waited_for = self._waited_for()
-        heap: list[tuple[tuple[float, ...], int, Claim]] = []
-        for pool in self._records.pools:
-            if not pool.nested.count and not pool.roots.count and not pool.floor:
-                continue
-            for claim in self._claims_of(pool, now, waited_for):
-                heapq.heappush(heap, (claims.rank(claim, self.room, now=now), len(heap), claim))
-        serial = len(heap)
-        while heap:
-            seen, _, claim = heapq.heappop(heap)
-            serial += 1
-            if seen != (fresh := claims.rank(claim, self.room, now=now)):
-                heapq.heappush(heap, (fresh, serial, claim))
-                continue
-            if not self._serve_one(claim, now):
-                return
-            for again in self._claims_of(claim.pool, now, waited_for):
-                if again.is_nested == claim.is_nested:
-                    heapq.heappush(heap, (claims.rank(again, self.room, now=now), serial, again))
-
-    def _serve_one(self, claim: Claim, now: float) -> bool:
-        """Start a slot if there is room; else the claim is the heir, unless one goes before it."""
-        if self._heir is not None or not self._makes_room(claim, now):
-            heirs = (claim,) if self._heir is None else (self._heir, claim)
-            self._heir = min(heirs, key=lambda each: claims.rank(each, self.room, now=now))
-            return False
-        seat = Seat(claim.pool, claim.party, claim.flight, now)
-        seat.booked_bytes = claim.need_bytes
-        self.room.begin(seat)
-        self._shell.begin(seat, claim.flight)
-        return True
-
-    def _claims_of(self, pool: Pool, now: float, waited_for: set[str]) -> list[Claim]:
-        found = list(claims.of_calls(pool, self.room, now=now, waited_for=waited_for))
-        if pool.floor and not pool.roots.count and pool.may_refill(now):
-            assert pool.floor_flight is not None, "reserved for somebody"
-            party = self._records.party(pool, pool.floor_flight.account_id, now)
-            claim = claims.of_reservation(pool, party, self._records.pools, self.room)
-            found += [claim] if claim is not None else []
-        return found
-
-    def _makes_room(self, claim: Claim, now: float) -> bool:
-        """Whether another slot fits; ends idle ones as long as it does not."""
-        room, account = self.room, claim.party.account
-        while True:
-            if room.fits(claim.need_bytes, account, is_nested=claim.is_nested):
-                if self._shell.has_memory(claim.need_bytes + room.starting_bytes):
-                    return True
-                if room.ending_slots:
-                    return False
-            elif room.will_fit(claim.need_bytes, account, is_nested=claim.is_nested):
-                return False
-            victim = claims.victim(self._records.pools, account, now=now)
-            if victim is None:
-                return False
-            self._end(victim, now)
 
     def _untie(self, now: float) -> None:
         """
@@ -444,7 +366,7 @@ class Scheduler:
         call tree is refused, so that the others get on. When nothing runs at all and still nothing
         fits, waiting is of no use either.
         """
-        heir, still_s = self._heir, now - self._moved_at
+        heir, still_s = self._allotment.heir, now - self._moved_at
         if heir is None or still_s < _STUCK_S or self.room.ending_slots:
             return
         running = [seat for seat in self.seats() if seat.flight is not None]
@@ -455,15 +377,12 @@ class Scheduler:
             )
             return
         nested = [ticket for ticket in self._queues if ticket.is_nested]
-        if not nested or trees.has_leaf((s.running_id for s in running), self._waited_for()):
-            return
-        roots = {seat.running_id: (seat.party.account.slots, seat.since) for seat in running}
-        tree_id = trees.to_give_way([ticket.call.flight for ticket in nested], roots)
-        self._moved_at = now
-        self._queues.refuse(
-            (ticket for ticket in nested if ticket.call.flight.tree_id == tree_id),
-            busy("Too many requests: every slot waits for another call to end"),
-        )
+        way = trees.giving_way(nested, running)
+        if way:
+            self._moved_at = now
+            self._queues.refuse(
+                way, busy("Too many requests: every slot waits for another call to end")
+            )
 
     def _answer_from_memory(self, now: float) -> None:
         """Refuse who waits for a program that fails to load, and of which no slot is left."""
@@ -473,30 +392,3 @@ class Scheduler:
                 continue
             if growth.is_paused(pool.failed_at, now=now):
                 self._queues.refuse((*pool.nested, *pool.roots), LoadFailed(failure))
-
-    def _waited_for(self) -> set[str]:
-        """Return the ids of the calls that wait for calls of their own."""
-        if not self._queues.nested:  # nobody asks
-            return set()
-        waiting = [ticket.call.flight for ticket in self._queues if ticket.is_nested]
-        running = [seat.flight for seat in self.seats() if seat.flight and seat.is_nested]
-        return trees.parents((*waiting, *running))
-
-    # Ending
-
-    def _end(self, seat: Seat, now: float) -> None:
-        self.room.end(seat, now)
-        self._shell.end(seat)
-
-    def _relieve(self, now: float) -> None:
-        """End idle slots while more is used than there is."""
-        room = self.room
-        while room.memory_bytes - room.ending_bytes > room.memory_max:
-            victim = claims.victim(self._records.pools, None, now=now)
-            if victim is None:
-                return
-            self._end(victim, now)
-        if not self._shell.has_memory(0) and not room.ending_slots:
-            victim = claims.victim(self._records.pools, None, now=now)
-            if victim is not None:
-                self._end(victim, now)

@@ -8,32 +8,41 @@ the machine is full, time brings nothing: one tree has to give way, so that the 
 Source: runtime design, "Network and the platform API".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 
-from algorium_server.engine.flights import Flight
-
-
-def parents(nested: Iterable[Flight]) -> set[str]:
-    """Return the ids of the calls that wait for one of *nested*, in a slot or in line."""
-    return {flight.parent_id for flight in nested} - {""}
+from algorium_server.engine.pools import Seat, Ticket
 
 
-def has_leaf(running: Iterable[str], waited_for: set[str]) -> bool:
-    """Whether one of the calls and loads in slots has no open calls of its own, by their ids."""
-    return any(each not in waited_for for each in running)
-
-
-def to_give_way(waiting: Iterable[Flight], roots: Mapping[str, tuple[int, float]]) -> str:
+def waited_for(nested: Iterable[Ticket], seats: Iterable[Seat]) -> set[str]:
     """
-    Return the id of the tree that gives way, so that the others get on.
-
-    The youngest tree of the account that holds most: it has lost least, and who fills the machine
-    pays for that.
+    Return the ids of the calls that wait for calls of their own.
 
     Args:
-        waiting: Nested calls in line; at least one.
-        roots: Of each tree, by its id: slots held by its account, and since when its root runs.
+        nested: The calls of algorithms that are in line.
+        seats: All of them; those count that run such a call, or start for one.
     """
+    in_line = {ticket.call.flight.parent_id for ticket in nested}
+    in_slots = {seat.flight.parent_id for seat in seats if seat.flight and seat.is_nested}
+    return (in_line | in_slots) - {""}
+
+
+def giving_way(nested: Sequence[Ticket], running: Sequence[Seat]) -> list[Ticket]:
+    """
+    Return the calls in line that are refused, so that others get on; none while a leaf runs.
+
+    It is one tree that gives way, the youngest of the account that holds most: it has lost least,
+    and who fills the machine pays for that.
+
+    Args:
+        nested: The calls of algorithms that are in line.
+        running: The slots with a call in them, or that start for one.
+    """
+    parents = waited_for(nested, running)
+    if not nested or any(seat.running_id not in parents for seat in running):
+        return []
+    roots = {seat.running_id: (seat.party.account.slots, seat.since) for seat in running}
     # A tree whose root is gone has nobody left who wants its result.
     unknown = (1 << 30, float("inf"))
-    return max({flight.tree_id for flight in waiting}, key=lambda tree: roots.get(tree, unknown))
+    trees = {ticket.call.flight.tree_id for ticket in nested}
+    tree_id = max(trees, key=lambda tree: roots.get(tree, unknown))
+    return [ticket for ticket in nested if ticket.call.flight.tree_id == tree_id]

@@ -16,12 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from algorium_server.domain.audit import (
-    ChainHead,
-    ChainKeys,
-    checkpoint_seal,
-    is_checkpoint,
-)
+from algorium_server.domain.audit_chain import ChainHead, ChainKeys, checkpoint_seal, is_checkpoint
 from algorium_server.domain.errors import AlgoriumError
 from algorium_server.domain.limits import AUDIT_CHECKPOINT_FILE_BYTES_MAX, AUDIT_CHECKPOINT_S
 from algorium_server.durable import flush_directory, write_file

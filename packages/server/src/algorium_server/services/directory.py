@@ -11,65 +11,30 @@ Two things are derived and kept: the principal of a key, and what a reference re
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from algorium.wire.refs import AlgorithmRef
 from algorium_server.domain.access import is_owner_like
-from algorium_server.domain.algorithms import (
-    Algorithm,
-    Build,
-    BuildStatus,
-    NetworkAccess,
-    Scaling,
-    Signature,
-    Version,
-)
+from algorium_server.domain.algorithms import Algorithm, Build, Resolved, Version
 from algorium_server.domain.identity import Account, ApiKey, Principal, Role
 from algorium_server.domain.versions import SpecKind, VersionSpec, resolve
+from algorium_server.services.known_builds import KnownBuilds
+from algorium_server.services.known_keys import KnownKeys
+from algorium_server.services.known_links import KnownLinks
 from algorium_server.services.known_sessions import KnownSessions
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as algorithm_rows
 from algorium_server.store import changes as change_rows
 from algorium_server.store import sessions as session_rows
+from algorium_server.store import users as user_rows
 from algorium_server.store.database import Database
 
 _READ_ATTEMPTS: Final = 3
 """If this process keeps writing while it reads, the next changes put right what came too early."""
 _RESOLVED_MAX: Final = 10_000
 """Resolved references kept. Callers choose how they write a version, so the number is bounded."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    """
-    What a reference means for a caller.
-
-    Attributes:
-        version: The published version; None if the reference named a commit.
-        build: What runs, without its log and its lock.
-    """
-
-    algorithm: Algorithm
-    owner: Account
-    version: Version | None
-    build: Build
-
-    @property
-    def network_access(self) -> NetworkAccess:
-        """What it may reach: frozen with a version, the present setting for a commit."""
-        return (self.version or self.algorithm.settings).network_access
-
-    @property
-    def is_pipeline_enabled(self) -> bool:
-        """Whether it may call other algorithms."""
-        return (self.version or self.algorithm.settings).is_pipeline_enabled
-
-    @property
-    def scaling(self) -> Scaling:
-        """How it wants to be run."""
-        return (self.version or self.algorithm.settings).scaling
 
 
 def key_digest(secret: str) -> str:
@@ -90,26 +55,24 @@ class Directory:
             compares it.
         revision: Grows with every change; whoever keeps anything compares it.
         sessions: Those of people who signed in; they count changes of their own.
+        links: What users are called elsewhere; likewise.
     """
 
     def __init__(
         self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._database = database
-        self._clock = clock
         self.generation = 0
         self.revision = 0
         self.sessions = KnownSessions(clock)
+        self.links = KnownLinks()
         self._accounts: dict[str, Account] = {}
         self._accounts_by_name: dict[str, Account] = {}
-        self._keys: dict[str, ApiKey] = {}
-        self._next_end: datetime | None = None
+        self._keys = KnownKeys(clock)
         self._roles: dict[str, dict[str, Role]] = {}
         self._algorithms: dict[str, Algorithm] = {}
         self._algorithms_by_name: dict[tuple[str, str], Algorithm] = {}
-        self._builds: dict[str, Build] = {}
-        self._builds_of: dict[str, dict[str, Build]] = {}
-        self._newest_builds: dict[tuple[str, str], Build] = {}
+        self._builds = KnownBuilds()
         self._versions: dict[str, tuple[Version, ...]] = {}
         self._principals: dict[str, Principal] = {}
         self._resolved: dict[tuple[str, str, bool], Resolved] = {}
@@ -122,7 +85,7 @@ class Directory:
             The number of the newest change that is surely in what was read.
         """
         for _ in range(_READ_ATTEMPTS):
-            revision = self.revision, self.sessions.revision
+            revision = self.revisions
             async with self._database.reading() as connection:
                 newest = await change_rows.newest(connection)
                 accounts = await account_rows.accounts(connection)
@@ -132,24 +95,29 @@ class Directory:
                 builds = await algorithm_rows.builds(connection)
                 versions = await algorithm_rows.versions(connection)
                 sessions = await session_rows.sessions(connection)
+                links = await user_rows.external_ids(connection)
             # Otherwise this process wrote something newer meanwhile.
-            if (self.revision, self.sessions.revision) == revision:
+            if self.revisions == revision:
                 break
         self._accounts = {account.account_id: account for account in accounts}
         self._accounts_by_name = {account.username.lower(): account for account in accounts}
-        self._keys = {digest: key for key, digest in keys}
-        self._find_next_end()
+        self._keys.load(keys)
         self.sessions.load(sessions)
+        self.links.load(links)
         self._roles = {}
         for organization_id, user_id, role in memberships:
             self._roles.setdefault(user_id, {})[organization_id] = role
         self._algorithms = {algorithm.algorithm_id: algorithm for algorithm in algorithms}
-        self._builds = {build.build_id: _lean(build) for build in builds}
+        self._builds.load(builds)
         self._versions = _grouped(versions)
         self._index_algorithms()
-        self._index_builds()
         self._forget(principals=True)
         return newest
+
+    @property
+    def revisions(self) -> tuple[int, int, int]:
+        """All counts of changes: they stay the same as long as nothing at all was put in."""
+        return self.revision, self.sessions.revision, self.links.revision
 
     # Reading
 
@@ -192,12 +160,12 @@ class Directory:
         if not key_id:
             account = self._accounts.get(account_id)
             return None if account is None or account.is_disabled else self.principal_of(account)
-        digest = next((d for d, key in self._keys.items() if key.key_id == key_id), "")
+        digest = self._keys.digest_of(key_id)
         return self._principals.get(digest) or self._make_principal(digest)
 
     def has_key(self, account_id: str) -> bool:
         """Whether an account has a key of its own."""
-        return any(key.account_id == account_id for key in self._keys.values())
+        return self._keys.has_one_of(account_id)
 
     def algorithm(self, ref: AlgorithmRef) -> Algorithm | None:
         """Return the algorithm that *ref* names, whatever its version; names in any case."""
@@ -231,11 +199,11 @@ class Directory:
 
     def builds_of(self, algorithm_id: str) -> tuple[Build, ...]:
         """Return the builds of an algorithm, in no particular order; see `build`."""
-        return tuple(self._builds_of.get(algorithm_id, {}).values())
+        return self._builds.of(algorithm_id)
 
     def newest_build_of_commit(self, algorithm_id: str, sha: str) -> Build | None:
         """Return the newest *successful* build of a commit, without its log and its lock."""
-        return self._newest_builds.get((algorithm_id, sha))
+        return self._builds.newest_of_commit(algorithm_id, sha)
 
     def resolve(
         self, ref: AlgorithmRef, principal: Principal, *, is_sudo: bool = False
@@ -298,8 +266,7 @@ class Directory:
         if account is None:
             return
         self._accounts_by_name.pop(account.username.lower(), None)
-        self._keys = {d: key for d, key in self._keys.items() if key.account_id != account_id}
-        self._find_next_end()
+        self._keys.remove_of(account_id)
         self.sessions.remove_of(account_id)
         self._roles.pop(account_id, None)
         for user_id, roles in self._roles.items():
@@ -310,35 +277,24 @@ class Directory:
 
     def put_key(self, key: ApiKey, *, digest: str) -> None:
         """Take in a new or changed key."""
-        if self._keys.get(digest) == key:
-            return
-        if key.has_expired(self._clock()):
-            self.remove_key(key.key_id)
-            return
-        self._drop_key(key.key_id)
-        self._keys[digest] = key
-        self._find_next_end()
-        self._forget(principals=True)
+        if self._keys.put(key, digest=digest):
+            self._forget(principals=True)
 
     def change_key(self, key: ApiKey) -> None:
         """Take in what has changed of a key that is known."""
-        digest = next((d for d, each in self._keys.items() if each.key_id == key.key_id), None)
-        if digest is not None:
+        digest = self._keys.digest_of(key.key_id)
+        if digest:
             self.put_key(key, digest=digest)
 
     def remove_key(self, key_id: str) -> None:
         """Forget a key; whoever shows it is nobody from now on."""
-        if self._drop_key(key_id):
-            self._find_next_end()
+        if self._keys.remove(key_id):
             self._forget(principals=True)
 
     def end_keys(self) -> None:
         """Forget the keys that have expired; to be called often, for it costs a comparison."""
-        if self._next_end is None or self._next_end > (now := self._clock()):
-            return
-        self._keys = {d: key for d, key in self._keys.items() if not key.has_expired(now)}
-        self._find_next_end()
-        self._forget(principals=True)
+        if self._keys.end():
+            self._forget(principals=True)
 
     def put_membership(self, *, organization_id: str, user_id: str, role: Role | None) -> None:
         """Take in a user's role in an organization; None ends the membership."""
@@ -367,21 +323,15 @@ class Directory:
         algorithm = self._algorithms.pop(algorithm_id, None)
         if algorithm is None:
             return
-        for build in self._builds_of.pop(algorithm_id, {}).values():
-            self._builds.pop(build.build_id, None)
-            self._newest_builds.pop((algorithm_id, build.commit_sha), None)
+        self._builds.remove_of(algorithm_id)
         self._versions.pop(algorithm_id, None)
         self._index_algorithms()
         self._forget()
 
     def put_build(self, build: Build) -> None:
         """Take in a new or finished build."""
-        build = _lean(build)
-        if self._builds.get(build.build_id) == build:
-            return
-        self._builds[build.build_id] = build
-        self._index_build(build)
-        self._forget()
+        if self._builds.put(build):
+            self._forget()
 
     def put_version(self, version: Version) -> None:
         """Take in a newly published version."""
@@ -393,11 +343,9 @@ class Directory:
         self._forget()
 
     def _make_principal(self, digest: str) -> Principal | None:
-        key = self._keys.get(digest)
+        key = self._keys.valid(digest)
         account = self._accounts.get(key.account_id) if key is not None else None
         if key is None or account is None or account.is_disabled:
-            return None
-        if key.has_expired(self._clock()):
             return None
         principal = Principal(account=account, key=key, roles=self.roles_of(account.account_id))
         self._principals[digest] = principal
@@ -425,16 +373,6 @@ class Directory:
             return None
         return Resolved(algorithm=algorithm, owner=owner, version=version, build=build)
 
-    def _drop_key(self, key_id: str) -> bool:
-        digests = [digest for digest, key in self._keys.items() if key.key_id == key_id]
-        for digest in digests:
-            del self._keys[digest]
-        return bool(digests)
-
-    def _find_next_end(self) -> None:
-        ends = (key.expires_at for key in self._keys.values())
-        self._next_end = min((end for end in ends if end is not None), default=None)
-
     def _index_algorithms(self) -> None:
         self._algorithms_by_name = {}
         for algorithm in self._algorithms.values():
@@ -446,35 +384,12 @@ class Directory:
             by_name = (owner.username.lower(), algorithm.name.lower())
             self._algorithms_by_name[by_name] = algorithm
 
-    def _index_builds(self) -> None:
-        self._builds_of = {}
-        self._newest_builds = {}
-        for build in self._builds.values():
-            self._index_build(build)
-
-    def _index_build(self, build: Build) -> None:
-        self._builds_of.setdefault(build.algorithm_id, {})[build.build_id] = build
-        commit = build.algorithm_id, build.commit_sha
-        newest = self._newest_builds.get(commit)
-        if build.status is BuildStatus.SUCCEEDED and (
-            newest is None or _finished_at(build) >= _finished_at(newest)
-        ):
-            self._newest_builds[commit] = build
-
     def _forget(self, *, principals: bool = False) -> None:
         self._resolved.clear()
         self.revision += 1
         if principals:
             self._principals.clear()
             self.generation += 1
-
-
-def _lean(build: Build) -> Build:
-    return replace(build, log="", lock="", signature=Signature())
-
-
-def _finished_at(build: Build) -> tuple[datetime, str]:
-    return build.finished_at or build.started_at, build.build_id
 
 
 def _grouped(versions: Iterable[Version]) -> dict[str, tuple[Version, ...]]:

@@ -10,7 +10,7 @@ Source: design, "Hot path without I/O of its own": within 1 s in other processes
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +25,7 @@ from algorium_server.store import accounts as account_rows
 from algorium_server.store import algorithms as algorithm_rows
 from algorium_server.store import changes as change_rows
 from algorium_server.store import sessions as session_rows
+from algorium_server.store import users as user_rows
 from algorium_server.store.database import AsyncConnection, Database
 from algorium_server.telemetry import logger
 
@@ -97,14 +98,14 @@ class Following:
 
     async def _take_in(self) -> None:
         for look in range(1, _LOOKS_MAX + 1):
-            revision = self._revision()
+            revision = self._directory.revisions
             async with self._database.reading() as connection:
                 found = await change_rows.after(
                     connection, self._position, limit=CHANGES_AT_ONCE_MAX
                 )
                 news = None if found is None else await _read(connection, self._recent, found)
             # Otherwise this process has put something newer into its directory meanwhile.
-            if self._revision() == revision or look == _LOOKS_MAX:
+            if self._directory.revisions == revision or look == _LOOKS_MAX:
                 break
         if found is None or news is None or news.has_lost_rows:
             # Too much to go through one by one, or an account or algorithm was deleted, and
@@ -118,9 +119,6 @@ class Following:
         self._recent = found
         if found:
             self._position = found[-1].number
-
-    def _revision(self) -> tuple[int, int]:
-        return self._directory.revision, self._directory.sessions.revision
 
     async def _tell(self, kinds: set[ChangeKind]) -> None:
         for kind, listener in self._listeners:
@@ -146,6 +144,7 @@ class _News:
     What the rows that were written say now.
 
     Attributes:
+        links: External ids of these accounts, as far as they have one.
         lost_keys: Keys that were removed.
         lost_sessions: Sessions that have ended.
         memberships: Organization, user, and the role; None if the membership has ended.
@@ -153,6 +152,7 @@ class _News:
     """
 
     accounts: Sequence[Account]
+    links: Mapping[str, str]
     keys: Sequence[tuple[ApiKey, str]]
     lost_keys: Sequence[str]
     sessions: Sequence[tuple[Session, str]]
@@ -166,6 +166,7 @@ class _News:
     def put_into(self, directory: Directory) -> None:
         for account in self.accounts:
             directory.put_account(account)
+            directory.links.put(account.account_id, self.links.get(account.account_id, ""))
         for organization_id, user_id, role in self.memberships:
             directory.put_membership(organization_id=organization_id, user_id=user_id, role=role)
         for key_id in self.lost_keys:
@@ -194,6 +195,7 @@ async def _read(connection: AsyncConnection, *changes: Sequence[Change]) -> _New
     member_ids = {membership_of(subject) for subject in wanted[ChangeKind.MEMBERSHIP]}
 
     accounts = await account_rows.accounts(connection, ids=account_ids) if account_ids else []
+    links = await user_rows.external_ids(connection, ids=account_ids) if account_ids else []
     keys = await account_rows.keys(connection, ids=key_ids) if key_ids else []
     members = await account_rows.memberships(connection, ids=member_ids) if member_ids else []
     sessions = await session_rows.sessions(connection, ids=session_ids) if session_ids else []
@@ -208,6 +210,7 @@ async def _read(connection: AsyncConnection, *changes: Sequence[Change]) -> _New
     asked = len(account_ids) + len(algorithm_ids) + len(build_ids) + len(version_ids)
     return _News(
         accounts=accounts,
+        links=dict(links),
         keys=keys,
         lost_keys=sorted(key_ids - {key.key_id for key, _ in keys}),
         sessions=sessions,

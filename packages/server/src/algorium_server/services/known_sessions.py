@@ -52,6 +52,10 @@ class KnownSessions:
         self.used[session.session_id] = now
         return session
 
+    def addresses_of(self, account_id: str) -> set[str]:
+        """Return where an account has signed in from, as far as its sessions go on."""
+        return {each.address for each in self._sessions.values() if each.account_id == account_id}
+
     def put(self, session: Session, *, digest: str) -> None:
         """Take in a new session, or a later use of one."""
         if self._sessions.get(digest) == session:

@@ -18,9 +18,8 @@ from typing import Final
 from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from algorium_server.domain.audit import (
-    AuditEntry,
-    AuditFilter,
+from algorium_server.domain.audit import AuditEntry, AuditFilter
+from algorium_server.domain.audit_chain import (
     ChainedEntry,
     ChainHead,
     ChainKeys,

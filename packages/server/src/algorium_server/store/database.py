@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from algorium_server.domain.audit import UNKEYED, ChainKeys
+from algorium_server.domain.audit_chain import UNKEYED, ChainKeys
 from algorium_server.domain.errors import InvalidInput, OutOfSpace, Unavailable
 from algorium_server.store import audit, migrations
 from algorium_server.store.engines import (

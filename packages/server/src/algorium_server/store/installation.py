@@ -17,6 +17,15 @@ async def all_invites(connection: AsyncConnection) -> list[Invite]:
     return [of_row(Invite, row) for row in result.mappings()]
 
 
+async def invite(connection: AsyncConnection, code: str) -> Invite | None:
+    """Return the invite with a code."""
+    if not is_storable(code):
+        return None
+    result = await connection.execute(select(invites).where(invites.c.code == code))
+    row = result.mappings().one_or_none()
+    return None if row is None else of_row(Invite, row)
+
+
 async def count_invites(connection: AsyncConnection) -> int:
     """Return how many invites there are."""
     return int(await connection.scalar(select(func.count()).select_from(invites)) or 0)

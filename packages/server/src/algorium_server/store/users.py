@@ -1,6 +1,7 @@
 """Users beside their accounts: profiles, and addresses that are taken."""
 
 import hashlib
+from collections.abc import Collection
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -40,6 +41,17 @@ async def user_of_external_id(connection: AsyncConnection, external_id: str) -> 
         select(table.c.account_id).where(table.c.external_id == external_id)
     )
     return found
+
+
+async def external_ids(
+    connection: AsyncConnection, *, ids: Collection[str] | None = None
+) -> list[tuple[str, str]]:
+    """Return account ids and external ids of all who have one, or of those among *ids*."""
+    query = select(table.c.account_id, table.c.external_id).where(table.c.external_id.is_not(None))
+    if ids is not None:
+        query = query.where(table.c.account_id.in_(ids))
+    result = await connection.execute(query)
+    return [(account_id, external_id) for account_id, external_id in result]
 
 
 async def take_email(connection: AsyncConnection, email: str, *, account_id: str) -> bool:

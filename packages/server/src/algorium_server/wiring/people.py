@@ -16,6 +16,7 @@ from algorium_server.api.installation import installation_routes
 from algorium_server.api.keys import key_routes
 from algorium_server.api.organization_hosts import organization_host_routes
 from algorium_server.api.organizations import organization_routes
+from algorium_server.api.signing_up import sign_up_routes
 from algorium_server.api.users import user_routes
 from algorium_server.data.blobs import BlobStore
 from algorium_server.services.authoring.algorithms import Algorithms
@@ -30,7 +31,10 @@ from algorium_server.services.people.installation import Installation
 from algorium_server.services.people.key_upkeep import KeyUpkeep
 from algorium_server.services.people.keys import Keys
 from algorium_server.services.people.organization_hosts import OrganizationHosts
+from algorium_server.services.people.organization_types import OrganizationTypes
 from algorium_server.services.people.organizations import Organizations
+from algorium_server.services.people.passwords import Passwords
+from algorium_server.services.people.signing_up import SignUps
 from algorium_server.services.people.users import Users
 from algorium_server.store.database import Database
 
@@ -45,6 +49,7 @@ async def open_people(
     algorithms: Algorithms,
     credentials: Credentials,
     meter: Meter,
+    passwords: Passwords,
 ) -> AsyncIterator[Sequence[APIRouter]]:
     """
     Build everything around accounts, and look after keys until the end.
@@ -57,6 +62,7 @@ async def open_people(
         algorithms: Deletes the algorithms of those.
         credentials: Knows which keys were shown.
         meter: Knows which keys calls were made with.
+        passwords: Hashes those of people who sign up.
 
     Yields:
         The routes.
@@ -64,12 +70,16 @@ async def open_people(
     administrators = Administrators(directory)
     removal = AccountRemoval(database, directory, algorithms, blobs)
     organizations = Organizations(database, directory, administrators, Authors(directory), removal)
+    users = Users(database, directory, administrators, removal)
     upkeep = KeyUpkeep(database, directory, credentials.used_keys, meter.used_keys)
     upkeep.start()
     try:
         yield (
-            user_routes(Users(database, directory, administrators, removal), api=api),
-            organization_routes(organizations, api=api),
+            user_routes(users, api=api),
+            sign_up_routes(SignUps(database, users, passwords), api=api),
+            organization_routes(
+                organizations, OrganizationTypes(database, administrators), api=api
+            ),
             organization_host_routes(OrganizationHosts(database, directory, administrators)),
             key_routes(Keys(database, directory, administrators)),
             installation_routes(Installation(database, administrators), api=api),

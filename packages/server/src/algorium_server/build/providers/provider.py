@@ -29,13 +29,8 @@ from algorium_server.domain.errors import (
     ScmRejectsCredentials,
 )
 from algorium_server.domain.limits import SCM_WORDS_CHARS_MAX
-from algorium_server.domain.scms import (
-    Scm,
-    ScmCredentials,
-    ScmProfile,
-    is_branch,
-    is_repository,
-)
+from algorium_server.domain.scm_names import is_branch, is_repository
+from algorium_server.domain.scms import Scm, ScmCredentials, ScmProfile
 
 T = TypeVar("T")
 

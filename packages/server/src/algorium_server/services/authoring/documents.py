@@ -19,7 +19,7 @@ from typing import Final
 from algorium.wire.refs import AlgorithmRef
 from algorium_server.build import bill
 from algorium_server.domain.access import is_cluster_admin
-from algorium_server.domain.algorithms import Algorithm, Build, Signature, Version
+from algorium_server.domain.algorithms import Algorithm, Build, Resolved, Signature, Version
 from algorium_server.domain.authorship import Act
 from algorium_server.domain.errors import NotAuthorized, NotFound, VersionNotFound
 from algorium_server.domain.identity import Principal
@@ -27,7 +27,7 @@ from algorium_server.domain.languages import Language
 from algorium_server.domain.limits import VERSION_DOCUMENT_BYTES_MAX
 from algorium_server.domain.provenance import Origin, statement
 from algorium_server.services.authoring.authors import Authors
-from algorium_server.services.directory import Directory, Resolved
+from algorium_server.services.directory import Directory
 from algorium_server.store import algorithms as rows
 from algorium_server.store.database import Database
 

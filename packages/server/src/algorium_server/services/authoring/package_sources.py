@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from algorium_server.domain.access import Refused
+from algorium_server.domain.administration import Action, may_administer
 from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import InvalidInput, NotAuthorized, NotFound
 from algorium_server.domain.identity import Account, Principal
@@ -23,7 +24,6 @@ from algorium_server.domain.package_sources import (
     StoredSources,
     check_sources,
     kept_secrets,
-    may_manage_sources,
 )
 from algorium_server.sealing import Seal
 from algorium_server.services.auditing import record
@@ -184,11 +184,12 @@ class PackageSourceService:
 
     def _owner(self, principal: Principal, username: str) -> Account:
         account = self._directory.account_named(username)
-        if account is None:
-            raise NotFound("no such account")
-        verdict = may_manage_sources(principal, account.account_id)
+        account_id = "" if account is None else account.account_id
+        verdict = may_administer(principal, Action.MANAGE_SOURCES, account_id)
         if isinstance(verdict, Refused):
             raise NotAuthorized(detail=verdict.reason)
+        if account is None:  # told to administrators only: names are not to be tried out
+            raise NotFound("no such account")
         return account
 
 

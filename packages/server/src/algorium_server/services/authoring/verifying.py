@@ -37,11 +37,10 @@ from algorium_server.build.interpreters import Interpreter, known_interpreters
 from algorium_server.build.provision import Provided
 from algorium_server.build.scratch import read_json, read_signature
 from algorium_server.build.source.repositories import Repositories
-from algorium_server.domain.algorithms import Build, BuildStatus
+from algorium_server.domain.algorithms import Build, BuildStatus, Resolved
 from algorium_server.domain.errors import NotFound, Unavailable
 from algorium_server.domain.languages import Language
 from algorium_server.domain.limits import BUILD_TIMEOUT_S, VERIFY_DIFFERENCES_SHOWN_MAX
-from algorium_server.services.directory import Resolved
 from algorium_server.store import algorithms as rows
 from algorium_server.store.database import Database
 

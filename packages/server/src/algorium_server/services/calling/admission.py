@@ -44,7 +44,7 @@ _WORD: Final = 4
 _DIGEST_WORDS: Final = 4
 _SALT_WORDS: Final = 4
 """At the beginning of the table: who chooses account ids must not choose buckets."""
-_ROWS_PER_BUCKET: Final = 8
+ROWS_PER_BUCKET: Final = 8
 _BUCKETS_PER_GATEWAY: Final = 1024
 _MARK: Final = 1 << 16
 _COUNT: Final = _MARK - 1
@@ -122,7 +122,7 @@ class SharedRows:
         self.buckets = buckets
         self.row_words = _DIGEST_WORDS + cells
         self._descriptor = descriptor
-        rows = self.buckets * _ROWS_PER_BUCKET
+        rows = self.buckets * ROWS_PER_BUCKET
         size_bytes = (_SALT_WORDS + rows * self.row_words) * _WORD
         if os.fstat(descriptor).st_size < size_bytes:
             os.ftruncate(descriptor, size_bytes)
@@ -140,8 +140,8 @@ class SharedRows:
 
     def rows_of(self, bucket: int) -> Iterator[int]:
         """Yield where the cells of each row of a bucket begin."""
-        first = _SALT_WORDS + bucket * _ROWS_PER_BUCKET * self.row_words + _DIGEST_WORDS
-        yield from range(first, first + _ROWS_PER_BUCKET * self.row_words, self.row_words)
+        first = _SALT_WORDS + bucket * ROWS_PER_BUCKET * self.row_words + _DIGEST_WORDS
+        yield from range(first, first + ROWS_PER_BUCKET * self.row_words, self.row_words)
 
     def find(self, bucket: int, digest: bytes) -> int | None:
         """Return where the cells of an account begin, None if it has no row."""

@@ -7,22 +7,29 @@ A grant is the same for all calls that a caller makes in one way; an open call i
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from algorium_server.domain import access
+from algorium_server.domain.algorithms import Resolved
 from algorium_server.domain.call_errors import INPUT_HEAD_BYTES
 from algorium_server.domain.calls import (
     IN_MEMORY,
+    CallFailure,
     CallInput,
     CallOptions,
+    CallOutcome,
+    CallSuccess,
     ContentType,
     LargeBody,
+    Output,
     Timings,
 )
 from algorium_server.domain.identity import ActingAlgorithm, Principal
+from algorium_server.domain.limits import CALL_OUTPUT_BYTES_MAX
 from algorium_server.domain.usage import UsageSubject
+from algorium_server.engine import outcomes
 from algorium_server.engine.program import Program
 from algorium_server.services.allowances import Allowance
-from algorium_server.services.directory import Resolved
 
 
 class Running(Protocol):
@@ -145,3 +152,21 @@ class OpenCall(msgspec.Struct, kw_only=True):
                 build_id=grant.resolved.build.build_id,
             ),
         )
+
+    def visible(self, outcome: CallOutcome) -> CallOutcome:
+        """Enforce the output limit, and take out what this caller may not see."""
+        options = self.options
+        if isinstance(outcome, CallSuccess):
+            size = len(outcome.body)
+            if outcome.content_type is ContentType.BINARY and options.output is not Output.RAW:
+                size = (size + 2) // 3 * 4
+            if size > CALL_OUTPUT_BYTES_MAX:
+                outcome = outcomes.too_large(outcome.timings, outcome.stdout)
+            elif not outcome.stdout:
+                return outcome
+        stdout = outcome.stdout if options.wants_stdout and self.grant.sees_stdout else ""
+        if isinstance(outcome, CallFailure):
+            self.stacktrace = outcome.stacktrace
+            stacktrace = outcome.stacktrace if self.grant.sees_stacktrace else ""
+            return replace(outcome, stdout=stdout, stacktrace=stacktrace)
+        return outcome if outcome.stdout == stdout else replace(outcome, stdout=stdout)

@@ -13,21 +13,17 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
-
-from msgspec.structs import replace
+from typing import Any
 
 from algorium.wire.refs import AlgorithmRef
 from algorium_server.domain import access
-from algorium_server.domain.algorithms import NetworkAccess
+from algorium_server.domain.algorithms import NetworkAccess, Resolved
 from algorium_server.domain.calls import (
     IN_MEMORY,
-    CallFailure,
     CallInput,
     CallOptions,
     CallOutcome,
     CallSuccess,
-    ContentType,
     Output,
 )
 from algorium_server.domain.errors import (
@@ -37,7 +33,6 @@ from algorium_server.domain.errors import (
 )
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.limits import (
-    CALL_OUTPUT_BYTES_MAX,
     CHILD_CALLS_PER_TREE_MAX,
 )
 from algorium_server.domain.quotas import (
@@ -46,56 +41,20 @@ from algorium_server.domain.quotas import (
     too_many_in_a_minute,
     too_many_open,
 )
-from algorium_server.domain.usage import UsageRecord
-from algorium_server.engine import outcomes
 from algorium_server.engine.flights import Flight, OnOutcome
-from algorium_server.engine.program import Program
 from algorium_server.services.allowances import Allowances
 from algorium_server.services.calling.admission import Admission, OwnAdmission
 from algorium_server.services.calling.admitted import Grant, OpenCall, Running
+from algorium_server.services.calling.interfaces import (
+    Engine,
+    FailedCalls,
+    InsightReports,
+    UsageMeter,
+)
 from algorium_server.services.calling.metering import record_of, subject_of
 from algorium_server.services.calling.programs import Programs
 from algorium_server.services.calling.rates import OwnRates, Rates
-from algorium_server.services.directory import Directory, Resolved
-
-
-class Engine(Protocol):
-    """What runs calls: `engine.local` on this machine."""
-
-    def submit(
-        self, program: Program, flight: Flight, call_input: CallInput, on_outcome: OnOutcome
-    ) -> Running:
-        """Start one call; *on_outcome* is told its end, later and exactly once."""
-
-    def check_network(self) -> None:
-        """Raise `Unavailable` unless algorithms can be given network access."""
-
-
-class UsageMeter(Protocol):
-    """Where usage records go: `services.meter`."""
-
-    is_full: bool
-    is_stopping: bool
-
-    def record(self, record: UsageRecord) -> None:
-        """Take one, at once."""
-
-
-class FailedCalls(Protocol):
-    """Where failed calls go: `services.error_log`."""
-
-    def record(self, call: OpenCall, outcome: CallOutcome | BaseException | None) -> None:
-        """Take a call that has ended, if it has failed, at once."""
-
-
-class InsightReports(Protocol):
-    """Where calls report insights: `services.operations.insights`."""
-
-    def begin(self, call: OpenCall) -> None:
-        """Expect reports of a call, whose version has insights enabled."""
-
-    def end(self, call: OpenCall, outcome: CallOutcome | BaseException | None) -> None:
-        """Make a record of such a call that has ended, at once."""
+from algorium_server.services.directory import Directory
 
 
 class CallService:
@@ -412,26 +371,7 @@ def _now() -> datetime:
 
 
 def _finish(call: OpenCall, on_outcome: OnOutcome, outcome: CallOutcome | Exception) -> None:
-    on_outcome(outcome if isinstance(outcome, Exception) else _visible(outcome, call))
-
-
-def _visible(outcome: CallOutcome, call: OpenCall) -> CallOutcome:
-    """Enforce the output limit, and take out what this caller may not see."""
-    options = call.options
-    if isinstance(outcome, CallSuccess):
-        size = len(outcome.body)
-        if outcome.content_type is ContentType.BINARY and options.output is not Output.RAW:
-            size = (size + 2) // 3 * 4
-        if size > CALL_OUTPUT_BYTES_MAX:
-            outcome = outcomes.too_large(outcome.timings, outcome.stdout)
-        elif not outcome.stdout:
-            return outcome
-    stdout = outcome.stdout if options.wants_stdout and call.grant.sees_stdout else ""
-    if isinstance(outcome, CallFailure):
-        call.stacktrace = outcome.stacktrace
-        stacktrace = outcome.stacktrace if call.grant.sees_stacktrace else ""
-        return replace(outcome, stdout=stdout, stacktrace=stacktrace)
-    return outcome if outcome.stdout == stdout else replace(outcome, stdout=stdout)
+    on_outcome(outcome if isinstance(outcome, Exception) else call.visible(outcome))
 
 
 def _free(call: OpenCall, outcome: CallOutcome | BaseException | None) -> None:

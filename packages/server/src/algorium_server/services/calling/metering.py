@@ -6,6 +6,7 @@ Source: wire specification, "Usage and governance".
 
 from typing import Final
 
+from algorium_server.domain.algorithms import Resolved
 from algorium_server.domain.calls import (
     CallFailure,
     CallOutcome,
@@ -17,7 +18,6 @@ from algorium_server.domain.errors import AlgoriumError
 from algorium_server.domain.identity import Principal
 from algorium_server.domain.usage import UsageOutcome, UsageRecord, UsageSubject
 from algorium_server.services.calling.admitted import OpenCall
-from algorium_server.services.directory import Resolved
 
 _NOTHING: Final = Timings(queue_s=0.0, load_s=0.0, run_s=0.0)
 

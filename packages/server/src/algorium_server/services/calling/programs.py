@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from algorium_server.build.environments import interpreter_dir
-from algorium_server.domain.algorithms import Isolation, NetworkAccess, Scaling
+from algorium_server.domain.algorithms import Isolation, NetworkAccess, Resolved, Scaling
 from algorium_server.domain.identity import Account, ActingAlgorithm, Principal
 from algorium_server.domain.limits import SLOT_MEMORY_BYTES
 from algorium_server.engine.program import Program
-from algorium_server.services.directory import Directory, Resolved
+from algorium_server.services.directory import Directory
 
 _KEPT_MAX: Final = 10_000
 """They are cheap to make again, and most versions are not called for days."""

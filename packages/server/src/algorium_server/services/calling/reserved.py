@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from algorium.wire.refs import AlgorithmRef
-from algorium_server.domain.algorithms import Build, BuildStatus
+from algorium_server.domain.algorithms import Build, BuildStatus, Resolved
 from algorium_server.domain.identity import Account
 from algorium_server.domain.reservations import Reservation, VersionType
-from algorium_server.services.directory import Directory, Resolved
+from algorium_server.services.directory import Directory
 from algorium_server.store import reservations as rows
 from algorium_server.store.database import Database
 

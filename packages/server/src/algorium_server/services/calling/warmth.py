@@ -17,14 +17,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from algorium_server.domain.algorithms import Version
+from algorium_server.domain.algorithms import Resolved, Version
 from algorium_server.domain.identity import Account, AccountKind
 from algorium_server.engine.claims import Reservation
 from algorium_server.engine.flights import Flight
 from algorium_server.engine.program import Program
 from algorium_server.services.calling.programs import Programs
 from algorium_server.services.calling.reserved import Reserved
-from algorium_server.services.directory import Directory, Resolved
+from algorium_server.services.directory import Directory
 from algorium_server.telemetry import logger
 
 _LOOK_S: Final = 1.0

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from algorium_server.domain.access import Refused
+from algorium_server.domain.administration import Action, may_administer
 from algorium_server.domain.audit import AuditAction, changed_names
 from algorium_server.domain.connectors import (
     CREDENTIAL_KINDS,
@@ -26,7 +27,6 @@ from algorium_server.domain.connectors import (
     check_label,
     check_options,
     check_path,
-    may_manage_connectors,
 )
 from algorium_server.domain.errors import (
     AlreadyExists,
@@ -263,11 +263,12 @@ class ConnectorService:
 
     def _owner(self, principal: Principal, username: str) -> Account:
         account = self._directory.account_named(username)
-        if account is None:
-            raise NotFound("no such account")
-        verdict = may_manage_connectors(principal, account.account_id)
+        account_id = "" if account is None else account.account_id
+        verdict = may_administer(principal, Action.MANAGE_CONNECTORS, account_id)
         if isinstance(verdict, Refused):
             raise NotAuthorized(detail=verdict.reason)
+        if account is None:  # told to administrators only: names are not to be tried out
+            raise NotFound("no such account")
         return account
 
 

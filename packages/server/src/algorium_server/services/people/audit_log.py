@@ -16,9 +16,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 from algorium_server.domain.administration import Action
-from algorium_server.domain.audit import (
-    AuditAction,
-    AuditFilter,
+from algorium_server.domain.audit import AuditAction, AuditFilter
+from algorium_server.domain.audit_chain import (
     Broken,
     ChainedEntry,
     ChainHead,

@@ -125,6 +125,7 @@ class Federation:
             except AlreadyExists:
                 continue  # the name is somebody else's, or was
             self._directory.put_account(account)
+            self._directory.links.put(account.account_id, said.external_id)
             _log.info("a user of the identity provider was created", username=account.username)
             return account
         raise NotAuthorized(

@@ -52,10 +52,12 @@ class Installation:
 
     async def invites(self, principal: Principal) -> list[Invite]:
         """Return all invites, oldest first."""
-        # Whoever knows a code can use it, so those who only look are not shown any.
-        self._administrators.check(principal, Action.DECIDE)
+        self._administrators.check(principal, Action.SEE_ALL)
         async with self._database.reading() as connection:
-            return await rows.all_invites(connection)
+            found = await rows.all_invites(connection)
+        if self._administrators.may(principal, Action.DECIDE):
+            return found
+        return [invite.hidden for invite in found]
 
     async def invite(
         self,

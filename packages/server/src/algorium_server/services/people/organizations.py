@@ -1,5 +1,5 @@
 """
-Organizations: created, changed, deleted; their members; their types.
+Organizations: created, changed, deleted; their members.
 
 Changes of one organization's members follow one another: noting a change comes first, and holds
 up the others, so an organization is never without an owner.
@@ -7,7 +7,6 @@ up the others, so an organization is never without an owner.
 Source: wire specification, "Organizations".
 """
 
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,21 +21,14 @@ from algorium_server.domain.errors import (
     MissingFields,
     OrganizationExists,
     OrganizationNotFound,
-    OrganizationTypeExists,
-    OrganizationTypeNotFound,
-    StillInUse,
     UserNotFound,
 )
 from algorium_server.domain.identity import Account, AccountKind, Principal, Role
-from algorium_server.domain.limits import ORGANIZATION_TYPES_MAX, OWNERS_OF_NEW_ORGANIZATION_MAX
-from algorium_server.domain.names import check_account_name
+from algorium_server.domain.limits import OWNERS_OF_NEW_ORGANIZATION_MAX
 from algorium_server.domain.organizations import (
-    BASIC_TYPE_ID,
-    BUILT_IN_TYPES,
     Member,
     Organization,
     OrganizationProfile,
-    OrganizationType,
     WantedOrganization,
     check_owner_stays,
     check_wanted,
@@ -47,6 +39,7 @@ from algorium_server.services.directory import Directory
 from algorium_server.services.people.account_removal import AccountRemoval
 from algorium_server.services.people.accounts import new_account
 from algorium_server.services.people.administrators import Administrators
+from algorium_server.services.people.organization_types import type_id_of
 from algorium_server.store import accounts as account_rows
 from algorium_server.store import organizations as rows
 from algorium_server.store.database import AsyncConnection, Database
@@ -140,7 +133,7 @@ class Organizations:
         )
         owners = self._owners_of_new(principal, wanted)
         async with self._database.transaction() as connection:
-            type_id = await _type_id(connection, wanted.type_id)
+            type_id = await type_id_of(connection, wanted.type_id)
             profile = _changed(
                 OrganizationProfile(organization_id=account.account_id), wanted, type_id
             )
@@ -186,7 +179,7 @@ class Organizations:
             (known,) = await rows.with_profiles(connection, [held])
             type_id = known.profile.type_id
             if wanted.type_id is not None:
-                type_id = await _type_id(connection, wanted.type_id)
+                type_id = await type_id_of(connection, wanted.type_id)
             profile = _changed(known.profile, wanted, type_id)
             self._check_decided(principal, known.profile, profile)
             changed = replace(
@@ -318,60 +311,6 @@ class Organizations:
                 await _record_member(connection, principal, account, user, before=had, after=None)
         self._put_member(account, user, None)
 
-    # Types
-
-    async def types(self) -> list[OrganizationType]:
-        """Return all types, those that clients know by name first."""
-        async with self._database.reading() as connection:
-            found = await rows.types(connection)
-        return sorted(found, key=lambda kind: kind.type_id not in BUILT_IN_TYPES)
-
-    async def create_type(self, principal: Principal, name: str) -> OrganizationType:
-        """
-        Create a type.
-
-        Raises:
-            InvalidInput: None can be called so, or there are too many.
-            OrganizationTypeExists: There is one of that name.
-        """
-        self._administrators.check(principal, Action.DECIDE)
-        kind = OrganizationType(type_id=str(uuid.uuid4()), name=check_account_name(name))
-        async with self._database.transaction() as connection:
-            if len(await rows.types(connection)) >= ORGANIZATION_TYPES_MAX:
-                raise InvalidInput(f"there are {ORGANIZATION_TYPES_MAX} types already")
-            if not await rows.add_type(connection, kind):
-                raise OrganizationTypeExists(f"there is a type called {name} already")
-            await record(
-                connection,
-                principal,
-                AuditAction.ORGANIZATION_TYPE_CREATED,
-                f"organization_type:{kind.name}",
-            )
-        return kind
-
-    async def delete_type(self, principal: Principal, name: str) -> None:
-        """
-        Delete a type.
-
-        Raises:
-            OrganizationTypeNotFound: There is none of that name.
-            StillInUse: There are organizations of that type, or clients rely on it.
-        """
-        self._administrators.check(principal, Action.DECIDE)
-        async with self._database.transaction() as connection:
-            type_id = await _type_id(connection, name)
-            if type_id in BUILT_IN_TYPES:
-                raise StillInUse(f"clients look for the type {name[:100]!r}; it stays")
-            if await rows.is_type_used(connection, type_id):
-                raise StillInUse(f"there are organizations of the type {name[:100]!r}")
-            await rows.delete_type(connection, type_id)
-            await record(
-                connection,
-                principal,
-                AuditAction.ORGANIZATION_TYPE_DELETED,
-                f"organization_type:{name}",
-            )
-
     def _owners_of_new(self, principal: Principal, wanted: WantedOrganization) -> list[Account]:
         if not wanted.owner_ids:
             return [principal.account]
@@ -425,16 +364,6 @@ async def _record_member(
         about=organization.account_id,
         detail={"before": before or "none", "after": after or "none"},
     )
-
-
-async def _type_id(connection: AsyncConnection, wanted: str | None) -> str:
-    """Return the id of a type by its name or id; the usual one if nothing is said."""
-    if wanted is None:
-        return BASIC_TYPE_ID
-    for kind in await rows.types(connection):
-        if wanted.lower() in {kind.type_id, kind.name.lower()}:
-            return kind.type_id
-    raise OrganizationTypeNotFound(f"there is no type of organization {wanted[:100]!r}")
 
 
 def _changed(

@@ -2,8 +2,9 @@
 Passwords of accounts: set, and checked.
 
 A check takes as long for an account that does not exist, or has no password, as for any other.
-Wrong ones are counted for each account and address; after some, nothing is looked at for a while.
-How many are checked at a time is bounded, since strangers can cause the work.
+Wrong ones are counted, see `guessing.py`; after some, nothing is looked at for a while. Those from
+one address are checked one after the other, so that many at once are not more than their count
+allows. How many wait and are checked at a time is bounded, since strangers can cause the work.
 
 Source: wire specification, "Internal git hosting".
 """
@@ -14,7 +15,9 @@ import math
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -29,12 +32,16 @@ from algorium_server.domain.limits import (
     PASSWORD_BYTES_MAX,
     PASSWORD_CHECKS_AT_ONCE_MAX,
     PASSWORD_CHECKS_WAITING_MAX,
+    PASSWORD_CHECKS_WAITING_PER_ADDRESS_MAX,
+    PASSWORD_PLACES_KEPT_MAX,
     PASSWORD_PROOF_S,
     PASSWORD_PROOFS_MAX,
 )
-from algorium_server.domain.passwords import Failures, check_password
+from algorium_server.domain.passwords import check_password
+from algorium_server.services.audit_trail import place_of
 from algorium_server.services.auditing import record
 from algorium_server.services.directory import Directory
+from algorium_server.services.people.guessing import Guesses, Guessing, OwnGuesses
 from algorium_server.store import passwords as rows
 from algorium_server.store import sessions as session_rows
 from algorium_server.store.database import Database
@@ -55,8 +62,9 @@ class Passwords:
     Args:
         database: Where hashes are.
         directory: Who there is.
+        guesses: Where wrong ones are counted; None for a single gateway.
         hasher: Makes and checks hashes.
-        now: Monotonic seconds.
+        now: Monotonic seconds, the same for all gateways that share *guesses*.
 
     Attributes:
         on_denied: Told which name was given with a wrong password, and from where.
@@ -67,6 +75,7 @@ class Passwords:
         database: Database,
         directory: Directory,
         *,
+        guesses: Guesses | None = None,
         hasher: PasswordHasher = _HASHER,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,8 +83,10 @@ class Passwords:
         self._directory = directory
         self._hasher = hasher
         self._now = now
-        self._failures = Failures()
+        self._guessing = Guessing(guesses or OwnGuesses())
         self._proofs = _Proofs()
+        self._homes: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._turns: dict[str, _Turn] = {}
         self.on_denied: Callable[[str, str], None] = lambda _username, _address: None
         self._checks = asyncio.Semaphore(PASSWORD_CHECKS_AT_ONCE_MAX)
         self._waiting = 0
@@ -124,9 +135,7 @@ class Passwords:
             InvalidInput: The password is too short or too long.
         """
         account = self.user(username)
-        check_password(password)
-        async with self._checks:
-            encoded = await asyncio.to_thread(self._hasher.hash, password)
+        encoded = await self.hashed(password)
         async with self._database.transaction() as connection:
             await rows.set_password(
                 connection, account.account_id, encoded=encoded, changed_at=datetime.now(UTC)
@@ -143,6 +152,26 @@ class Passwords:
         self._directory.sessions.remove(ended)
         return account
 
+    async def hashed(self, password: str) -> str:
+        """Return the hash of a new password; `InvalidInput` if it is too short or too long."""
+        check_password(password)
+        async with self._checks:
+            return await asyncio.to_thread(self._hasher.hash, password)
+
+    def count_attempt(self, what: str, address: str) -> None:
+        """
+        Count what strangers may try from one address as often as passwords.
+
+        Raises:
+            TooManyRequests: They have tried too often.
+        """
+        wait_s = self._guessing.attempt(what, place_of(address), now=self._now())
+        if wait_s:
+            raise TooManyRequests(
+                f"Too many attempts: try again in {math.ceil(wait_s)} seconds.",
+                retry_after_s=math.ceil(wait_s),
+            )
+
     async def account(self, username: str, password: str, *, address: str) -> Account | None:
         """
         Return the user whose name and password these are, None if there is none or it is disabled.
@@ -155,50 +184,101 @@ class Passwords:
         Raises:
             TooManyRequests: There were too many wrong ones, or too many wait for an answer.
         """
-        wait_s = self._failures.wait_s(username, address, now=self._now())
+        account = self._directory.account_named(username)
+        if account is not None and account.is_disabled:
+            account = None
+        place = place_of(address)
+        self._refuse_guessing(username, place, account)
+        async with self._database.reading() as connection:  # for whoever: it takes its time
+            encoded = await rows.password(connection, "" if account is None else account.account_id)
+        if not self._is_proven(encoded, password):
+            async with self._turn(place):
+                self._refuse_guessing(username, place, account)  # those before may have been wrong
+                is_right = self._is_proven(encoded, password) or await self._check(
+                    encoded or _NOBODYS, password
+                )
+                if account is None or encoded is None or not is_right:
+                    self._guessing.fail(username, place, now=self._now())
+                    self.on_denied(username, address)
+                    return None
+        if account is None or encoded is None:
+            return None
+        self._guessing.succeed(username, place)
+        self._proofs.add(encoded, password, now=self._now())
+        self._note_home(account, place)
+        return account
+
+    async def encoded(self, username: str) -> str | None:
+        """Return the hash of a user's password, to tell later whether it is still the same."""
+        account = self._directory.account_named(username)
+        async with self._database.reading() as connection:
+            return await rows.password(connection, "" if account is None else account.account_id)
+
+    def _refuse_guessing(self, username: str, place: str, account: Account | None) -> None:
+        wait_s = self._guessing.wait_s(
+            username,
+            place,
+            now=self._now(),
+            is_at_home=account is not None and self._is_at_home(account, place),
+        )
         if wait_s:
             raise TooManyRequests(
                 f"Too many wrong passwords: try again in {math.ceil(wait_s)} seconds, or use an API"
                 " key as the password.",
                 retry_after_s=math.ceil(wait_s),
             )
-        account = self._directory.account_named(username)
-        if account is not None and account.is_disabled:
-            account = None
-        encoded = None
-        if account is not None:
-            async with self._database.reading() as connection:
-                encoded = await rows.password(connection, account.account_id)
-        if encoded is not None and self._proofs.has(encoded, password, now=self._now()):
-            return account
-        is_right = await self._check(encoded or _NOBODYS, password)
-        if account is None or encoded is None or not is_right:
-            self._failures.note(username, address, now=self._now())
-            self.on_denied(username, address)
-            return None
-        self._failures.forget(username, address)
-        self._proofs.add(encoded, password, now=self._now())
-        return account
 
-    async def encoded(self, username: str) -> str | None:
-        """Return the hash of a user's password, to tell later whether it is still the same."""
-        account = self._directory.account_named(username)
-        if account is None:
-            return None
-        async with self._database.reading() as connection:
-            return await rows.password(connection, account.account_id)
+    def _is_at_home(self, account: Account, place: str) -> bool:
+        if (account.account_id, place) in self._homes:
+            return True
+        sessions = self._directory.sessions.addresses_of(account.account_id)
+        return any(place_of(address) == place for address in sessions)
 
-    async def _check(self, encoded: str, password: str) -> bool:
-        if self._waiting >= PASSWORD_CHECKS_WAITING_MAX:
+    def _note_home(self, account: Account, place: str) -> None:
+        self._homes[account.account_id, place] = None
+        self._homes.move_to_end((account.account_id, place))
+        while len(self._homes) > PASSWORD_PLACES_KEPT_MAX:
+            self._homes.popitem(last=False)
+
+    def _is_proven(self, encoded: str | None, password: str) -> bool:
+        return encoded is not None and self._proofs.has(encoded, password, now=self._now())
+
+    @asynccontextmanager
+    async def _turn(self, place: str) -> AsyncIterator[None]:
+        """Wait until nobody else's password from there is being checked."""
+        turn = self._turns.get(place)
+        waiting = turn.waiting if turn is not None else 0
+        if (
+            self._waiting >= PASSWORD_CHECKS_WAITING_MAX
+            or waiting >= PASSWORD_CHECKS_WAITING_PER_ADDRESS_MAX
+        ):
             raise TooManyRequests(
                 "Too many passwords are being checked; try again.", retry_after_s=1
             )
+        if turn is None:
+            turn = self._turns[place] = _Turn()
         self._waiting += 1
+        turn.waiting += 1
         try:
-            async with self._checks:
-                return await asyncio.to_thread(_is_right, self._hasher, encoded, password)
+            async with turn.lock:
+                yield
         finally:
             self._waiting -= 1
+            turn.waiting -= 1
+            if not turn.waiting:
+                del self._turns[place]
+
+    async def _check(self, encoded: str, password: str) -> bool:
+        async with self._checks:
+            return await asyncio.to_thread(_is_right, self._hasher, encoded, password)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Whose turn it is at one address."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
 
 
 class _Proofs:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from algorium_server.domain.access import Refused
+from algorium_server.domain.administration import Action, may_administer
 from algorium_server.domain.audit import AuditAction, changed_names
 from algorium_server.domain.errors import (
     InvalidInput,
@@ -28,7 +29,6 @@ from algorium_server.domain.secrets import (
     check_not_internal,
     check_provider_text,
     kind_of,
-    may_manage_providers,
 )
 from algorium_server.services.auditing import record
 from algorium_server.services.people.secret_delivery import SlotRenewals
@@ -60,7 +60,8 @@ class SecretProviders:
     """
     Use cases of secret providers.
 
-    All but `listed` raise `NotAuthorized` if the caller is no administrator.
+    All but `listed` raise `NotAuthorized`: those that return providers, if the caller may not see
+    the installation, the others if it is no administrator.
 
     Args:
         database: Where they are.
@@ -88,8 +89,8 @@ class SecretProviders:
             return await rows.providers(connection)
 
     async def providers(self, principal: Principal) -> list[SecretProvider]:
-        """Return the same to an administrator."""
-        _check_admin(principal)
+        """Return the same to those who may see the installation."""
+        _check(principal, Action.SEE_ALL)
         return await self.listed()
 
     async def provider(self, principal: Principal, provider_id: str) -> SecretProvider:
@@ -99,9 +100,14 @@ class SecretProviders:
         Raises:
             SecretProviderNotFound: There is none.
         """
-        _check_admin(principal)
+        _check(principal, Action.SEE_ALL)
         async with self._database.reading() as connection:
             return await _found(connection, provider_id)
+
+    async def to_change(self, principal: Principal, provider_id: str) -> SecretProvider:
+        """Return a provider to somebody who may change it; raises as `provider`."""
+        _check(principal, Action.DECIDE)
+        return await self.provider(principal, provider_id)
 
     async def create(self, principal: Principal, wanted: WantedProvider) -> SecretProvider:
         """
@@ -112,7 +118,7 @@ class SecretProviders:
             SecretProviderFailed: It does not answer as it should.
             SecretProviderDisabled: It is to be the default, and disabled.
         """
-        _check_admin(principal)
+        _check(principal, Action.DECIDE)
         if wanted.configuration is None:
             raise InvalidInput("configuration is missing")
         now = self._clock()
@@ -140,7 +146,7 @@ class SecretProviders:
             SecretProviderFailed: It does not answer as it should.
             SecretProviderNotDefault: The default one stays it, and enabled, until another one is.
         """
-        old = await self.provider(principal, provider_id)
+        old = await self.to_change(principal, provider_id)
         check_not_internal(old)
         new = self._described(wanted, old.provider_id, created_at=old.created_at, old=old)
         if new.is_enabled:
@@ -173,7 +179,7 @@ class SecretProviders:
             SecretProviderNotFound: There is none.
             SecretProviderDisabled: It is disabled.
         """
-        _check_admin(principal)
+        _check(principal, Action.DECIDE)
         async with self._database.transaction() as connection:
             await rows.take_turn(connection)
             provider = await _found(connection, provider_id)
@@ -192,7 +198,7 @@ class SecretProviders:
             SecretProviderIsDefault: Another one must be the default first.
             SecretNotDeleted: It is the internal one, or keeps secrets.
         """
-        _check_admin(principal)
+        _check(principal, Action.DECIDE)
         async with self._database.transaction() as connection:
             await rows.take_turn(connection)
             provider = await _found(connection, provider_id)
@@ -257,8 +263,8 @@ async def _record(
     await record(connection, principal, action, target, detail=detail)
 
 
-def _check_admin(principal: Principal) -> None:
-    verdict = may_manage_providers(principal)
+def _check(principal: Principal, action: Action) -> None:
+    verdict = may_administer(principal, action)
     if isinstance(verdict, Refused):
         raise NotAuthorized(detail=verdict.reason)
 

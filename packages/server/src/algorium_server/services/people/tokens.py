@@ -1,6 +1,8 @@
 """
 Signed tokens (JWT) that programs show instead of a key: verified once, then known until they end.
 
+They end as well when their user is no longer linked to what they name, whoever has changed that.
+
 RS256 alone, whatever a token says of itself; its key is one that the identity provider publishes.
 
 Source: wire specification, "JWT, SAML, OIDC"; RFC 7519, 8725.
@@ -13,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from joserfc import jwt
@@ -32,9 +34,25 @@ from algorium_server.telemetry import logger
 
 ALGORITHM: Final = "RS256"
 _REGISTRY: Final = JWSRegistry(algorithms=[ALGORITHM], strict_check_header=False)
+_LOOKS_MAX: Final = 3
+"""If links keep changing while one is looked up, the token is looked at again the next time."""
 _HINT: Final = "Get a new token from your identity provider, or use an API key."
 
 _log = logger(__name__)
+
+
+class _Verified(NamedTuple):
+    """
+    A token that is known.
+
+    Attributes:
+        external_id: By which its user was found.
+        until: When it ends, in seconds since 1970.
+    """
+
+    account_id: str
+    external_id: str
+    until: float
 
 
 class Tokens:
@@ -60,14 +78,16 @@ class Tokens:
         self._federation = federation
         self._directory = directory
         self._now = now
-        self._known: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+        self._known: OrderedDict[bytes, _Verified] = OrderedDict()
 
     def principal(self, token: str) -> Principal | None:
         """Return whose token it is, None if it is not known, or has ended; reads memory only."""
-        account_id, until = self._known.get(_digest(token), ("", 0.0))
-        if until <= self._now():
+        verified = self._known.get(_digest(token))
+        if verified is None or verified.until <= self._now():
             return None
-        account = self._directory.account(account_id)
+        if self._directory.links.of(verified.account_id) != verified.external_id:
+            return None  # whose it is has to be found out again
+        account = self._directory.account(verified.account_id)
         if account is None or account.is_disabled:
             return None
         return self._directory.principal_of(account)
@@ -91,8 +111,18 @@ class Tokens:
             self._provider.settings.rules,
             now=datetime.fromtimestamp(self._now(), UTC),
         )
-        account = await self._federation.account_of(said)
-        self._known[_digest(token)] = account.account_id, claims["exp"] + TOKEN_CLOCK_SKEW_S
+        for _ in range(_LOOKS_MAX):
+            links = self._directory.links
+            revision = links.revision
+            account = await self._federation.account_of(said)
+            if links.of(account.account_id) == said.external_id:
+                break
+            if links.revision == revision:  # another gateway has just linked it
+                links.put(account.account_id, said.external_id)
+                break
+        self._known[_digest(token)] = _Verified(
+            account.account_id, said.external_id, claims["exp"] + TOKEN_CLOCK_SKEW_S
+        )
         while len(self._known) > TOKENS_KEPT_MAX:
             self._known.popitem(last=False)
 

@@ -105,13 +105,7 @@ class Users:
         profile = _changed(UserProfile(account_id=account.account_id), wanted)
         key = default_key(account, now=self._clock())
         async with self._database.transaction() as connection:
-            try:
-                await account_rows.add_account(connection, account)
-            except AlreadyExists as error:
-                raise UsernameTaken(error.message) from error
-            await self._take(connection, account, profile)
-            await rows.put_profile(connection, profile)
-            await key.store(connection)
+            await self.add(connection, User(account=account, profile=profile), key)
             await record(
                 connection,
                 principal,
@@ -119,9 +113,32 @@ class Users:
                 f"user:{account.username}",
                 about=account.account_id,
             )
-        self._directory.put_account(account)
+        user = User(account=account, profile=profile)
+        self.show(user, key)
+        return user, key
+
+    async def add(self, connection: AsyncConnection, user: User, key: NewKey) -> None:
+        """
+        Add a user with a key, within a transaction; the caller records it, and shows it afterwards.
+
+        Raises:
+            UsernameTaken: A user or organization has that name, or had it.
+            EmailTaken: Another user has the address, or had it.
+            AlreadyExists: Another user has the external id.
+        """
+        try:
+            await account_rows.add_account(connection, user.account)
+        except AlreadyExists as error:
+            raise UsernameTaken(error.message) from error
+        await self._take(connection, user.account, user.profile)
+        await rows.put_profile(connection, user.profile)
+        await key.store(connection)
+
+    def show(self, user: User, key: NewKey) -> None:
+        """Let a user that was added be found."""
+        self._directory.put_account(user.account)
+        self._directory.links.put(user.account.account_id, user.profile.external_id)
         key.put_into(self._directory)
-        return User(account=account, profile=profile), key
 
     async def update(self, principal: Principal, name: str, wanted: WantedUser) -> User:
         """
@@ -171,6 +188,7 @@ class Users:
             )
             await _record_changes(connection, principal, (held, changed), (known.profile, profile))
         self._directory.put_account(changed)
+        self._directory.links.put(changed.account_id, profile.external_id)
         self._directory.sessions.remove(ended)
         return User(account=changed, profile=profile)
 

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any, Final
 
 from algorium_server.build.providers.provider import Operation, ProviderApi
-from algorium_server.build.source.fetching import FetchFailed, Fetching
+from algorium_server.build.source.fetching import Fetching
+from algorium_server.build.source.remotes import FetchFailed
 from algorium_server.build.source.repositories import Repositories, Signature
 from algorium_server.domain.algorithms import Algorithm
 from algorium_server.domain.errors import (
@@ -26,14 +27,13 @@ from algorium_server.domain.errors import (
     UnknownScm,
 )
 from algorium_server.domain.identity import Principal
+from algorium_server.domain.scm_names import check_repository, check_word
 from algorium_server.domain.scms import (
     LinkStatus,
     Scm,
     ScmCredentials,
     ScmLink,
     ScmProfile,
-    check_repository,
-    check_word,
     link_members,
     scm_object,
 )

@@ -7,7 +7,7 @@ It is looked at each time: a name can mean another address by then.
 """
 
 from algorium_server.domain.errors import InvalidInput, ScmUnreachable
-from algorium_server.domain.scms import endpoint_of
+from algorium_server.domain.scm_names import endpoint_of
 from algorium_server.services.files.reaching import Reach
 
 

@@ -26,7 +26,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from algorium_server.build.providers.calling import api_of
 from algorium_server.build.providers.provider import RemoteRepository
-from algorium_server.build.source.fetching import FetchFailed, Fetching, Remote, RemoteHead
+from algorium_server.build.source.fetching import Fetching, RemoteHead
+from algorium_server.build.source.remotes import FetchFailed, Remote
 from algorium_server.build.source.repositories import Repositories
 from algorium_server.domain.algorithms import Algorithm, BuildTrigger
 from algorium_server.domain.errors import (

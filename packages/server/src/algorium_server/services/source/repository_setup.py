@@ -15,7 +15,8 @@ from typing import Final, TypeVar
 
 from algorium_server.build.providers.calling import api_of
 from algorium_server.build.providers.provider import Operation, ProviderApi, RemoteRepository
-from algorium_server.build.source.fetching import Fetching, Remote, new_deploy_key
+from algorium_server.build.source.fetching import Fetching, new_deploy_key
+from algorium_server.build.source.remotes import Remote
 from algorium_server.build.source.repositories import Repositories, Signature
 from algorium_server.domain.algorithms import Algorithm
 from algorium_server.domain.errors import AlgoriumError, ScmLacks, ScmRejects

@@ -37,12 +37,12 @@ from algorium_server.domain.limits import (
     OAUTH_STATE_S,
     OAUTH_STATES_PER_ACCOUNT_MAX,
 )
+from algorium_server.domain.scm_names import check_word
 from algorium_server.domain.scms import (
     OAuthState,
     Provider,
     Scm,
     ScmCredentials,
-    check_word,
     connection_object,
     may_connect,
 )

@@ -26,13 +26,11 @@ from algorium_server.domain.errors import (
     ScmNotFound,
 )
 from algorium_server.domain.identity import Principal
+from algorium_server.domain.scm_names import check_scm_id, check_urls, check_word
 from algorium_server.domain.scms import (
     Provider,
     Scm,
     ScmUrls,
-    check_scm_id,
-    check_urls,
-    check_word,
     internal_object,
     provider_named,
     scm_object,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorium_server.app import Place
+from algorium_server.wiring.place import Place
 
 
 @given(gateways=st.integers(1, 64), whole=st.integers(1, 10_000))
