@@ -102,7 +102,8 @@ def test_every_code_has_a_class_of_its_status(code: Any) -> None:
         401: algorium.NotAuthenticated,
         403: algorium.NotAuthorized,
         404: algorium.NotFound,
-        409: algorium.AlreadyExists,
+        409: (algorium.AlreadyExists, algorium.CallUnderWay, algorium.CallOutcomeUnknown),
+        422: algorium.IdempotencyKeyReused,
         500: algorium.InternalError,
         501: algorium.FeatureNotImplemented,
     }[code.status]

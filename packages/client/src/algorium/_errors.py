@@ -19,6 +19,7 @@ The tree of exceptions, over the table of codes (`algorium.wire.codes`).
     │   │   ├── MethodNotAllowed 405
     │   │   ├── UnsupportedContentType 415
     │   │   ├── RangeNotSatisfiable 416
+    │   │   ├── IdempotencyKeyReused 7001 the key was sent with another call; 422
     │   │   ├── AlgorithmNameTaken 1002 the owner has an algorithm of that name
     │   │   └── VersionAlreadyPublished 1007 nothing new to publish
     │   ├── NotAuthenticated    2002  no, unknown or expired credentials; 401
@@ -30,6 +31,8 @@ The tree of exceptions, over the table of codes (`algorium.wire.codes`).
     │   │   ├── PathNotFound          no such file or directory
     │   │   └── AccountNotFound  3000
     │   ├── AlreadyExists        409
+    │   ├── CallUnderWay        7002  the call with this key has not ended yet
+    │   ├── CallOutcomeUnknown  7003  it may have run; it is not run again
     │   ├── ConditionFailed      412  the file is not in the state that was demanded
     │   ├── TooManyRequests      429  a concurrency limit is reached
     │   └── InternalError       5001  the platform failed; other 5xx
@@ -197,6 +200,31 @@ class InvalidRequest(ApiError):
 
     status = 400
     code = 2015
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """The key of an idempotent call belongs to another one: another algorithm, option or input."""
+
+    status = 422
+    code = 7001
+
+
+class CallUnderWay(ApiError):
+    """An idempotent call with the same key has not ended within the timeout of this one."""
+
+    status = 409
+    code = 7002
+
+
+class CallOutcomeUnknown(ApiError):
+    """
+    An idempotent call may have run, and nobody can say how it ended: its server died meanwhile.
+
+    It is not run again; look at what it was to change, and call with another key to do so.
+    """
+
+    status = 409
+    code = 7003
 
 
 class MethodNotAllowed(InvalidRequest):
@@ -468,6 +496,9 @@ _BY_CODE: dict[int, type[ApiError]] = {
         InvalidRequest,
         NotAuthenticated,
         NotAuthorized,
+        IdempotencyKeyReused,
+        CallUnderWay,
+        CallOutcomeUnknown,
         AlgorithmNameTaken,
         VersionAlreadyPublished,
         AlgorithmNotFound,

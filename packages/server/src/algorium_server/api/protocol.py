@@ -209,8 +209,8 @@ class JsonProtocol(HttpToolsProtocol):
                 cycle.body = bytearray(cycle.body)
             super().on_body(body)
             return
-        # uvicorn's own way, which would copy each piece of an upload twice.
-        cycle.body = body
+        # In uvicorn's own way each piece of an upload would be copied twice.
+        cycle.body = body  # type: ignore[assignment]  # all that is done with it is `bytes(…)`
         if len(body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
         cycle.message_event.set()
