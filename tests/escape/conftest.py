@@ -129,7 +129,7 @@ def _supervisor_of(pid: int) -> int:
     def find() -> list[int]:
         return [each for each in _children_of(pid) if b"supervisor" in _command_of(each)]
 
-    found = wait_until(find, timeout_s=10, what="the supervisor runs")
+    found = wait_until(find, timeout_s=30, what="the supervisor runs")
     return found[0]
 
 

@@ -333,7 +333,7 @@ def spied(workshop: Workshop, host: Host) -> Callable[..., dict[str, Any]]:
         marker = f"left-{uuid.uuid4()}"
         call = f"spy({str(workshop.home)!r}, {str(host.canary)!r}, {[*addresses]!r}, {marker!r})"
         build = _build_that_spies(workshop, step, call)
-        wait_until(lambda: not processes_with(marker), timeout_s=10, what="nothing is left")
+        wait_until(lambda: not processes_with(marker), timeout_s=30, what="nothing is left")
         told: dict[str, Any] = json.loads(_report(workshop, build, step))
         return told
 

@@ -184,7 +184,7 @@ def test_between_calls_nobody_is_asking_on_an_open_connection(site: Attacked) ->
         time.sleep(0.6)  # a pause between two calls is what is tested here
 
         answers = wait_until(
-            lambda: site.said("listener.told"), timeout_s=10, what="the thread was answered"
+            lambda: site.said("listener.told"), timeout_s=30, what="the thread was answered"
         )[0]
 
         assert answers[0][0] == 401, answers

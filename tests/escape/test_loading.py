@@ -60,7 +60,7 @@ def test_what_a_failed_load_leaves_behind_is_gone(site: Attacked) -> None:
 
     assert answer.json()["error"]["error_type"] in FAILED
     wait_until(
-        lambda: not processes_with("left-by-LoadForks"), timeout_s=10, what="the process is gone"
+        lambda: not processes_with("left-by-LoadForks"), timeout_s=30, what="the process is gone"
     )
 
 
@@ -75,7 +75,7 @@ def test_while_loading_it_acts_for_whoever_called_and_afterwards_for_nobody(site
         wait_until(
             lambda by=by: any(status == 401 for _, status, _ in site.call(
                 "escape/LoadAsks", None, by=by).json()["result"]),
-            timeout_s=10, what="the thread asked between two calls",
+            timeout_s=30, what="the thread asked between two calls",
         )  # fmt: skip
         told = site.call("escape/LoadAsks", None, by=by).json()["result"]
 

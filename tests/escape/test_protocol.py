@@ -223,7 +223,7 @@ def test_answering_twice_convinces_nobody_twice(site: Attacked) -> None:
 
     # The first answer is the algorithm's own, and it may say what it likes; then there is one more.
     assert answer.json().get("result") == "lie" or "error" in answer.json()
-    wait_until(site.is_well, timeout_s=10, what="the second frame answered nobody")
+    wait_until(site.is_well, timeout_s=30, what="the second frame answered nobody")
 
 
 @pytest.mark.parametrize("action", ["answer_the_next_call", "fork_behind_the_runtime"])
@@ -234,7 +234,7 @@ def test_the_next_call_cannot_be_answered_ahead(site: Attacked, action: str) -> 
 
         if "error" not in later.json():
             assert later.json()["result"] != "lie"
-        wait_until(site.is_well, timeout_s=10, what="a slot is there again")
+        wait_until(site.is_well, timeout_s=30, what="a slot is there again")
         site.answer("processes.exit_now")
 
 
@@ -246,7 +246,7 @@ def test_writing_to_every_descriptor_convinces_nobody_else(site: Attacked) -> No
     answer = site.answer("protocol.write_to_all_descriptors")
 
     assert answer.json().get("result") == "lie" or "error" in answer.json()
-    wait_until(site.is_well, timeout_s=10, what="a slot is there again")
+    wait_until(site.is_well, timeout_s=30, what="a slot is there again")
 
 
 def test_descriptors_passed_to_the_gateway_are_not_kept(site: Attacked) -> None:
@@ -268,7 +268,7 @@ def test_closing_descriptors_is_ones_own_loss(site: Attacked, numbers: list[int]
         "SystemError", "SystemExit", "TimeoutError", "AlgorithmError",
     }  # fmt: skip
     site.answer("processes.exit_now")
-    wait_until(site.is_well, timeout_s=10, what="a slot is there again")
+    wait_until(site.is_well, timeout_s=30, what="a slot is there again")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_losing_the_platforms_socket_ends_the_slot(
     answer = site.answer(f"protocol.{action}", arguments, timeout_s=1)
 
     assert answer.status_code == 200
-    wait_until(site.is_well, timeout_s=10, what="a slot is there again")
+    wait_until(site.is_well, timeout_s=30, what="a slot is there again")
 
 
 def test_imitations_on_output_are_output(site: Attacked) -> None:
@@ -320,7 +320,7 @@ def test_output_after_the_end_is_in_no_log_of_a_call(site: Attacked) -> None:
     # Jane's calls give the thread its time, without being the next call of its own slot.
     for _ in range(3):
         site.said("processes.core_limit", by="jane")
-    wait_until(lambda: _has_slept(site), timeout_s=5, what="the thread has printed")
+    wait_until(lambda: _has_slept(site), timeout_s=30, what="the thread has printed")
 
     answer = site.answer("processes.core_limit", stdout=True)
 
@@ -337,7 +337,7 @@ def test_endless_output_of_a_thread_delays_nobody_else(site: Attacked) -> None:
     for _ in range(5):
         assert site.is_well(by="jane")
     site.answer("processes.exit_now")
-    wait_until(site.is_well, timeout_s=10, what="a slot is there again")
+    wait_until(site.is_well, timeout_s=30, what="a slot is there again")
 
 
 @pytest.mark.parametrize("how", ["none", "raise", "leave"])
@@ -346,7 +346,7 @@ def test_replaced_streams_cost_no_answer(site: Attacked, how: str) -> None:
 
     assert answer.json().get("result") == "broken" or how == "leave"
     site.answer("processes.exit_now")
-    wait_until(site.is_well, timeout_s=10, what="a slot is there again")
+    wait_until(site.is_well, timeout_s=30, what="a slot is there again")
 
 
 @pytest.mark.parametrize("action", ["exit", "raise", "itself", "grow", "pickle"])
@@ -354,7 +354,7 @@ def test_results_that_act_harm_their_own_slot(site: Attacked, action: str) -> No
     error = site.error("protocol.evil_result", {"action": action}, timeout_s=3)
 
     assert error["error_type"] in {"AlgorithmError", "SystemExit", "TimeoutError"}
-    wait_until(site.is_well, timeout_s=10, what="a slot is there again")
+    wait_until(site.is_well, timeout_s=30, what="a slot is there again")
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_leaving_by_other_doors_ends_one_call(site: Attacked, how: str) -> None:
     error = site.error("protocol.leave_the_loop", {"how": how})
 
     assert error["error_type"] in {"AlgorithmError", "SystemExit", "OutOfMemoryError"}
-    wait_until(site.is_well, timeout_s=10, what="a slot is there again")
+    wait_until(site.is_well, timeout_s=30, what="a slot is there again")
 
 
 def test_taking_over_the_runtime_is_taking_over_ones_own_slot(site: Attacked) -> None:

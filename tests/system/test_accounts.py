@@ -624,7 +624,7 @@ def test_a_key_ends_when_it_expires(admin: Web, new_user, http: httpx2.Client) -
     jane = Web(http, made["api_key"])
 
     assert jane("GET", "/v1/data").status_code == 200
-    wait_until(lambda: jane("GET", "/v1/data").status_code == 401, timeout_s=10)
+    wait_until(lambda: jane("GET", "/v1/data").status_code == 401, timeout_s=30)
     assert timedelta(0) <= datetime.now(UTC) - end < timedelta(seconds=2)
 
 

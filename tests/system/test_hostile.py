@@ -337,12 +337,12 @@ def test_a_daemon_does_not_outlive_its_slot(
 ) -> None:
     marker = f"daemon-{uuid.uuid4()}"
     assert misbehave("Daemon", marker)["result"] == "left a daemon"
-    wait_until(lambda: processes_with(marker), timeout_s=10, what="the daemon runs")
+    wait_until(lambda: processes_with(marker), timeout_s=30, what="the daemon runs")
 
     ended = misbehave("Daemon", end)
 
     assert ended["error"]["error_type"] == error_type
-    wait_until(lambda: not processes_with(marker), timeout_s=10, what="the daemon is gone")
+    wait_until(lambda: not processes_with(marker), timeout_s=30, what="the daemon is gone")
 
 
 def test_the_host_cannot_be_reached(hostile: RunningServer, misbehave: Misbehave) -> None:

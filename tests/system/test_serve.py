@@ -199,7 +199,7 @@ class TestWhileTheDemoIsBuilt:
 
         assert building.process.wait(START_S) == 0
         assert not (building.home / "endpoint.json").exists()
-        wait_until(lambda: not processes_with(str(building.home)), timeout_s=10)
+        wait_until(lambda: not processes_with(str(building.home)), timeout_s=30)
 
 
 class TestStopping:

@@ -14,7 +14,7 @@ from algorium_server.store import accounts, jobs
 from algorium_server.store.database import Database
 
 JANE = rows.account("jane")
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 async def add_owner(database: Database) -> None:

@@ -20,7 +20,7 @@ from algorium_server.engine.sandbox import ExitStatus, Mechanism, SandboxSpec
 from algorium_server.engine.spawned import SandboxProcess
 from algorium_server.engine.templates import ZygoteLimits, key_of, template
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 LIMITS = replace(ZYGOTE_LIMITS, pause_s=600.0, birth_s=10.0)
 """A busy machine must not make a test start cold what it wants forked."""
 OBEDIENT = """

@@ -13,7 +13,7 @@ import uvloop
 
 from algorium_server.listening import Loads, SharedListener, address_of, listen
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 

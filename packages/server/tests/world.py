@@ -138,7 +138,7 @@ def be_the_host(told: int) -> None:
 def be_the_world(told: int) -> None:
     namespaces.unshare(namespaces.NEW_NET)
     os.write(told, b".")
-    wait_until(lambda: "up1" in Path("/proc/self/net/dev").read_text(), timeout_s=10)
+    wait_until(lambda: "up1" in Path("/proc/self/net/dev").read_text(), timeout_s=30)
     ip("link set lo up", f"addr add {GATEWAY}/24 dev up1", "link set up1 up")
     ip(f"addr add {GATEWAY_6}/64 dev up1 nodad")
     for address in (*EVERYWHERE, RESOLVER, LATE):
@@ -406,7 +406,7 @@ async def forked(host: SandboxHost, state_dir: Path) -> dict:
     for slot in slots:
         await slot.process.exited
         slot.process.close()
-    wait_until(lambda: not translations(), timeout_s=5)
+    wait_until(lambda: not translations(), timeout_s=30)
     return told
 
 

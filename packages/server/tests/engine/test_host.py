@@ -477,9 +477,9 @@ def test_nothing_grows_however_many_come_and_go(stage: Stage):
                     process.close()
 
     stage.run("")
-    wait_until(lambda: held()["children"] == 0, timeout_s=10)
+    wait_until(lambda: held()["children"] == 0, timeout_s=30)
     before = held()
     stage.runner.run(come_and_go())
     stage.run("")  # whatever was given up is seen to its end before this one
 
-    wait_until(lambda: held() == before, timeout_s=10)
+    wait_until(lambda: held() == before, timeout_s=30)

@@ -204,7 +204,7 @@ def test_the_death_of_the_supervisor_ends_its_sandboxes_and_the_next_start_works
         await read_line(process.stdout_fd)
         os.kill(min(processes_with(str(tmp_path / "state"))), signal.SIGKILL)
         status = await asyncio.wait_for(process.exited, 5)
-        wait_until(lambda: processes_with(marker) == [], timeout_s=5)
+        wait_until(lambda: processes_with(marker) == [], timeout_s=30)
         process.close()
         again = await host.spawn(python("print('again')"))
         line = await read_line(again.stdout_fd)

@@ -30,7 +30,7 @@ def marker() -> str:
 def root(marker: str) -> Iterator[int]:
     """A process with two children, each with one of its own."""
     with subprocess.Popen([sys.executable, "-c", TREE, marker, "30"]) as tree:
-        wait_until(lambda: len(processes_with(marker)) == 5, timeout_s=10)
+        wait_until(lambda: len(processes_with(marker)) == 5, timeout_s=30)
         yield tree.pid
         for pid in processes_with(marker):
             os.kill(pid, signal.SIGKILL)
@@ -50,7 +50,7 @@ def test_a_bounded_walk_ends_early(root: int):
 def test_everything_below_is_killed_and_the_root_is_not(root: int, marker: str):
     processes.kill_descendants(root)
 
-    wait_until(lambda: processes_with(marker) == [root], timeout_s=5)
+    wait_until(lambda: processes_with(marker) == [root], timeout_s=30)
 
 
 def test_memory_shared_after_a_fork_is_counted_once(root: int):
@@ -90,6 +90,6 @@ def test_a_process_has_one_start_until_it_is_dead():
     assert start == processes.started_at(child.pid) is not None
 
     child.kill()
-    wait_until(lambda: processes.started_at(child.pid) is None, timeout_s=5)
+    wait_until(lambda: processes.started_at(child.pid) is None, timeout_s=30)
     child.wait()
     assert processes.started_at(child.pid) is None

@@ -155,8 +155,8 @@ def test_when_the_supervisor_is_killed_everything_dies_and_the_next_start_works(
             inside = os.readlink(f"/proc/{slot.process.program_pid}/ns/pid")
             os.kill(supervisor, signal.SIGKILL)
             status = await slot.ended()
-            wait_until(lambda: inside not in namespaces_in_use(), timeout_s=10)
-            wait_until(lambda: not processes_with(str(place)), timeout_s=10)
+            wait_until(lambda: inside not in namespaces_in_use(), timeout_s=30)
+            wait_until(lambda: not processes_with(str(place)), timeout_s=30)
             program = nursery.program()
             cold = await nursery.spawn(program)  # with another supervisor
             await nursery.until(lambda: nursery.state(program) == "ready")

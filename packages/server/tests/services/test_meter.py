@@ -51,7 +51,7 @@ async def stored(database: Database) -> list[str]:
         return sorted(found.scalars())
 
 
-async def until(condition, *, timeout_s: float = 20.0) -> None:
+async def until(condition, *, timeout_s: float = 60.0) -> None:
     """Wait until *condition*, a coroutine function, returns something true."""
     async with asyncio.timeout(timeout_s):
         while not await condition():

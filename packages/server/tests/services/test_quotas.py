@@ -326,7 +326,7 @@ def joe_id(site: Gateway) -> str:
     return site.directory.account_named("joe").account_id
 
 
-async def until(condition, *, timeout_s: float = 20.0) -> None:
+async def until(condition, *, timeout_s: float = 60.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.01)

@@ -57,7 +57,7 @@ def find_layout(state_dir: Path) -> HostLayout:
     Copied rather than mounted file by file: one mount instead of twenty at every start.
     """
     python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # no venv's
-    isolated = _write_etc(state_dir / "etc-isolated", source=Path("/etc"), copy=shutil.copy2)
+    isolated = _write_etc(state_dir / "etc-isolated", source=Path("/etc"), copy=_copy_file)
     return HostLayout(
         system_dirs=tuple(path for path in _SYSTEM if os.path.isdir(path) and not _is_link(path)),
         system_links=tuple((path, os.readlink(path)) for path in _SYSTEM if _is_link(path)),
@@ -138,28 +138,30 @@ def _copy_tree(source: Path, target: Path, copy: Callable[[str, str], object]) -
     with os.scandir(source) as found:
         for entry in found:
             copied = target / entry.name
-            if entry.is_symlink():
-                _copy_symlink(entry.path, str(copied))
-            elif entry.is_dir():
+            if entry.is_dir(follow_symlinks=False):
                 _copy_tree(Path(entry.path), copied, copy)
-            elif entry.is_file():
+            elif not _is_of_no_use(entry):
                 with suppress(OSError):  # unreadable: not for sandboxes either
                     copy(entry.path, str(copied))
 
 
-def _copy_symlink(source: str, target: str) -> None:
-    """Take a second name for it where that can be: there are hundreds, and new ones cost more."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:  # another file system, or one without links
-        os.symlink(os.readlink(source), target)
+def _is_of_no_use(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a device, or one of the hundreds of names of manual pages."""
+    if entry.is_symlink():
+        return "/man/" in os.readlink(entry.path)
+    return not entry.is_file(follow_symlinks=False)
+
+
+def _copy_file(source: str, target: str) -> None:
+    shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _link(source: str, target: str) -> None:
+    """Take a second name: symbolic links as well, since new ones cost twenty times as much."""
     try:
-        os.link(source, target)
+        os.link(source, target, follow_symlinks=False)
     except OSError:  # a file system without them
-        shutil.copy2(source, target)
+        _copy_file(source, target)
 
 
 def _directories(root: Path) -> Iterator[Path]:
