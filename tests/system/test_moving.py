@@ -10,6 +10,7 @@ import pytest
 from running import RunningServer
 
 from algorium import Algorium, KeyPermissions, ReadAcl
+from algorium._cli.export_folder import Begun
 from algorium.cli import main
 
 ONE = "def apply(input):\n    return 'one'\n"
@@ -65,7 +66,9 @@ def mover(
         each.close()
 
 
-def test_everything_moves_to_another_account(mover: Callable[[str], Mover], tmp_path: Path) -> None:
+def test_everything_moves_to_another_account(
+    server: RunningServer, mover: Callable[[str], Mover], tmp_path: Path
+) -> None:
     old, new = mover("leaver"), mover("comer")
     folder = tmp_path / "export"
     commits = make_things(old)
@@ -108,16 +111,30 @@ def test_everything_moves_to_another_account(mover: Callable[[str], Mover], tmp_
     assert acl is not None
     assert acl.read is ReadAcl.PUBLIC
 
+    # An export that leaves out something keeps what it had.
+    assert old.algo("export", folder, "--no-algorithms", "--quiet")[0] == 0
+    again = json.loads((folder / "manifest.json").read_text())
+    assert again | {"exported_at": ""} == manifest | {"exported_at": ""}
+
     # Once more there is nothing to do, and what is there with other content is not lost.
     there.commit({"src/more.py": ""}, message="Go on here")
+    there.update(settings={"rewriting_enabled": True})
     new.client.file("data://.my/open/a.txt").put(b"mine")
     code, told, error = new.algo("import", folder, "--json")
     results = {each["name"]: each for each in json.loads(told)["results"]}
     assert (code, results["comer/Answer"]["done"]) == (1, [])
+    assert there.info().settings["rewriting_enabled"] is True
     assert "a.txt: here with other content" in results["data://.my/open"]["problems"][0]
     assert new.client.file("data://.my/open/a.txt").read() == b"mine"
     assert new.algo("import", folder, "--no-algorithms", "--overwrite", "--quiet")[0] == 0
     assert new.client.file("data://.my/open/a.txt").read() == b"A"
+
+    # Settings are those of the export only where an import was cut off before it set them.
+    assert there.info().settings["rewriting_enabled"] is True
+    Begun(folder, server=server.api, account="comer").note("algorithm Answer")
+    assert new.algo("import", folder, "--no-data", "--quiet")[0] == 0
+    assert there.info().settings["rewriting_enabled"] is False
+    assert not (folder / "begun").exists()
 
 
 def make_things(old: Mover) -> list[Any]:
@@ -159,8 +176,8 @@ def test_collections_of_an_organization_move_to_a_user(
 
     assert code == 0, error
     assert [(each["name"], each["done"]) for each in json.loads(told)["results"]] == [
-        ("data://.my/empty", ["0 files copied"]),
-        ("data://.my/plans", ["1 files copied"]),
+        ("data://.my/empty", ["created, readable by algorithms of its owner", "0 files copied"]),
+        ("data://.my/plans", ["created, readable by its owner only", "1 files copied"]),
     ]
     assert [each.name for each in owner.client.dir("data://.my/plans").files()] == ["c.txt"]
 
@@ -192,6 +209,9 @@ def test_a_folder_is_not_mistaken(mover: Callable[[str], Mover], tmp_path: Path)
     assert one.algo("export", tmp_path / "mine")[0] == 0
     code, _, error = other.algo("export", tmp_path / "mine")
     assert (code, "holds what first_mover has" in error) == (2, True)
+    nobody = ("--organization", "nobody_here")
+    code, _, error = other.algo("import", tmp_path / "mine", "--dry-run", *nobody)
+    assert (code, "nobody_here is no organization of yours" in error) == (1, True)
     manifest = tmp_path / "mine/manifest.json"
     told = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(told | {"is_complete": False}))

@@ -75,6 +75,7 @@ def test_a_connector_lives_from_create_to_delete(
     code, out, error = algo(capfd, "connector", "test", "s3://")
     assert (code, "write   no   AccessDenied" in out) == (1, True)
     assert "s3+archive:// does not write, delete" in error
+    assert "storage's own" not in error
     assert algo(capfd, "connector", "delete", "s3+archive") == (0, "", "deleted s3+archive://\n")
     assert algo(capfd, "connector", "list", "--json") == (0, "[]\n", "")
     code, _, error = algo(capfd, "connector", "show", "s3+archive")
@@ -147,6 +148,7 @@ def test_credentials_are_typed_and_not_shown(stand_in: StandIn) -> None:
     [
         (["create", "ftp"], "ftp is none of s3, gs, azureblob, dropbox"),
         (["create", "s3"], "no access_key_id, secret_access_key: give --credentials a file"),
+        (["create", "s3", "--label", "x"], "with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY set"),
         (["create", "s3", "--from-env"], "the environment has none of AWS_ACCESS_KEY_ID"),
         (["create", "s3", "--credential", "s3cret"], "--credential takes NAME=VALUE"),
         (["create", "s3", "--credentials", "bad.json"], "bad.json must hold a JSON object"),

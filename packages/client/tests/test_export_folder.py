@@ -79,18 +79,47 @@ def test_links_are_not_followed(folder: Path, tmp_path: Path, place: str) -> Non
         verify(folder, read(folder))
 
 
+@pytest.mark.parametrize("place", ["data", "data/lost"])
+def test_links_that_lead_nowhere_are_not_taken_for_nothing(folder: Path, place: str) -> None:
+    (folder / "data").rename(folder / "moved")
+    (folder / place).parent.mkdir(exist_ok=True)
+    (folder / place).symlink_to("nowhere")
+
+    with pytest.raises(Failed, match="lost leads somewhere else"):
+        verify(folder, Manifest(server=SERVER, account="ada", collections={"lost": ()}))
+
+
+def test_a_file_in_the_place_of_a_collection_is_refused(folder: Path) -> None:
+    (folder / "data" / "flat").write_bytes(b"")
+
+    with pytest.raises(Failed, match="flat is no directory"):
+        verify(folder, Manifest(server=SERVER, account="ada", collections={"flat": ()}))
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"files": {"../a": {"bytes": 1, "sha256": "x"}}},
         {"files": {"data/photos/a": {}}},
+        {"files": {"data/photos/a": {"bytes": float("inf"), "sha256": "x"}}},
+        {"files": {"data/photos/a": {"bytes": -1, "sha256": "x"}}},
         {"files": []},
         {"collections": {"photos": None}},
         {"algorithms": 1},
         {"format": "zip"},
         {"format_version": 2},
     ],
-    ids=["outside", "no-size", "list", "no-readers", "number", "zip", "newer"],
+    ids=[
+        "outside",
+        "no-size",
+        "infinite",
+        "negative",
+        "list",
+        "no-readers",
+        "number",
+        "zip",
+        "newer",
+    ],
 )
 def test_a_damaged_manifest_is_refused(folder: Path, change: dict[str, object]) -> None:
     path = folder / "manifest.json"
@@ -100,7 +129,11 @@ def test_a_damaged_manifest_is_refused(folder: Path, change: dict[str, object]) 
         read(folder)
 
 
-@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "a\\b", "a\0b"])
-def test_no_name_leads_out_of_the_folder(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["..", ".", "", "a/b", "a\\b", "a\0b", "\udc80", "é" * 128],
+    ids=["up", "here", "empty", "slash", "backslash", "zero", "half", "long"],
+)
+def test_no_name_is_more_than_one_in_the_folder(folder: Path, name: str) -> None:
     with pytest.raises(Failed, match="cannot be the name"):
         verify(folder, Manifest(server=SERVER, account="ada", collections={name: ()}))

@@ -11,9 +11,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from algorium._cli.export_folder import Begun
 from algorium._cli.exporting import REFS, variables
 from algorium._cli.git import DEFAULT_BRANCH, Git, repository_url
 from algorium._cli.program import Failed
@@ -32,10 +34,20 @@ _LATER: Final = "scaling"
 """The setting that quotas of another server may refuse; then the algorithm comes without it."""
 
 
+class _Pushed(Enum):
+    """What of a history was pushed."""
+
+    NOTHING = auto()
+    MORE = auto()
+    """What was missing, after what was there."""
+    ANEW = auto()
+    """All of it, in the place of the commit that an import had begun with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What became of an algorithm.
+    What became of an algorithm or a collection.
 
     Attributes:
         done: What was done, in words.
@@ -55,16 +67,25 @@ class Bringing:
     Args:
         client: Of the server.
         git: With the key of the account.
+        begun: What imports have begun.
         publishes: Versions are published.
         is_private: For their owner only, whatever they were.
         is_plan: Nothing is changed; it is told what would be.
     """
 
     def __init__(
-        self, client: "Algorium", git: Git, *, publishes: bool, is_private: bool, is_plan: bool
+        self,
+        client: "Algorium",
+        git: Git,
+        begun: Begun,
+        *,
+        publishes: bool,
+        is_private: bool,
+        is_plan: bool,
     ) -> None:
         self._client = client
         self._git = git
+        self._begun = begun
         self._publishes = publishes
         self._is_private = is_private
         self._is_plan = is_plan
@@ -87,13 +108,21 @@ class Bringing:
             raise Failed(f"the source of {ref} is at a host elsewhere: nothing is pushed to that")
         if self._is_plan:
             return Outcome(self._plan(algorithm, info, told["versions"]))
-        outcome = Outcome()
+        outcome, key = Outcome(), f"algorithm {ref.name}"
         if info is None:
-            outcome.remarks.extend(self._create(ref, told))
+            self._begun.note(key)
+            try:
+                outcome.remarks.extend(self._create(ref, told))
+            except (ApiError, Failed):
+                self._begun.forget(key)
+                raise
             outcome.done.append("created")
-        if self._push(algorithm, place / "source.bundle"):
+        pushed = self._push(algorithm, place / "source.bundle")
+        if pushed is not _Pushed.NOTHING:
             outcome.done.append("source pushed")
-        outcome.remarks.extend(self._settle(algorithm, told))
+        if info is None or pushed is _Pushed.ANEW or self._begun.holds(key):
+            outcome.remarks.extend(self._settle(algorithm, told))
+            self._begun.forget(key)
         if self._publishes:
             for version in told["versions"]:  # lowest first: each must be above those before
                 self._publish(algorithm, version, outcome)
@@ -157,10 +186,10 @@ class Bringing:
             return None, f"built in {found[0].display_name}: there is no {wanted['name']!r} here"
         raise Failed(f"nothing runs {told['language']!r} here")
 
-    def _push(self, algorithm: "ManagedAlgorithm", bundle: Path) -> bool:
-        """Push the history unless it is there; whether something was pushed."""
+    def _push(self, algorithm: "ManagedAlgorithm", bundle: Path) -> "_Pushed":
+        """Push the history unless it is there."""
         if not bundle.is_file():
-            return False
+            return _Pushed.NOTHING
         url = repository_url(self._git.connection, algorithm.ref)
         with tempfile.TemporaryDirectory(prefix="algo-import-") as work:
             git = replace(self._git, directory=Path(work))
@@ -178,16 +207,16 @@ class Bringing:
                 known = set(git.ask("ls-remote", "--refs", url, *REFS).split("\n"))
                 mine = git.ask("for-each-ref", "--format=%(objectname)\t%(refname)", *_roots())
                 if set(mine.split("\n")) <= known:
-                    return False
+                    return _Pushed.NOTHING
                 git.run("push", "--quiet", url, *specs, is_quiet=True)
-                return True
+                return _Pushed.MORE
             if git.knows("merge-base", "--is-ancestor", _HEAD, _THERE):
-                return False  # somebody has gone on with it here
+                return _Pushed.NOTHING  # somebody has gone on with it here
             self._check_new(git, algorithm)
             with _rewriting(algorithm):
                 git.run("push", "--quiet", url, f"+{_HEAD}:{_HEAD}", is_quiet=True)
             git.run("push", "--quiet", url, *specs, is_quiet=True)
-            return True
+            return _Pushed.ANEW
 
     def _check_new(self, git: Git, algorithm: "ManagedAlgorithm") -> None:
         """Refuse to replace anything but the one commit that an import began with."""
@@ -198,7 +227,11 @@ class Bringing:
             )
 
     def _settle(self, algorithm: "ManagedAlgorithm", told: dict[str, Any]) -> list[str]:
-        """Set what a push changes for its time, and what may be refused; return what was."""
+        """
+        Set what a push changes for its time, and what may be refused; return what was.
+
+        Only for an algorithm that an import has created: others keep their settings.
+        """
         now, wanted = algorithm.info().settings, told["settings"]
         if _REWRITING in wanted and now.get(_REWRITING) != wanted[_REWRITING]:
             algorithm.update(settings={_REWRITING: wanted[_REWRITING]})

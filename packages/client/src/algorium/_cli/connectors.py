@@ -380,7 +380,7 @@ def _judge(report: "ConnectorReport | None", found: "ConnectorInfo", *, is_told:
         failed = [name for name, check in tried.items() if check is not None and not check.ok]
         raise Failed(
             f"{found.uri} does not {', '.join(failed)}",
-            hint="The messages are the storage's own; `algo connector update` changes it.",
+            hint="The messages say why; `algo connector update` changes it.",
         )
 
 

@@ -8,7 +8,7 @@ is possible, with `--credential`, but never the way that a prompt, an error or a
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from getpass import getpass
 from pathlib import Path
@@ -101,7 +101,7 @@ def gathered(
         in_terminal = "" if protocol in _NOT_TYPED else ", or run this in a terminal to be asked"
         raise UsageError(
             f"no {', '.join(missing)}: give --credentials a file with a JSON object that has them, "
-            f"or --from-env with {', '.join(_variables(protocol))} set{in_terminal}"
+            f"or --from-env with {', '.join(_variables(protocol, missing))} set{in_terminal}"
         )
     return found
 
@@ -190,7 +190,13 @@ def _names(protocol: str) -> str:
     return ", ".join(each.name for each in MEMBERS[protocol])
 
 
-def _variables(protocol: str) -> list[str]:
-    found = [variable for member in MEMBERS[protocol] for variable in member.variables]
+def _variables(protocol: str, names: Container[str] | None = None) -> list[str]:
+    """Return where the environment has the members of these names, or all that it may have."""
+    found = [
+        variable
+        for member in MEMBERS[protocol]
+        if names is None or member.name in names
+        for variable in member.variables
+    ]
     of_file = _FILE_VARIABLES.get(protocol)
     return [*found, *([of_file] if of_file is not None else [])]

@@ -5,17 +5,19 @@ What an account has, as files: the folder that `algo export` writes and `algo im
     algorithms/NAME/algorithm.json      details, settings, versions
     algorithms/NAME/source.bundle       the repository, for git
     data/COLLECTION/...                 the files of a collection
+    begun/...                           what imports have begun to create, see `Begun`
 
 The manifest is written first, as incomplete, and last, with all digests: a folder that was cut off
 says so, and one that was changed afterwards does not fit. Nothing in it is believed: names become
 paths only after they were looked at.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -27,8 +29,11 @@ FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 MANIFEST_BYTES_MAX: Final = 1 << 28
 """A hundred bytes for each file: two million files, more than a server lists in one go."""
+NAME_BYTES_MAX: Final = 255
+"""Of a directory: what file systems take."""
 
 _PIECE_BYTES: Final = 1 << 20
+_SHOWN_MAX: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,20 +81,72 @@ def collection_path(root: Path, name: str) -> Path:
     Raises:
         Failed: A directory cannot be called so.
     """
-    if name in {"", ".", ".."} or any(each in name for each in "/\\\0"):
-        raise Failed(f"{name!r} cannot be the name of a directory on this machine")
+    if name in {"", ".", ".."} or any(each in name for each in "/\\\0") or not _fits(name):
+        shown = name if len(name) <= NAME_BYTES_MAX else f"{name[:_SHOWN_MAX]}..."
+        raise Failed(f"{shown!r} cannot be the name of a directory on this machine")
     return root / "data" / name
 
 
-def begin(root: Path, *, server: str, account: str) -> None:
+def _fits(name: str) -> bool:
+    try:
+        return len(name.encode()) <= NAME_BYTES_MAX
+    except UnicodeEncodeError:  # half a character: JSON can spell that
+        return False
+
+
+class Begun:
+    """
+    What imports of a folder have begun to create, so that after a cut they know it as their own.
+
+    It is noted in the folder, an empty file for each. Where nothing can be written, imports do
+    without: what was begun then counts as somebody's.
+
+    Args:
+        root: The folder.
+        server: Where it is brought to.
+        account: Whose it is to be there.
+    """
+
+    def __init__(self, root: Path, *, server: str, account: str) -> None:
+        self._place = root / "begun"
+        self._owner = (server, account)
+
+    def holds(self, what: str) -> bool:
+        """Whether something was begun, and not finished."""
+        return self._path(what).is_file()
+
+    def note(self, what: str) -> None:
+        """Note it, just before it is created."""
+        with contextlib.suppress(OSError):
+            self._place.mkdir(exist_ok=True)
+            self._path(what).touch()
+
+    def forget(self, what: str) -> None:
+        """Let it be: it is finished, or it was not begun after all."""
+        with contextlib.suppress(OSError):
+            self._path(what).unlink(missing_ok=True)
+            self._place.rmdir()  # unless there is more
+
+    def _path(self, what: str) -> Path:
+        told = json.dumps([*self._owner, what])  # also of names that are too long for a file
+        return self._place / hashlib.sha256(told.encode()).hexdigest()
+
+
+def begin(root: Path, *, server: str, account: str) -> Manifest:
     """
     Make a folder ready to be written: new, or one that an export of the same account has begun.
+
+    What it had is still in its manifest then, which is incomplete from now on.
+
+    Returns:
+        The manifest.
 
     Raises:
         UsageError: It holds something else.
     """
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root} is no directory")
+    begun = Manifest(server=server, account=account)
     if root.is_dir() and any(root.iterdir()):
         if not (root / MANIFEST).exists():
             raise UsageError(f"{root} holds something else: name a new directory")
@@ -98,8 +155,10 @@ def begin(root: Path, *, server: str, account: str) -> None:
             raise UsageError(
                 f"{root} holds what {known.account} has at {known.server}: name a new directory"
             )
+        begun = replace(known, is_complete=False)
     root.mkdir(parents=True, exist_ok=True)
-    write(root, Manifest(server=server, account=account))
+    write(root, begun)
+    return begun
 
 
 def read(root: Path) -> Manifest:
@@ -110,12 +169,12 @@ def read(root: Path) -> Manifest:
         UsageError: There is none, or it is of something else.
     """
     path = root / MANIFEST
+    if not path.is_file():
+        raise UsageError(f"{root} is no export: there is no {MANIFEST} in it")
     try:
         with path.open("rb") as stream:
             raw = stream.read(MANIFEST_BYTES_MAX + 1)
         told = json.loads(raw) if len(raw) <= MANIFEST_BYTES_MAX else None
-    except FileNotFoundError:
-        raise UsageError(f"{root} is no export: there is no {MANIFEST} in it") from None
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict) or told.get("format") != FORMAT:
@@ -192,7 +251,11 @@ def verify(root: Path, manifest: Manifest) -> None:
         *(algorithm_path(root, name) for name in manifest.algorithms),
         *(collection_path(root, name) for name in manifest.collections),
     ]
-    found = digests(root, [place for place in places if place.exists()])
+    # Links are refused also where they lead nowhere, or to a directory without this one.
+    found = digests(
+        root,
+        [place for place in places if os.path.lexists(place) or place.parent.is_symlink()],
+    )
     for path in sorted(manifest.files.keys() | found.keys()):
         if path not in found:
             _refuse(f"{path} is missing")
@@ -208,7 +271,7 @@ def _refuse(what: str) -> None:
 
 def _manifest(told: dict[str, Any]) -> Manifest:
     files = {
-        path: (int(each["bytes"]), str(each["sha256"])) for path, each in told["files"].items()
+        path: (_size(each["bytes"]), str(each["sha256"])) for path, each in told["files"].items()
     }
     for path in files:
         parts = PurePosixPath(path).parts
@@ -227,7 +290,15 @@ def _manifest(told: dict[str, Any]) -> Manifest:
     )
 
 
+def _size(told: object) -> int:
+    if not isinstance(told, int) or isinstance(told, bool) or told < 0:  # 1e400 is infinite
+        raise ValueError(told)
+    return told
+
+
 def _files(place: Path) -> Iterator[Path]:
+    if not place.is_dir():
+        raise Failed(f"{place} is no directory")
     for path in sorted(place.iterdir()):
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise Failed(f"{path} is neither a file nor a directory")

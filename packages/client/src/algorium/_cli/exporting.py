@@ -1,5 +1,6 @@
 """`algo export`: everything that an account has, into a folder."""
 
+import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from algorium._cli.export_folder import (
+    MANIFEST,
     Manifest,
     algorithm_path,
     begin,
@@ -81,20 +83,21 @@ def export(
         if not account:
             raise UsageError("the key does not say whose it is: take one that may read data")
         connection = (server or Server()).connection()
-        begin(root, server=connection.api_address, account=account)
+        known = begin(root, server=connection.api_address, account=account)
         git = Git(directory=root, connection=connection, username=account_name(client, account))
-        job = _Export(client, root, account, git, is_quiet=quiet or as_json)
+        job = _Export(client, root, known, git, is_quiet=quiet or as_json)
         if not no_algorithms:
             job.export_algorithms()
         if not no_data:
             job.export_data("" if organization else ".my")
-    manifest = job.finish(connection.api_address)
+    manifest = job.finish()
     if as_json:
         write_json(_report(root, manifest, job.skipped))
     else:
         write_line(str(root))
         algorithms, collections = len(manifest.algorithms), len(manifest.collections)
-        note(f"exported {algorithms} algorithms, {collections} collections of {account}")
+        kept = f", {job.kept} of them before" if job.kept else ""
+        note(f"exported {algorithms} algorithms, {collections} collections of {account}{kept}")
     if job.skipped:
         raise Failed(
             f"left out: {', '.join(job.skipped)}",
@@ -108,51 +111,85 @@ class _Export:
 
     Attributes:
         skipped: What could not be brought.
+        kept: How many things stay as an earlier export has brought them.
     """
 
     def __init__(
-        self, client: "Algorium", root: Path, account: str, git: Git, *, is_quiet: bool
+        self, client: "Algorium", root: Path, known: Manifest, git: Git, *, is_quiet: bool
     ) -> None:
         self._client = client
         self._root = root
-        self._account = account
+        self._known = known
+        self._account = known.account
         self._git = git
         self._is_quiet = is_quiet
         self._algorithms: list[str] = []
         self._collections: dict[str, tuple[str, ...]] = {}
+        self._old_algorithms = list(known.algorithms)  # not asked for again, or not to be had
+        self._old_collections = list(known.collections)
         self.skipped: list[str] = []
+        self.kept = 0
 
     def export_algorithms(self) -> None:
         """Bring all algorithms of the account."""
+        self._old_algorithms = []
         for each in self._client.algorithms.list(self._account):
             ref = AlgorithmRef(owner=self._account, name=each.name)
             if self._try(str(ref), self._export_algorithm, ref):
                 self._algorithms.append(ref.name)
+            elif ref.name in self._known.algorithms:
+                self._old_algorithms.append(ref.name)
 
     def export_data(self, owner: str) -> None:
         """Bring all collections of the account, which is called *owner* in URIs."""
+        self._old_collections = []
         for directory in self._client.dir(f"data://{owner or self._account}").dirs():
-            self._try(str(directory.uri), self._export_collection, directory)
+            is_done = self._try(str(directory.uri), self._export_collection, directory)
+            if not is_done and directory.name in self._known.collections:
+                self._old_collections.append(directory.name)
 
-    def finish(self, address: str) -> Manifest:
+    def finish(self) -> Manifest:
         """Write down what there is, with digests; only from then on it can be imported."""
         self._tell("digests")
         places = [
             *(algorithm_path(self._root, name) for name in self._algorithms),
             *(collection_path(self._root, name) for name in self._collections),
         ]
+        files = digests(self._root, places)
+        for name in self._old_algorithms:
+            if self._keep(f"algorithm {name}", algorithm_path(self._root, name), files):
+                self._algorithms.append(name)
+        for name in self._old_collections:
+            if self._keep(f"collection {name}", collection_path(self._root, name), files):
+                self._collections[name] = self._known.collections[name]
         manifest = Manifest(
-            server=address,
+            server=self._known.server,
             account=self._account,
             is_complete=True,
             exported_at=datetime.now(UTC).isoformat(timespec="seconds"),
             algorithms=tuple(self._algorithms),
             collections=self._collections,
-            files=digests(self._root, places),
+            files=dict(sorted(files.items())),
         )
         write(self._root, manifest)
         shutil.rmtree(self._root / "unfinished", ignore_errors=True)
         return manifest
+
+    def _keep(self, what: str, place: Path, files: dict[str, tuple[int, str]]) -> bool:
+        """Take over what an earlier export has brought, if it is still as it was; whether it is."""
+        above = f"{place.relative_to(self._root).as_posix()}/"
+        old = {path: told for path, told in self._known.files.items() if path.startswith(above)}
+        try:
+            is_same = (digests(self._root, [place]) if os.path.lexists(place) else {}) == old
+        except Failed:
+            is_same = False
+        if not is_same:
+            note(f"warning: {what}: not as {MANIFEST} has it any more", colour="yellow")
+            self.skipped.append(what)
+            return False
+        files |= old
+        self.kept += 1
+        return True
 
     def _try(self, what: str, work: Callable[[Any], None], subject: object) -> bool:
         """Do something that may be refused for itself; whether it was done."""

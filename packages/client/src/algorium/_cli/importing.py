@@ -1,11 +1,13 @@
 """`algo import`: what `algo export` has written, to another server or another account."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from algorium._cli.bringing import Bringing, Outcome
-from algorium._cli.export_folder import Manifest, algorithm_path, collection_path, read, verify
+from algorium._cli.bringing_files import BringingFiles
+from algorium._cli.export_folder import Begun, Manifest, algorithm_path, read, verify
 from algorium._cli.git import Git
 from algorium._cli.program import (
     AsJson,
@@ -19,15 +21,15 @@ from algorium._cli.program import (
     write_json,
 )
 from algorium._cli.projects import account_name
-from algorium._cli.watching import watched
-from algorium._errors import ApiError, NotAuthenticated
-from algorium.wire.bodies import BodyError, DataAcl, ReadAcl
+from algorium._errors import AccountNotFound, ApiError, NotAuthenticated
 from algorium.wire.refs import AlgorithmRef
+from algorium.wire.uris import UriSyntaxError
 
 if TYPE_CHECKING:
-    from algorium import Algorium, DataDirectory
+    from algorium import Algorium
 
-_SHOWN_MAX = 5
+_OF_ONE = (ApiError, Failed, OSError, UnicodeError, UriSyntaxError)
+"""What may be wrong with one thing, while all others can be brought."""
 
 
 @app.command(name="import")
@@ -50,7 +52,8 @@ def import_(
     Bring what `algo export` has written to this server, as yours.
 
     Collections come first, then source, which is built, then versions, under their old numbers.
-    What is here already stays as it is; after a cut, the same command goes on.
+    What is here already stays as it is, with its settings and readers, and what is missing comes
+    in; after a cut, the same command goes on.
 
     Parameters
     ----------
@@ -63,11 +66,12 @@ def import_(
     no_versions
         Bring source and settings, and publish nothing.
     private
-        Publish versions for their owner only, also those that were public.
+        Publish versions and create collections for their owner only, also those that were public.
     no_data
         Leave out collections.
     overwrite
-        Replace files that are here already with other content.
+        Replace files that are here already with other content, and let read collections that are
+        here already whom the export says.
     dry_run
         Check the folder, change nothing, and show what would be brought.
     quiet
@@ -85,26 +89,57 @@ def import_(
     is_quiet = quiet or as_json
     with connect(server) as client:
         username = account_name(client, "")
-        account = organization or username
+        account = _known_account(client, organization) if organization else username
         if not account:
             raise UsageError("the key does not say whose it is: take one that may read data")
         connection = (server or Server()).connection()
         git = Git(directory=root, connection=connection, username=username or account)
-        job = _Import(client, root, account, is_quiet=is_quiet, is_plan=dry_run)
-        if not no_data:
-            job.import_data(manifest, organization or ".my", overwrite=overwrite)
-        if not no_algorithms:
-            bringing = Bringing(
-                client, git, publishes=not no_versions, is_private=private, is_plan=dry_run
-            )
-            job.import_algorithms(manifest, bringing)
-    if as_json:
-        write_json({"account": account, "is_plan": dry_run, "results": job.results})
+        begun = Begun(root, server=connection.api_address, account=account)
+        job = _Import(client, root, account, is_quiet=is_quiet)
+        try:
+            if not no_data:
+                files = BringingFiles(
+                    root,
+                    begun,
+                    is_private=private,
+                    overwrites=overwrite,
+                    is_plan=dry_run,
+                    is_quiet=is_quiet,
+                )
+                job.import_data(manifest, files, organization or ".my")
+            if not no_algorithms:
+                bringing = Bringing(
+                    client,
+                    git,
+                    begun,
+                    publishes=not no_versions,
+                    is_private=private,
+                    is_plan=dry_run,
+                )
+                job.import_algorithms(manifest, bringing)
+        finally:  # also when the server has gone meanwhile: what was done is done
+            if as_json and (job.results or not sys.exception()):
+                write_json({"account": account, "is_plan": dry_run, "results": job.results})
     if job.failed:
         raise Failed(
             f"not brought as a whole: {', '.join(job.failed)}",
             hint="The notes above say why; the same command tries again.",
         )
+
+
+def _known_account(client: "Algorium", organization: str) -> str:
+    """Return the name of an organization as the server spells it, if the key may ask for it."""
+    try:
+        return client.storage(organization).username
+    except AccountNotFound as error:
+        raise Failed(
+            f"{organization} is no organization of yours: {error.message}",
+            hint="Check the name; an owner of it can make you a member.",
+        ) from None
+    except NotAuthenticated:
+        raise
+    except ApiError:
+        return organization
 
 
 class _Import:
@@ -115,14 +150,11 @@ class _Import:
         results: What became of each algorithm and collection.
     """
 
-    def __init__(
-        self, client: "Algorium", root: Path, account: str, *, is_quiet: bool, is_plan: bool
-    ) -> None:
+    def __init__(self, client: "Algorium", root: Path, account: str, *, is_quiet: bool) -> None:
         self._client = client
         self._root = root
         self._account = account
         self._is_quiet = is_quiet
-        self._is_plan = is_plan
         self.results: list[dict[str, Any]] = []
 
     @property
@@ -130,17 +162,15 @@ class _Import:
         """What could not be brought as a whole."""
         return [each["name"] for each in self.results if each["problems"]]
 
-    def import_data(self, manifest: Manifest, owner: str, *, overwrite: bool) -> None:
+    def import_data(self, manifest: Manifest, bringing: BringingFiles, owner: str) -> None:
         """Bring all collections to those of *owner*."""
         for name, entries in manifest.collections.items():
             target = self._client.dir(f"data://{owner}").dir(name)
             try:
-                count = self._import_collection(name, target, entries, overwrite=overwrite)
-            except (ApiError, Failed) as error:
-                self._note("collection", str(target.uri), _failure(error))
-                continue
-            done = f"{count} files would be copied" if self._is_plan else f"{count} files copied"
-            self._note("collection", str(target.uri), Outcome([done]))
+                outcome = bringing.bring(name, target, entries)
+            except _OF_ONE as error:
+                outcome = _failure(error)
+            self._note("collection", str(target.uri), outcome)
 
     def import_algorithms(self, manifest: Manifest, bringing: Bringing) -> None:
         """Bring all algorithms to those of the account."""
@@ -150,49 +180,13 @@ class _Import:
                 note(str(ref))
             try:
                 outcome = bringing.bring(ref, algorithm_path(self._root, name))
-            except (ApiError, Failed) as error:
+            except _OF_ONE as error:
                 outcome = _failure(error)
             self._note("algorithm", str(ref), outcome)
 
-    def _import_collection(
-        self, name: str, target: "DataDirectory", entries: tuple[str, ...], *, overwrite: bool
-    ) -> int:
-        place = collection_path(self._root, name)
-        if not place.is_dir():  # empty, and lost on the way: some tools copy files only
-            place.mkdir(parents=True)
-        try:
-            acl = DataAcl(read=ReadAcl.of_entries(list(entries)))
-        except BodyError as error:
-            raise Failed(f"the manifest does not say who may read it: {error}") from None
-        is_there = target.exists()
-        if is_there and not overwrite:
-            self._check_same(place, target)
-        if self._is_plan:
-            if not is_there:
-                return sum(1 for _ in place.iterdir())
-            return len(target.sync_from(place, checksum=True, dry_run=True).copied)
-        if not is_there:
-            target.create(acl)
-        with watched(str(target.uri), is_quiet=self._is_quiet) as show:
-            report = target.sync_from(place, checksum=True, on_progress=show)
-        if target.acl() != acl:  # last: nobody else reads half of it
-            target.set_acl(acl)
-        return len(report.copied)
-
-    def _check_same(self, place: Path, target: "DataDirectory") -> None:
-        """Refuse to replace files that are there with other content."""
-        differs = set(target.sync_from(place, checksum=True, dry_run=True).copied)
-        there = sorted(differs.intersection(each.name for each in target.files()))
-        if there:
-            more = f" and {len(there) - _SHOWN_MAX} more" if len(there) > _SHOWN_MAX else ""
-            raise Failed(
-                f"{', '.join(there[:_SHOWN_MAX])}{more}: here with other content; "
-                "--overwrite replaces it"
-            )
-
     def _note(self, kind: str, name: str, outcome: Outcome) -> None:
         self.results.append({"kind": kind, "name": name, **asdict(outcome)})
-        if not self._is_quiet:
+        if not self._is_quiet and (outcome.done or not outcome.problems):
             note(f"{name}: {', '.join(outcome.done) or 'nothing to do'}")
         for remark in outcome.remarks:
             note(f"note: {name}: {remark}", colour="cyan")
