@@ -1,13 +1,16 @@
 """The command `algorium sealing-key` as operators type it, and as `kill -9` ends it."""
 
 import asyncio
+import gc
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,6 +51,16 @@ class Home:
         assert cli.main([*arguments, *self.where]) == code
         said = self._capsys.readouterr()
         return said.out if code == 0 else said.err
+
+    def tells(self, *arguments, code):
+        """Return what a command tells that ends with *code*."""
+        assert cli.main([*arguments, *self.where]) == code
+        return self._capsys.readouterr().out
+
+    def rotates(self, *arguments, code=0):
+        """Rotate; return the id of the new key."""
+        self.types("sealing-key", "rotate", *arguments, code=code)
+        return self.key_ids()[-1]
 
     def key_ids(self):
         return list(json.loads(self.file.read_text())["keys"])
@@ -140,6 +153,128 @@ def test_a_wrong_home_is_refused_and_stays_as_it_is(tmp_path, capsys):
 
     assert "is --home right?" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_database_that_is_not_in_the_home_must_be_named(simple_home):
+    home = simple_home
+    (home.path / "algorium.db").unlink()
+
+    assert "--database" in home.types("sealing-key", "rotate", code=1)
+
+
+class Beside(Home):
+    """Another home on the same database, with the keys that it was given, or its own."""
+
+    def __init__(self, home, path, keys=""):
+        self.path = path
+        self.file = path / "secrets" / "sealing.json"
+        self.settings = replace(home.settings, home=path)
+        self._capsys = home._capsys
+        self.file.parent.mkdir(parents=True)
+        if keys:
+            self.file.write_text(keys)
+
+
+def test_a_home_that_has_not_got_the_newest_keys_is_refused(tmp_path, postgres, capsys):
+    home = Home(tmp_path / "one", postgres.new_database(), capsys)
+    behind = Beside(home, tmp_path / "two", home.file.read_text())
+    stranger = Beside(home, tmp_path / "three")
+    new = home.rotates()
+
+    for command in (
+        ["serve", "--port", "0"],
+        ["audit", "verify"],
+        *(["sealing-key", name] for name in ("list", "rotate")),
+        ["sealing-key", "forget", "--yes"],
+    ):
+        said = behind.types(*command, code=1)
+        assert new in said
+        assert "Copy secrets/sealing.json" in said
+    assert new in stranger.types("user", "list", code=1)
+    assert len(behind.key_ids()) == 1
+
+    shutil.copy(home.file, behind.file)
+    assert behind.opens()
+    assert "is whole" in behind.types("audit", "verify")
+    assert "is whole" in home.types("audit", "verify")
+
+    # The others are gone for good, say.
+    said = json.loads(stranger.tells("sealing-key", "rotate", "--lost", "--json", code=1))
+    assert said["unreadable"] == len(IDS)
+    stranger.types("sealing-key", "list")
+    assert said["key_id"] in home.types("sealing-key", "list", code=1)
+
+
+def test_keys_that_are_newer_than_the_database_will_do(simple_home, tmp_path):
+    home = simple_home
+    home.rotates()
+    shutil.copy(home.path / "algorium.db", tmp_path / "backup")
+    home.rotates()
+    home.types("sealing-key", "forget", "--yes")
+
+    shutil.copy(tmp_path / "backup", home.path / "algorium.db")
+
+    assert "is whole" in home.types("audit", "verify")
+    home.rotates(code=1)  # what nobody opens any more is told, not refused
+    assert "is whole" in home.types("audit", "verify")
+
+
+def test_an_old_file_of_keys_is_refused_beside_sqlite_as_well(simple_home):
+    home = simple_home
+    home.rotates()
+    old = home.file.read_text()
+    new = home.rotates()
+    home.file.write_text(old)
+
+    assert new in home.types("audit", "verify", code=1)
+    assert home.types("fsck")
+
+
+def test_a_database_that_is_in_the_home_is_used_without_the_keys_of_before(simple_home):
+    home = simple_home
+    home.rotates()
+    home.file.unlink()
+
+    home.types("password", "admin", code=1)  # there is nobody, but the database opens
+
+    first = home.key_ids()
+    home.rotates(code=1)
+    home.types("audit", "list")
+    assert len(home.key_ids()) == len(first) + 1
+
+
+def test_nothing_is_left_of_keys_that_are_forgotten(simple_home):
+    home = simple_home
+    secrets = home.file.parent
+    first = home.file.read_text()
+    left = [f".sealing.json.{1:032x}", f"..sealing.json.{1:032x}.{2:032x}"]
+    home.rotates()
+    for name in left:
+        (secrets / name).write_text(first)
+    (secrets / ".sealing.json.mine").write_text("")
+
+    home.types("sealing-key", "forget", "--yes")
+
+    assert {each.name for each in secrets.iterdir()} == {"sealing.json", ".sealing.json.mine"}
+
+
+def test_garbage_of_an_upgrade_is_collected(simple_home, monkeypatch):
+    home = simple_home
+    with sqlite3.connect(home.path / "algorium.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    collected = []
+    from algorium_server import app  # noqa: PLC0415 - takes a while, and others here do not need it
+
+    async def upgrading(settings, really=app.upgrade_if_asked):
+        collected.append(gc.isenabled())
+        await really(settings)
+
+    monkeypatch.setattr(app, "upgrade_if_asked", upgrading)
+
+    assert "newer Algorium" in home.types("serve", "--upgrade", "--port", "0", code=1)
+    assert collected == [True]
+    assert gc.isenabled()
 
 
 def test_servers_of_other_homes_are_seen_on_postgresql(tmp_path, postgres, capsys):

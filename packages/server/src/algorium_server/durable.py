@@ -8,8 +8,13 @@ Everything here blocks.
 """
 
 import os
+import re
 import uuid
 from pathlib import Path
+from typing import Final
+
+_HALF: Final = re.compile(r"\..+\.[0-9a-f]{32}")
+"""What `write_file` and `write_new_file` call a file before it has its name."""
 
 
 def flush_directory(path: Path) -> None:
@@ -57,3 +62,19 @@ def write_new_file(path: Path, text: str) -> bool:
         whole.unlink(missing_ok=True)
         flush_directory(path.parent)
     return True
+
+
+def is_half(name: str) -> bool:
+    """Whether a file of that name is one that is just being written, or that a crash left so."""
+    return _HALF.fullmatch(name) is not None
+
+
+def remove_halves(path: Path) -> None:
+    """Remove what crashes have left of a file; nobody is writing it meanwhile."""
+    ours = (f".{path.name}.", f"..{path.name}.")
+    halves = [each for each in path.parent.iterdir() if each.name.startswith(ours)]
+    halves = [each for each in halves if is_half(each.name)]
+    for each in halves:
+        each.unlink(missing_ok=True)
+    if halves:
+        flush_directory(path.parent)

@@ -21,9 +21,10 @@ from algorium_server.data.local import LocalBlobs
 from algorium_server.domain.errors import Unavailable
 from algorium_server.durable import write_file
 from algorium_server.engine import scratch
-from algorium_server.sealing import Seal
+from algorium_server.sealing import Seal, remove_leftovers
 from algorium_server.services.directory import Directory
 from algorium_server.services.people import accounts
+from algorium_server.services.resealing import check_newest
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database, sqlite_url
 
@@ -91,7 +92,8 @@ def using_keys(home: Path, *, alone: bool = False) -> Iterator[None]:
 
     Args:
         home: The home directory.
-        alone: They are to be replaced, so that nobody else may use them meanwhile.
+        alone: They are to be replaced, so that nobody else may use them meanwhile. What others
+            that did so have left when they were killed is removed.
 
     Raises:
         Unavailable: Somebody replaces them, or uses them and they are to be replaced.
@@ -110,7 +112,11 @@ def using_keys(home: Path, *, alone: bool = False) -> Iterator[None]:
             raise Unavailable(
                 f"The keys of {home} are in use by {who}", hint="Wait for its end, then try again."
             ) from error
+        if alone:
+            remove_leftovers(home)
         yield
+        if alone:
+            remove_leftovers(home)
     finally:
         os.close(descriptor)
 
@@ -141,26 +147,36 @@ def database_url(settings: Settings) -> str:
     return settings.database or sqlite_url(settings.home / "algorium.db")
 
 
-async def open_database(settings: Settings, *, is_shared: bool = False) -> Database:
+async def open_database(
+    settings: Settings, *, is_shared: bool = False, checks_keys: bool = True
+) -> Database:
     """
     Open the database, with the keys of the home for its audit log.
 
     Args:
         settings: Where it is, and the home.
         is_shared: Several processes of the home work on it.
+        checks_keys: Refuse keys that do not belong to it; see `services/resealing.py`.
 
     Raises:
         Unavailable: It cannot be used, an older or newer release has written it, or the keys
-            cannot be read; the message says why.
+            cannot be read or are not the newest; the message says why.
     """
     check_whole(settings.home)
     seal = await asyncio.to_thread(Seal.open, settings.home)
-    return await Database.open(
+    database = await Database.open(
         database_url(settings),
         is_shared=is_shared,
         chain_keys=seal.chain_keys,
         upgrades=False,
     )
+    if checks_keys:
+        try:
+            await check_newest(database, seal, home=settings.home)
+        except BaseException:
+            await database.close()
+            raise
+    return database
 
 
 async def open_blobs(settings: Settings) -> BlobStore:

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from algorium_server.domain.audit_chain import ChainKeys
 from algorium_server.domain.errors import InternalError, Unavailable
-from algorium_server.durable import flush_directory, write_file, write_new_file
+from algorium_server.durable import flush_directory, remove_halves, write_file, write_new_file
 
 _FORMAT: Final = 1
 _NONCE_BYTES: Final = 12
@@ -185,6 +185,22 @@ def forget_keys(home: Path) -> tuple[str, ...]:
             del file.keys[key_id]
             file.forgotten[key_id] = base64.b64encode(chain_keys[key_id]).decode()
     return gone
+
+
+def remove_leftovers(home: Path) -> None:
+    """
+    Remove what a killed change of the keys has left: it has them all, also those forgotten since.
+
+    Nobody else may change the file meanwhile.
+
+    Raises:
+        Unavailable: It cannot be removed.
+    """
+    path = _path(home)
+    try:
+        remove_halves(path)
+    except OSError as error:
+        raise Unavailable(f"Cannot tidy up in {path.parent}: {error.strerror}") from error
 
 
 def _ours(home: Path) -> Path:

@@ -208,7 +208,7 @@ def _connection(account_id, scm_id, sealed):
 
 @pytest.fixture
 def home(tmp_path, database_url, runner, monkeypatch):
-    monkeypatch.setattr(resealing, "RESEALING_PAGE_ROWS", 2)
+    monkeypatch.setattr(resealing, "RESEALING_PAGE_MAX", 2)
     return Home(tmp_path, database_url, runner)
 
 

@@ -23,13 +23,15 @@ from typing import Final, NamedTuple
 
 from algorium_server.backup.links import followed
 from algorium_server.backup.repositories import repository_sources
+from algorium_server.durable import is_half
 from algorium_server.home import ENDPOINT_FILE, RESTORING_FILE, is_sandboxes
 from algorium_server.services.audit_checkpoints import checkpoint_file
 from algorium_server.services.people.accounts import CREDENTIALS_FILE
 
 DATABASE_FILE: Final = "algorium.db"
 BACKUPS_DIR: Final = "backups"
-KEYS: Final = frozenset({"secrets", CREDENTIALS_FILE})
+_SECRETS_DIR: Final = "secrets"
+KEYS: Final = frozenset({_SECRETS_DIR, CREDENTIALS_FILE})
 """What opens the rest."""
 BLOBS_DIR: Final = "blobs"
 _USAGE_DIR: Final = "usage"
@@ -104,7 +106,9 @@ def contents(home: Path, *, has_keys: bool, has_blobs: bool) -> Iterator[Source]
             continue
         path, above = followed(home / name)
         for source in _part(path, name, above):
-            if source.path != checkpoints:
+            # What a crash has left of the keys has those that were forgotten since.
+            is_left = name == _SECRETS_DIR and is_half(source.path.rpartition("/")[2])
+            if source.path != checkpoints and not is_left:
                 yield source
 
 

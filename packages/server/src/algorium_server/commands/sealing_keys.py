@@ -63,7 +63,20 @@ def list_keys(*, as_json: Json = False, options: _Options = _DEFAULTS) -> int:
 
 
 @sealing_key.command
-def rotate(*, as_json: Json = False, options: _Options = _DEFAULTS) -> int:
+def rotate(
+    *,
+    lost: Annotated[
+        bool,
+        cyclopts.Parameter(
+            name="--lost",
+            negative="",
+            help="The newest key is lost on all servers: go on without it, and without what is"
+            " sealed with it; the audit log will not hold from here on.",
+        ),
+    ] = False,
+    as_json: Json = False,
+    options: _Options = _DEFAULTS,
+) -> int:
     """
     Make a new key, and seal everything anew with it; the server is stopped.
 
@@ -78,9 +91,9 @@ def rotate(*, as_json: Json = False, options: _Options = _DEFAULTS) -> int:
         return await resealing.reseal()
 
     async def work() -> "Resealed":
-        await _check_usable(settings)
+        await _check_usable(settings, checks_keys=not lost)
         await asyncio.to_thread(add_key, settings.home)
-        return await _with_resealing(settings, reseal)
+        return await _with_resealing(settings, reseal, checks_keys=not lost)
 
     with _alone(settings.home):
         done = asyncio.run(work())
@@ -144,9 +157,15 @@ def _settings(options: Any) -> Settings:
     configure("warning", "auto")
     has_keys = (settings.home / "secrets" / "sealing.json").is_file()
     has_database = bool(settings.database) or (settings.home / "algorium.db").is_file()
-    if not (has_keys and has_database):
-        what = "database" if has_keys else "file secrets/sealing.json"
-        raise Unavailable(f"there is no {what} in {settings.home}: is --home right?")
+    if not has_keys:
+        raise Unavailable(
+            f"there is no file secrets/sealing.json in {settings.home}: is --home right?"
+        )
+    if not has_database:
+        raise Unavailable(
+            f"there is no database in {settings.home}: is --home right?",
+            hint="If it is in PostgreSQL, name it with --database.",
+        )
     return settings
 
 
@@ -160,7 +179,7 @@ def _alone(home: Path) -> ExitStack:
         return stack.pop_all()
 
 
-async def _check_usable(settings: Settings) -> None:
+async def _check_usable(settings: Settings, *, checks_keys: bool = True) -> None:
     """Refuse a database that cannot be used, or that servers of other homes use, before all."""
     from algorium_server.home import database_url, open_database  # noqa: PLC0415 - as in `rotate`
     from algorium_server.store.seals import other_programs  # noqa: PLC0415 - as in `rotate`
@@ -171,17 +190,22 @@ async def _check_usable(settings: Settings) -> None:
             f"{others} connections of other servers or commands are open to the database",
             hint="Stop them: they would go on with keys that are not the current ones.",
         )
-    async with await open_database(settings):
-        """It has this release's schema."""
+    async with await open_database(settings, checks_keys=checks_keys):
+        """It has this release's schema, and our keys."""
 
 
-async def _with_resealing(settings: Settings, work: "Callable[[Resealing], Awaitable[T]]") -> T:
+async def _with_resealing(
+    settings: Settings,
+    work: "Callable[[Resealing], Awaitable[T]]",
+    *,
+    checks_keys: bool = True,
+) -> T:
     from algorium_server.home import open_database  # noqa: PLC0415 - as in `rotate`
     from algorium_server.sealing import Seal  # noqa: PLC0415 - as in `rotate`
     from algorium_server.services.resealing import Resealing  # noqa: PLC0415 - as in `rotate`
 
     seal = await asyncio.to_thread(Seal.open, settings.home)
-    async with await open_database(settings) as database:
+    async with await open_database(settings, checks_keys=checks_keys) as database:
         return await work(Resealing(database, seal))
 
 

@@ -13,6 +13,10 @@ and copies of the database from before still open with the file of the home.
 
 Keys in memory would be outdated by it, and the audit log is chained with them. So nobody else uses
 the keys meanwhile: `home.using_keys`, and on PostgreSQL a look for other connections.
+
+So would keys in the file of another home, which works on the same PostgreSQL and has not got the
+new file yet: its first entry would end the chain for good. Whoever opens the database compares its
+keys with those that the log names (`check_newest`).
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,13 +26,15 @@ from typing import Final
 
 from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import InternalError, InvalidInput, Unavailable
-from algorium_server.domain.limits import RESEALING_PAGE_ROWS, RESEALING_SHOWN_MAX
+from algorium_server.domain.limits import RESEALING_PAGE_MAX, RESEALING_SHOWN_MAX
 from algorium_server.sealing import Seal, forget_keys, key_of
 from algorium_server.services.auditing import record
-from algorium_server.store import seals
+from algorium_server.store import audit, seals
 from algorium_server.store.database import AsyncConnection, Database
 
 _Ids = Mapping[str, str]
+_TARGET: Final = "sealing_key:"
+"""Before the id of a key, where the audit log names one."""
 
 BOUND_TO: Final[Mapping[str, Callable[[_Ids], tuple[str, str]]]] = {
     "connectors": lambda ids: (ids["owner_id"], f"connector/{ids['connector_id']}"),
@@ -127,7 +133,7 @@ class Resealing:
                 connection,
                 None,
                 AuditAction.SEALING_KEY_ROTATED,
-                f"sealing_key:{self._seal.current}",
+                f"{_TARGET}{self._seal.current}",
                 detail={
                     "older": ", ".join(older),
                     "resealed": str(sum(counts.values())),
@@ -189,7 +195,7 @@ class Resealing:
                 connection,
                 None,
                 AuditAction.SEALING_KEYS_FORGOTTEN,
-                f"sealing_key:{self._seal.current}",
+                f"{_TARGET}{self._seal.current}",
                 detail={"forgotten": ", ".join(older)},
             )
         return forget_keys(home)
@@ -213,9 +219,55 @@ class Resealing:
             return None
 
 
+async def check_newest(database: Database, seal: Seal, *, home: Path) -> None:
+    """
+    Refuse keys from before they were replaced elsewhere, and those of another database.
+
+    Keys that are newer than the database will do: those of a rotation that was killed, or beside a
+    backup of before. So do new ones beside SQLite: with the file of before, all is lost that there
+    was, and no other server has it. Where that is so once, it is no reason later.
+
+    Args:
+        database: Just opened.
+        seal: The keys of the home.
+        home: Whose they are.
+
+    Raises:
+        Unavailable: They are.
+    """
+    missing = await _missing(database, seal)
+    if missing:
+        raise Unavailable(
+            f"the database was written with the sealing key {missing}, which is not the current one"
+            f" of {home}",
+            hint="Copy secrets/sealing.json from the server where the key was replaced. Only if no"
+            " copy is left: `algorium sealing-key rotate --lost`.",
+        )
+
+
+async def _missing(database: Database, seal: Seal) -> str:
+    """Return the id of the key that a home should have; empty if nothing is missing."""
+    current = seal.key_ids.index(seal.current)
+    known = {*seal.chain_keys.keys} - {*seal.key_ids[current + 1 :]}
+    async with database.reading() as connection:
+        newest = await audit.newest_entry(connection)
+        rotated = await audit.newest_entry(connection, AuditAction.SEALING_KEY_ROTATED)
+        named = [(newest.chain_key, newest.number)] if newest is not None else []
+        if not database.is_embedded and named and named[0][0] not in {"", *known}:
+            return named[0][0]
+        if rotated is not None:
+            named.append((rotated.entry.target.removeprefix(_TARGET), rotated.number))
+        for key_id, number in named:
+            # Whoever has written before it, and does not know it, has fallen behind.
+            is_known = key_id in {"", *known}
+            if not is_known and await audit.has_entry_of(connection, known, before=number):
+                return key_id
+    return ""
+
+
 async def _rows(connection: AsyncConnection, name: str) -> AsyncIterator[seals.SealedRow]:
     after = None
-    while page := await seals.page(connection, name, after=after, limit=RESEALING_PAGE_ROWS):
+    while page := await seals.page(connection, name, after=after, limit=RESEALING_PAGE_MAX):
         for row in page:
             yield row
         after = page[-1].key

@@ -10,7 +10,7 @@ back leaves none.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -18,7 +18,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from algorium_server.domain.audit import AuditEntry, AuditFilter
+from algorium_server.domain.audit import AuditAction, AuditEntry, AuditFilter
 from algorium_server.domain.audit_chain import (
     ChainedEntry,
     ChainHead,
@@ -104,6 +104,29 @@ async def in_order(
 async def last_number(connection: AsyncConnection) -> int:
     """Return the highest number that there is, whatever the head says; 0 if there is none."""
     return int(await connection.scalar(select(func.max(entries.c.number))) or 0)
+
+
+async def newest_entry(
+    connection: AsyncConnection, action: AuditAction | None = None
+) -> ChainedEntry | None:
+    """Return the newest entry, or the newest one of an action, whatever the head says."""
+    query = select(entries).order_by(entries.c.number.desc()).limit(1)
+    if action is not None:
+        query = query.where(entries.c.action == action)
+    row = (await connection.execute(query)).mappings().first()
+    return _chained(row) if row is not None else None
+
+
+async def has_entry_of(
+    connection: AsyncConnection, chain_keys: Collection[str], *, before: int
+) -> bool:
+    """Return whether one of these keys has written something before that number."""
+    query = (
+        select(entries.c.number)
+        .where(entries.c.chain_key.in_(chain_keys), entries.c.number < before)
+        .limit(1)
+    )
+    return (await connection.execute(query)).first() is not None
 
 
 async def page(
