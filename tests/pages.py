@@ -17,7 +17,7 @@ from typing import NamedTuple
 TYPED = frozenset({"sh", "console", "python"})
 SHOWN = frozenset(
     {"text", "json", "toml", "yaml", "html", "js", "java", "r", "ruby", "rust", "go", "csharp"}
-    | {"scala", "php", "swift", "nginx", "ini"}
+    | {"scala", "php", "swift", "nginx", "ini", "http"}
 )
 """Languages of blocks that are there to be looked at: answers, files, other programs."""
 

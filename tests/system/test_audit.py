@@ -563,8 +563,11 @@ ELSEWHERE = {
     "DELETE /v1/admin/quotas/{account}": "the same",
     "POST /v1/admin/reservations": "the same",
     "DELETE /v1/admin/reservations/{reservationId}": "the same",
+    "POST /v1/sign-up": "user.created, with the tests of signing up",
 }
 """Routes that change something and are not in the tour, and why."""
+OF_CALLERS = re.compile(r" /v1/((web/)?algo|data|connector|uploads)(/|$)")
+"""Calls, and what is done with one's own data: usage tells of them; what opens data comes below."""
 
 
 def test_every_change_is_recorded_under_the_id_of_its_request(place: RunningServer, admin: Web):
@@ -642,6 +645,7 @@ def test_every_route_that_changes_something_is_toured_or_says_why_not(admin: Web
         for method in methods
         if method in {"post", "put", "patch", "delete"}
     }
+    routes = {route for route in routes if not OF_CALLERS.search(route)}
 
     toured = {each.route for each in TOUR}
     assert not toured & set(ELSEWHERE)

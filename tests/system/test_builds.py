@@ -396,4 +396,5 @@ def test_nobody_else_sees_or_changes_the_sources_of_an_account(
 
     for method in ("GET", "PUT", "DELETE"):
         assert stranger.ask(method, path, json={}).status_code == 403
-    assert author.ask("GET", "/v1/users/nobody/package-sources").status_code == 404
+    unknown = author.ask("GET", "/v1/users/nobody/package-sources")
+    assert unknown.status_code == 403, "which names are taken is nobody else's business"

@@ -344,3 +344,18 @@ class TestConcurrency:
             "Too many requests: concurrent session limit reached"
         )
         assert post(http, HELLO, b"x").json()["result"] == "Hello x"
+
+
+class TestKeys:
+    def test_a_head_that_is_repeated_is_never_taken_for_another_call(
+        self, http: httpx2.Client
+    ) -> None:
+        headers = {"Content-Type": "text/plain", "Idempotency-Key": f'"{os.urandom(8).hex()}"'}
+
+        answers = [http.post(HELLO, content=b"HAL 9000", headers=headers) for _ in range(4)]
+
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.headers["x-request-id"] for answer in answers}) == 1
+        assert len({answer.content for answer in answers}) == 1
+        replayed = [answer.headers.get("idempotency-replayed") for answer in answers]
+        assert replayed == [None, "true", "true", "true"]

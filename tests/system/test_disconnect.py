@@ -79,9 +79,14 @@ class Caller:
     """A caller on a bare socket: it asks, and may go away before the answer comes."""
 
     def __init__(
-        self, site: RunningServer, *headers: str, ref: str = "gone/Work", query: str = ""
+        self,
+        site: RunningServer,
+        *headers: str,
+        ref: str = "gone/Work",
+        query: str = "",
+        name: str = "",
     ) -> None:
-        self.name = f"work-{uuid.uuid4()}"
+        self.name = name or f"work-{uuid.uuid4()}"
         address = urlsplit(site.api)
         body = json.dumps(self.name)
         lines = [
@@ -155,6 +160,28 @@ def test_a_call_goes_on_alone_when_asked_to(
     assert processes_with(stays.name)
     assert data.put(f"/{stays.name}.leave", content=b"x").status_code == 200
     wait_until(lambda: is_there(data, f"{stays.name}.done"), timeout_s=END_S)
+
+
+def test_a_call_with_a_key_goes_on_and_its_answer_is_fetched_later(
+    site: RunningServer, data: httpx2.Client
+) -> None:
+    key = f"Idempotency-Key: {uuid.uuid4()}"
+    first = Caller(site, key)
+    wait_until_begun(data, first)
+    waiting, ends = Caller(site, key, name=first.name), Caller(site)
+    wait_until_begun(data, ends)
+    for caller in (first, waiting, ends):
+        caller.close()
+    wait_until(lambda: not processes_with(ends.name), timeout_s=END_S)  # all have been noticed
+    again = Caller(site, key, "Connection: close", name=first.name)
+
+    assert processes_with(first.name)
+    data.put(f"/{first.name}.leave", content=b"x")
+
+    with closing(again), again.socket.makefile("rb") as answer:
+        head, _, body = answer.read().partition(b"\r\n\r\n")
+    assert b"\r\nidempotency-replayed: true" in head
+    assert json.loads(body)["result"] == first.name
 
 
 def test_its_slots_are_free_again(site: RunningServer, data: httpx2.Client) -> None:

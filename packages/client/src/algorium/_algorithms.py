@@ -6,6 +6,7 @@ from typing import Any, Literal, Self, overload
 
 from algorium import _flow
 from algorium._flow import CallOptions, Output
+from algorium._idempotency import check_key, with_key
 from algorium._map import (
     CONCURRENCY_DEFAULT,
     Errors,
@@ -76,9 +77,36 @@ class _Handle:
         """
         return self._with(replace(self.options, output=mode))
 
+    def idempotent(self, key: str | None = None) -> Self:
+        """
+        Let the server run each call once, so that it may be sent again when a connection breaks.
+
+        Each call carries a key (`Idempotency-Key`). It is repeated, with growing pauses and within
+        its timeout, when the connection breaks off, the server is not there or busy, or it is
+        still running; the server answers a repetition with what the first attempt came to, also a
+        failure of the algorithm, for 24 hours. A call goes on when its caller goes away.
+
+        Args:
+            key: Left out: a fresh one for each call, which is what `map` needs. Given, 1 to 255
+                visible ASCII characters, such as the number of an order: then also a later
+                program that makes the same call gets its answer.
+
+        Raises:
+            ValueError: *key* is no key.
+
+        Example:
+            charged = client.algo("shop/Charge").idempotent().pipe({"order": 4711})
+        """
+        chosen = "" if key is None else check_key(key)
+        return self._with(replace(self.options, is_idempotent=True, idempotency_key=chosen))
+
     def query(self, **parameters: str) -> Self:
         """Add query parameters of the calling protocol that have no method here."""
         return self._with(replace(self.options, extra={**self.options.extra, **parameters}))
+
+    def _check_for_many(self) -> None:
+        if self.options.idempotency_key:
+            raise ValueError("one key is for one call: use idempotent() without a key")
 
     def _with(self, options: CallOptions) -> Self:
         raise NotImplementedError
@@ -100,7 +128,9 @@ class AlgorithmHandle(_Handle):
 
     def pipe(self, value: Any) -> AlgoResponse:
         """
-        Call the algorithm and wait for its result. Never repeated once anything was sent.
+        Call the algorithm and wait for its result.
+
+        Never repeated once anything was sent, unless the handle is `idempotent`.
 
         Args:
             value: `str` goes as text, bytes as binary, everything else as JSON: JSON's own types,
@@ -112,7 +142,7 @@ class AlgorithmHandle(_Handle):
             TransportError: No usable answer came.
             TypeError: *value* cannot be sent.
         """
-        return self._transport.run(_flow.call(self.ref, value, self.options))
+        return self._transport.run(_flow.call(self.ref, value, with_key(self.options)))
 
     def send(self, value: Any) -> AsyncReceipt:
         """
@@ -123,7 +153,7 @@ class AlgorithmHandle(_Handle):
             TransportError: No usable answer came.
             TypeError: *value* cannot be sent.
         """
-        options = replace(self.options, output="void")
+        options = with_key(replace(self.options, output="void"))
         return self._transport.run(_flow.send(self.ref, value, options))
 
     def pipe_async(self, value: Any) -> AsyncReceipt:
@@ -162,7 +192,8 @@ class AlgorithmHandle(_Handle):
         Nothing is sent before the first result is asked for. Inputs are taken as they are needed
         and may be endless: twice *concurrency* are in memory at most. A call that the server
         refuses because too many are open waits and is sent again; no other call is repeated once
-        anything was sent. When iterating ends early, calls under way are given up.
+        anything was sent, unless the handle is `idempotent`. When iterating ends early, calls under
+        way are given up, but for idempotent ones.
 
         Args:
             values: The inputs, each as for `pipe`.
@@ -175,13 +206,14 @@ class AlgorithmHandle(_Handle):
         Raises:
             AlgorithmError, ApiError, TransportError, TypeError: As `pipe`; a note says at which
                 input.
-            ValueError: *concurrency* or *errors* is impossible.
+            ValueError: *concurrency* or *errors* is impossible, or all calls would have one key.
 
         Example:
             for response in client.algo("demo/Hello").map(["Ada", "Grace"], concurrency=8):
                 print(response.result)
         """
         wish = MapWish(concurrency=concurrency, errors=errors, progress=progress)
+        self._check_for_many()
         return mapped(self._transport, self.ref, self.options, values, wish)
 
     def _with(self, options: CallOptions) -> Self:
@@ -204,11 +236,11 @@ class AsyncAlgorithmHandle(_Handle):
 
     async def pipe(self, value: Any) -> AlgoResponse:
         """Call the algorithm and wait for its result, as `AlgorithmHandle.pipe`."""
-        return await self._transport.run(_flow.call(self.ref, value, self.options))
+        return await self._transport.run(_flow.call(self.ref, value, with_key(self.options)))
 
     async def send(self, value: Any) -> AsyncReceipt:
         """Start a call and return at once, as `AlgorithmHandle.send`."""
-        options = replace(self.options, output="void")
+        options = with_key(replace(self.options, output="void"))
         return await self._transport.run(_flow.send(self.ref, value, options))
 
     async def pipe_async(self, value: Any) -> AsyncReceipt:
@@ -247,6 +279,7 @@ class AsyncAlgorithmHandle(_Handle):
         The inputs may come from an async iterable.
         """
         wish = MapWish(concurrency=concurrency, errors=errors, progress=progress)
+        self._check_for_many()
         return mapped_async(self._transport, self.ref, self.options, values, wish)
 
     def _with(self, options: CallOptions) -> Self:

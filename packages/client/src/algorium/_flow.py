@@ -53,6 +53,8 @@ class CallOptions:
     output: Output = "default"
     stdout: bool | None = None
     timing: bool = False
+    is_idempotent: bool = False
+    idempotency_key: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -132,13 +134,17 @@ def send(ref: AlgorithmRef, value: Any, options: CallOptions) -> Flow[AsyncRecei
 
 def _call_request(ref: AlgorithmRef, value: Any, options: CallOptions) -> Request:
     content_type, body = encode_input(value)
+    headers = {"Content-Type": content_type}
+    if options.idempotency_key:
+        headers["Idempotency-Key"] = f'"{options.idempotency_key}"'
     return Request(
         method="POST",
         path=f"/v1/algo/{quote(str(ref))}",
         query=options.query,
-        headers={"Content-Type": content_type},
+        headers=headers,
         body=body,
         work_s=options.work_s,
+        is_kept=bool(options.idempotency_key),
     )
 
 

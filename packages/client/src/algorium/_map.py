@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from algorium import _flow
 from algorium._flow import CallOptions
+from algorium._idempotency import with_key
 from algorium._responses import AlgoResponse
 from algorium._retry import Flow
 from algorium._transport import AsyncTransport, SyncLane, SyncTransport
@@ -101,7 +102,7 @@ def mapped(
                 value = next(inputs, _END)
                 if value is _END:
                     break
-                window.append(crew.begin(_flow.call(ref, value, options)))
+                window.append(crew.begin(_flow.call(ref, value, with_key(options))))
             if not window:
                 return
             yield tally.handed_out(window.popleft().result())
@@ -127,7 +128,7 @@ async def mapped_async(
                     value = await anext(inputs, _END)
                     if value is _END:
                         break
-                    work = lanes.outcome(_flow.call(ref, value, options))
+                    work = lanes.outcome(_flow.call(ref, value, with_key(options)))
                     window.append(asyncio.create_task(work))
                 if not window:
                     return

@@ -56,6 +56,7 @@ class Request:
         is_streamed: A successful answer's body is left to be read piece by piece.
         is_repeatable: The protocol has it that carrying this out twice is the same as once,
             although its method does not say so.
+        is_kept: It carries a key by which the server carries it out once and keeps the answer.
     """
 
     method: str
@@ -67,6 +68,7 @@ class Request:
     work_s: float = 0.0
     is_streamed: bool = False
     is_repeatable: bool = False
+    is_kept: bool = False
 
     @property
     def is_replayable(self) -> bool:

@@ -115,7 +115,7 @@ class SyncTransport:
 
     def run(self, flow: Flow[T]) -> T:
         """Drive *flow* to its end and return its result."""
-        steps = with_retries(flow, self._retry)
+        steps = with_retries(flow, self._retry, time.monotonic)
         answer: Response | None = None
         failure: TransportError | None = None
         while True:
@@ -241,7 +241,7 @@ class AsyncTransport:
 
     async def run(self, flow: Flow[T]) -> T:
         """Drive *flow* to its end and return its result."""
-        steps = with_retries(flow, self._retry)
+        steps = with_retries(flow, self._retry, time.monotonic)
         answer: Response | None = None
         failure: TransportError | None = None
         while True:

@@ -93,6 +93,8 @@ def _explain(error: BaseException, words: Sequence[str]) -> int:
 def _hint_after_interrupt(words: Sequence[str]) -> str:
     if words and words[0] in {"push", "build", "logs"}:
         return "A build goes on by itself; `algo logs --follow` shows it again."
+    if words and words[0] in {"export", "import"}:
+        return f"The same `algo {words[0]}` goes on where it was."
     return "The same `cp`, `mv` or `sync` goes on where it was."
 
 

@@ -9,6 +9,7 @@ Stop (SIGTERM, SIGINT): no new connections, calls in flight get their grace, the
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,6 +27,7 @@ from algorium_server.api.connectors import ConnectorsFace
 from algorium_server.api.heads import Heads
 from algorium_server.api.health import HealthFace
 from algorium_server.api.http import AsgiApp
+from algorium_server.api.keyed_calls import KeyedCalls
 from algorium_server.api.management import build_management
 from algorium_server.api.resumable import ResumableFace
 from algorium_server.api.router import build_router
@@ -63,17 +65,19 @@ from algorium_server.services.files.scrubbing import Scrubber
 from algorium_server.services.files.sources import Sources
 from algorium_server.services.files.storage import StorageService
 from algorium_server.services.following import Following
+from algorium_server.services.people.guessing import Guessing, OwnGuesses
 from algorium_server.services.source.push_output import PushOutput
 from algorium_server.serving import serving
 from algorium_server.settings import Settings
 from algorium_server.store.database import Database
 from algorium_server.telemetry import configure, logger
 from algorium_server.wiring.authoring import open_authoring
-from algorium_server.wiring.background import keeping_warm, open_void_calls
+from algorium_server.wiring.background import keeping_warm, open_kept_calls, open_void_calls
 from algorium_server.wiring.keeping import Keeping
 from algorium_server.wiring.people import open_people
-from algorium_server.wiring.place import Place, State, readiness
+from algorium_server.wiring.place import Place
 from algorium_server.wiring.quoting import open_quoting
+from algorium_server.wiring.readiness import State, readiness
 from algorium_server.wiring.recording import open_auditing, open_error_log, open_meter
 from algorium_server.wiring.reporting import Reporting
 from algorium_server.wiring.signing_in import open_signing_in
@@ -119,7 +123,9 @@ async def _serve(settings: Settings) -> int:
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(settings.home))
         clear_sandboxes(settings.home)
+        gc.enable()
         await upgrade_if_asked(settings)
+        gc.disable()  # until it serves; see `cli`
         listening = stack.enter_context(listen(settings.host, settings.port))
         api = settings.public_url.rstrip("/") or address_of(settings.host, listening)
         database = await stack.enter_async_context(await open_database(settings))
@@ -233,6 +239,7 @@ async def open_gateway(
         void_calls = await stack.enter_async_context(
             open_void_calls(calls, meter, database, directory, state=state, place=place)
         )
+        kept_calls = await open_kept_calls(database, home, place)
 
         signing_in = await stack.enter_async_context(
             open_signing_in(
@@ -248,6 +255,7 @@ async def open_gateway(
         trail, checkpoints = await stack.enter_async_context(
             open_auditing(database, directory, credentials, seal, home)
         )
+        guessing = Guessing(place.guesses or OwnGuesses())
         authoring = await stack.enter_async_context(
             open_authoring(
                 home=home,
@@ -268,7 +276,7 @@ async def open_gateway(
                 package_reach=Reach((*PUBLIC_PLACES, *settings.connectors_allowed)),
                 scm_poll_s=settings.scm_poll_s,
                 worker_name="" if place.is_alone or not database.is_embedded else "builds",
-                guesses=place.guesses,
+                guessing=guessing,
             )
         )
         authoring.passwords.on_denied = trail.sign_in_denied
@@ -282,6 +290,7 @@ async def open_gateway(
                 credentials=credentials,
                 meter=meter,
                 passwords=authoring.passwords,
+                guessing=guessing,
             )
         )
         management = build_management(
@@ -296,7 +305,12 @@ async def open_gateway(
         )
         router = inside.app = build_router(
             calls=CallFace(
-                calls, void_calls, credentials, catch_up=following.before_request, trail=trail
+                calls,
+                void_calls,
+                credentials,
+                catch_up=following.before_request,
+                trail=trail,
+                keyed=KeyedCalls(calls, void_calls, kept_calls),
             ),
             data=BytesFace(data, credentials, sender=sender, models=models),
             health=HealthFace(lambda: readiness(state, host, place)),
@@ -333,6 +347,7 @@ async def open_gateway(
                 uploads=uploads,
                 meter=meter,
                 errors=errors,
+                kept_calls=kept_calls,
                 checkpoints=checkpoints,
                 reporting=reporting,
                 scrubber=Scrubber(database, blobs, every=timedelta(days=settings.scrub_days)),

@@ -70,7 +70,8 @@ def serve(*, options: Annotated[_Options, cyclopts.Parameter(name="*")] = _Optio
 
         return serve_together(settings)
     # What a start makes stays. Looking for garbage in it, again and again while it grows, is a
-    # sixth of the time; `serving` looks once, and from then on it is looked for.
+    # sixth of the time; `serving` looks once, and from then on it is looked for. So it is during
+    # an upgrade, which may make a lot of it: see `app`.
     gc.disable()
     try:
         from algorium_server.app import serve as serve_alone  # noqa: PLC0415

@@ -22,6 +22,7 @@ from algorium_server.services.auditing import record
 from algorium_server.services.authoring.algorithms import Algorithms
 from algorium_server.services.authoring.builds import Builds
 from algorium_server.services.calling.error_log import ErrorLog
+from algorium_server.services.calling.kept_calls import KeptCalls
 from algorium_server.services.calling.meter import Meter
 from algorium_server.services.demo import Demo
 from algorium_server.services.directory import Directory
@@ -89,6 +90,7 @@ class Duties:
         uploads: ResumableUploads,
         meter: Meter,
         errors: ErrorLog,
+        kept_calls: KeptCalls,
         reporting: ReportDuties,
         scrubber: Scrubber,
         checkpoints: Checkpoints,
@@ -109,6 +111,7 @@ class Duties:
         self._uploads = uploads
         self._meter = meter
         self._errors = errors
+        self._kept_calls = kept_calls
         self._reporting = reporting
         self._scrubber = scrubber
         self._checkpoints = checkpoints
@@ -167,6 +170,7 @@ class Duties:
             self._uploads.keep_swept(),
             self._meter.keep_pruned(),
             self._errors.keep_pruned(),
+            self._kept_calls.keep_pruned(),
             self._reporting.keep(),
             self._scrubber.keep(),
             self._checkpoints.keep(),

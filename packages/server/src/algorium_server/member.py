@@ -32,7 +32,8 @@ from algorium_server.services.calling.rates import RateTable, SharedRates
 from algorium_server.services.people.guessing import GuessTable, SharedGuesses
 from algorium_server.serving import serving
 from algorium_server.telemetry import configure, logger
-from algorium_server.wiring.place import Place, State
+from algorium_server.wiring.place import Place
+from algorium_server.wiring.readiness import State
 
 _log = logger("algorium_server.member")  # as a program its own name says nothing
 

@@ -152,7 +152,8 @@ def test_a_preflight_is_told_what_it_may_send():
 
     assert headers[b"access-control-allow-origin"] == b"*"
     assert headers[b"access-control-allow-methods"] == b"POST, OPTIONS"
-    assert headers[b"access-control-allow-headers"] == b"authorization, content-type, accept"
+    allowed = headers[b"access-control-allow-headers"]
+    assert allowed == b"authorization, content-type, accept, idempotency-key"
 
 
 def test_an_origin_that_cannot_be_a_header_is_not_echoed():

@@ -162,6 +162,17 @@ def test_links_take_no_room_and_are_restored_as_files(home: Home, tmp_path: Path
     assert (place / blob).read_bytes() == LARGE
 
 
+def test_what_a_crash_has_left_of_the_keys_stays_out(home: Home, tmp_path: Path) -> None:
+    names = [f".sealing.json.{1:032x}", f"..sealing.json.{1:032x}.{2:032x}"]
+    for name in names:
+        (home.path / "secrets" / name).write_text("keys that were forgotten since")
+
+    take(home.wanted(), tmp_path / "a.tar", now=NOW)
+    place = restored(tmp_path / "a.tar", tmp_path / "elsewhere")
+
+    assert os.listdir(place / "secrets") == ["sealing.json"]
+
+
 def test_a_lost_blob_is_told_and_the_rest_is_saved(home: Home, tmp_path: Path) -> None:
     (home.path / "blobs" / home.blob[:2] / home.blob).unlink()
 

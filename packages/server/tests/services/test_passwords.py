@@ -16,6 +16,7 @@ from algorium_server.domain.limits import (
     PASSWORD_FAILURES_PER_ACCOUNT_MAX,
     PASSWORD_FAILURES_PER_ADDRESS_MAX,
     PASSWORD_FAILURES_S,
+    PASSWORD_PLACES_PER_ACCOUNT_MAX,
 )
 from algorium_server.domain.passwords import PER_ACCOUNT_AND_ADDRESS, PER_ADDRESS
 from algorium_server.services.audit_trail import place_of
@@ -138,7 +139,11 @@ def doors(sqlite_file, runner):
         for _ in range(2):
             guesses = SharedGuesses(GuessTable(os.dup(descriptor)))
             passwords = Passwords(
-                database, directory, guesses=guesses, hasher=QUICK, now=lambda: doors[0].now
+                database,
+                directory,
+                guessing=Guessing(guesses),
+                hasher=QUICK,
+                now=lambda: doors[0].now,
             )
             doors.append(Door(passwords, guesses))
         os.close(descriptor)
@@ -210,14 +215,37 @@ def test_guessing_from_everywhere_keeps_nobody_out_at_home(doors, runner):
             for number in range(PASSWORD_FAILURES_PER_ACCOUNT_MAX):
                 doors[number % 2].failed(name, f"203.0.{number}.7")
         strangers = {name: await doors[0].tried(name, SECRET) for name in ("jane", "nobody")}
-        home = await doors[0].tried("jane", SECRET, "198.51.100.1")
+        home = [await door.tried("jane", SECRET, "198.51.100.1") for door in reversed(doors)]
         doors[0].now += PASSWORD_FAILURES_S / PASSWORD_FAILURES_PER_ACCOUNT_MAX
         return strangers, home, await doors[1].tried("jane", SECRET)
 
     strangers, home, later = runner.run(story())
 
     assert strangers == {"jane": "3", "nobody": "3"}
-    assert (home, later) == ("in", "in")
+    assert (home, later) == (["in", "in"], "in")
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_homes_are_bounded_and_those_of_others_stay(is_shared):
+    if is_shared:
+        guesses = SharedGuesses(
+            GuessTable(os.memfd_create("guesses"), buckets=1, home_buckets=4096)
+        )
+    else:
+        guesses = OwnGuesses()
+    guesses.note_home("jane", "198.51.100.1", now=1.0)
+    for number in range(100):
+        guesses.note_home("eve", f"2001:db8:{number:x}::", now=2.0 + number)
+        guesses.fail(f"name {number}", PER_ACCOUNT_AND_ADDRESS, now=1.0)
+
+    eves = [guesses.is_home("eve", f"2001:db8:{number:x}::") for number in range(100)]
+    assert (
+        eves
+        == [False] * (100 - PASSWORD_PLACES_PER_ACCOUNT_MAX)
+        + [True] * PASSWORD_PLACES_PER_ACCOUNT_MAX
+    )
+    assert guesses.is_home("jane", "198.51.100.1")
+    assert not guesses.is_home("jane", "198.51.100.2")
 
 
 def test_many_at_once_are_not_more_than_one_after_the_other(doors, runner):

@@ -1,5 +1,7 @@
 """Signing up with an invite, on both databases."""
 
+import asyncio
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,14 +12,16 @@ from algorium_server.domain.audit import AuditFilter
 from algorium_server.domain.errors import (
     AlgoriumError,
     EmailTaken,
+    InvalidInput,
     SignUpRefused,
     TooManyRequests,
     UsernameTaken,
 )
 from algorium_server.domain.installation import Invite
-from algorium_server.domain.limits import PASSWORD_FAILURES_PER_ADDRESS_MAX
+from algorium_server.domain.limits import PASSWORD_FAILURES_PER_ADDRESS_MAX, SIGN_UPS_WAITING_MAX
 from algorium_server.services.directory import Directory
 from algorium_server.services.people.administrators import Administrators
+from algorium_server.services.people.guessing import Guessing, OwnGuesses
 from algorium_server.services.people.installation import Installation
 from algorium_server.services.people.passwords import Passwords
 from algorium_server.services.people.signing_up import SignUp, SignUps
@@ -40,14 +44,19 @@ MIA = SignUp(
 class Door:
     """A server with some invites."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, hasher: PasswordHasher = QUICK) -> None:
         self.database = database
         self.now = NOW
         self.directory = Directory(database)
-        self.passwords = Passwords(database, self.directory, hasher=QUICK, now=lambda: 1.0)
+        guessing = Guessing(OwnGuesses())
+        self.passwords = Passwords(
+            database, self.directory, guessing=guessing, hasher=hasher, now=lambda: 1.0
+        )
         self.administrators = Administrators(self.directory)
         users = Users(database, self.directory, self.administrators, None)  # deletes nobody
-        self.sign_ups = SignUps(database, users, self.passwords, clock=lambda: self.now)
+        self.sign_ups = SignUps(
+            database, users, self.passwords, guessing, clock=lambda: self.now, now=lambda: 1.0
+        )
 
     async def open(self) -> None:
         async with self.database.transaction() as connection:
@@ -166,6 +175,93 @@ def test_guessing_codes_is_stopped(sqlite_file, runner):
     assert isinstance(stopped, TooManyRequests)
     assert stopped.retry_after_s == 6
     assert elsewhere
+
+
+def test_many_codes_at_once_are_not_more_than_one_after_the_other(sqlite_file, runner):
+    async def story():
+        async with await Database.open(sqlite_url(sqlite_file)) as database:
+            door = Door(database)
+            await door.open()
+            codes = [f"wrong-code-{n}" for n in range(2 * PASSWORD_FAILURES_PER_ADDRESS_MAX)]
+            tried = [door.refusal(replace(MIA, code=code)) for code in codes]
+            return [type(error) for error in await asyncio.gather(*tried)]
+
+    told = runner.run(story())
+
+    assert told.count(SignUpRefused) == PASSWORD_FAILURES_PER_ADDRESS_MAX
+    assert told.count(TooManyRequests) == PASSWORD_FAILURES_PER_ADDRESS_MAX
+
+
+class HeldHasher(PasswordHasher):
+    """Hashes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=64, parallelism=1)
+        self.go_on = threading.Event()
+
+    def hash(self, password, *, salt=None) -> str:
+        self.go_on.wait(30)
+        return super().hash(password, salt=salt)
+
+
+def test_those_who_sign_up_leave_room_for_those_who_sign_in(sqlite_file, runner):
+    hasher = HeldHasher()
+
+    async def story():
+        async with await Database.open(sqlite_url(sqlite_file)) as database:
+            door = Door(database, hasher)
+            await door.open()
+            tried = [
+                asyncio.create_task(door.sign_ups.sign_up(MIA, address=HERE))
+                for _ in range(SIGN_UPS_WAITING_MAX + 1)
+            ]
+            (refused,), waiting = await asyncio.wait(tried, return_when=asyncio.FIRST_COMPLETED)
+            signed_in = await door.passwords.account("nobody", MIA.password, address=HERE)
+            hasher.go_on.set()
+            told = await asyncio.gather(*waiting, return_exceptions=True)
+            return refused.exception(), signed_in, [type(each) for each in told]
+
+    refused, signed_in, told = runner.run(story())
+
+    assert isinstance(refused, TooManyRequests)
+    assert signed_in is None, "it was looked at"
+    assert told.count(UsernameTaken) == SIGN_UPS_WAITING_MAX - 1
+
+
+def test_a_whole_class_signs_up_from_one_address(sqlite_file, runner):
+    async def story():
+        async with await Database.open(sqlite_url(sqlite_file)) as database:
+            door = Door(database)
+            await door.open()
+            for number in range(PASSWORD_FAILURES_PER_ADDRESS_MAX + 5):
+                await door.refusal(replace(MIA, username=f"not a name {number}"))
+            return await door.sign_ups.sign_up(MIA, address=HERE)
+
+    assert runner.run(story())
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"), [("8letters", "…"), ("9-letters", "…"), ("10-letters", "10…")]
+)
+def test_what_is_hidden_of_a_code_is_a_code_in_itself(code, shown):
+    invite = Invite(code=code, created_at=NOW, created_by="root")
+
+    assert invite.hidden.code == shown
+
+
+def test_an_invite_that_could_sign_nobody_up_is_not_made(sqlite_file, runner):
+    async def story():
+        async with await Database.open(sqlite_url(sqlite_file)) as database:
+            door = Door(database)
+            await door.open()
+            user, _ = await door.sign_ups.sign_up(MIA, address=HERE)
+            root = door.directory.principal_of(replace(user.account, is_admin=True))
+            with pytest.raises(InvalidInput, match="8 to 100"):
+                await Installation(database, door.administrators).invite(
+                    root, "7-chars", signup_credits=0, comments="", expires_at=None
+                )
+
+    runner.run(story())
 
 
 def test_those_who_only_look_are_shown_no_codes(sqlite_file, runner):

@@ -4,13 +4,16 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from algorium._cli.program import Operand, Server, Switch, UsageError, app, connect, note
 from algorium._errors import AlgorithmError
 from algorium._rendering import details, is_text, result_bytes
+
+if TYPE_CHECKING:
+    from algorium._algorithms import AlgorithmHandle
 
 
 def _input(*names: str) -> Parameter:
@@ -32,6 +35,8 @@ def run(
     json_file: Annotated[str | None, _input("--json-file", "-J")] = None,
     binary_file: Annotated[str | None, _input("--binary-file", "-b", "-B")] = None,
     timeout: float | None = None,
+    retry: Annotated[bool, Switch] = False,
+    idempotency_key: str | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     raw: Annotated[bool, Switch] = False,
     as_json: Annotated[bool, Parameter(name=["--json", "--response-body"], negative="")] = False,
@@ -68,6 +73,12 @@ def run(
         The input is this file, as bytes.
     timeout
         Seconds the call may take, 300 if not said.
+    retry
+        Send the call again when the connection breaks or the server is started anew; the server
+        runs it once.
+    idempotency_key
+        The same, with a key of yours: who makes the same call with it again, within a day, gets
+        the answer of the first time.
     output
         Write the result into this file.
     raw
@@ -102,6 +113,8 @@ def run(
             if not timeout > 0:
                 raise UsageError("--timeout must be a positive number of seconds")
             handle = handle.timeout(timeout)
+        if retry or idempotency_key is not None:
+            handle = _idempotent(handle, idempotency_key)
         if raw:
             handle = handle.output("raw")
         if debug:
@@ -116,6 +129,13 @@ def run(
         note(details(response))
     is_tty = sys.stdout.isatty()
     _write(result_bytes(response, is_raw=raw, is_json=as_json, is_for_people=is_tty), output)
+
+
+def _idempotent(handle: "AlgorithmHandle", key: str | None) -> "AlgorithmHandle":
+    try:
+        return handle.idempotent(key)
+    except ValueError as error:
+        raise UsageError(f"--idempotency-key: {error}") from error
 
 
 def _call_input(stdin: str | None, named: Mapping[str, str | None], *, is_twice: bool) -> Any:

@@ -7,15 +7,14 @@ Source: wire specification, "Calling algorithms"; quirks, rules 10 to 13.
 import asyncio
 import os
 import time
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from algorium.wire.refs import AlgorithmRef, RefSyntaxError
-from algorium_server.api.bodies import kept, read_call_body
+from algorium_server.api.bodies import read_call_body
+from algorium_server.api.callers import while_connected
 from algorium_server.api.credentials import Credentials
 from algorium_server.api.envelopes import Answer, Streamed, render
 from algorium_server.api.errors import header_text, send_error
@@ -35,33 +34,31 @@ from algorium_server.api.http import (
     parse_query,
     respond,
 )
+from algorium_server.api.inputs import input_type, read_input
+from algorium_server.api.keyed_calls import REPLAYED, Ended, KeyedCalls, idempotency_key
 from algorium_server.api.protocol import CONNECTION_KEY
 from algorium_server.domain.calls import (
-    Body,
     CallInput,
     CallOptions,
     CallOutcome,
     ContentType,
     Output,
-    content_of,
-    is_json,
     parse_output,
     parse_timeout,
 )
 from algorium_server.domain.errors import (
     AlgorithmNotFound,
-    InvalidInput,
-    MalformedJson,
     MethodNotAllowed,
     NotAuthenticated,
     RequestTimedOut,
-    UnsupportedContentType,
+    Unavailable,
 )
 from algorium_server.domain.limits import ANSWER_STALL_S_MAX
 from algorium_server.origin import Origin
 from algorium_server.services.audit_trail import AuditTrail
 from algorium_server.services.calling.admitted import OpenCall
 from algorium_server.services.calling.calls import CallService
+from algorium_server.services.calling.kept_calls import ACCEPTED
 from algorium_server.services.calling.void_calls import VoidCalls
 
 _PREFIX: Final = b"/v1/algo"
@@ -73,12 +70,6 @@ _REQUEST_IDS_AT_ONCE: Final = 32
 _PATHS_CACHED_MAX: Final = 4096
 """Callers use few references many times; what names no algorithm is not kept."""
 
-_INPUT_TYPES: Final = {
-    b"application/json": ContentType.JSON,
-    b"text/plain": ContentType.TEXT,
-    b"application/text": ContentType.TEXT,
-    b"application/octet-stream": ContentType.BINARY,
-}
 _DEFAULT_OPTIONS: Final = CallOptions()
 
 
@@ -93,6 +84,7 @@ class CallFace:
         catch_up: Brings in what other gateways have written, such as a version that one of them
             has just published for this caller.
         trail: Records calls with `sudo`.
+        keyed: Answers calls with an idempotency key; without it they are refused.
     """
 
     def __init__(
@@ -103,12 +95,14 @@ class CallFace:
         *,
         catch_up: Callable[[], Awaitable[None]] | None = None,
         trail: AuditTrail | None = None,
+        keyed: KeyedCalls | None = None,
     ) -> None:
         self._calls = calls
         self._void_calls = void_calls
         self._credentials = credentials
         self._catch_up = catch_up
         self._trail = trail
+        self._keyed = keyed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -160,20 +154,18 @@ class CallFace:
         outcome: CallOutcome | BaseException | None = None
         try:
             call_input = await self._input(scope, receive, call, head)
+            outcome, request_id = await self._carry_out(scope, call, call_input, head)
             if head.options.output is Output.VOID:
-                await self._void_calls.accept(call, call_input)
                 accepted = encode_json({"async": "void", "request_id": request_id})
                 answer = Answer(200, JSON, accepted)
             else:
-                outcome = await self._run(scope, call, call_input, head)
                 answer = render(outcome, call)
-                # Each call with `sudo` is recorded, and so takes the long way.
-                is_lasting = head.grant.caller.is_lasting and not is_web and not head.grant.is_sudo
-                if is_lasting and (connection := scope.get(CONNECTION_KEY)) is not None:
-                    connection.remember(scope, head)
+                if not is_web:
+                    _remember(scope, head)
             if isinstance(answer.body, Streamed):
                 # The call is open until its result is out: results that nobody reads count.
-                await _stream(send, answer, answer.body, request_id, headers=_headers(answer, cors))
+                headers = _headers(call, answer, cors)
+                await _stream(send, answer, answer.body, request_id, headers=headers)
                 return
         except Disconnected:
             raise
@@ -189,7 +181,7 @@ class CallFace:
             answer.status,
             answer.body,
             content_type=answer.content_type,
-            headers=_headers(answer, cors),
+            headers=_headers(call, answer, cors),
             request_id=request_id,
         )
 
@@ -206,7 +198,7 @@ class CallFace:
             wants_sudo=options.is_sudo,
             web_origin=_origin_host(scope) if is_web else None,
         )
-        content_type = _content_type(scope)
+        content_type = input_type(scope)
         encoding = header(scope, b"content-encoding") or b""
         wish = (header(scope, _ON_DISCONNECT_HEADER) or b"").decode("latin-1")
         wish = wish or query.get("on_disconnect", "")
@@ -216,6 +208,7 @@ class CallFace:
             content_type=content_type,
             is_base64=encoding.strip().lower() == b"base64" and content_type is ContentType.BINARY,
             continues_alone=wish.strip().lower() == "continue",
+            idempotency_key=idempotency_key(scope),
         )
 
     async def _input(self, scope: Scope, receive: Receive, call: OpenCall, head: Head) -> CallInput:
@@ -228,37 +221,43 @@ class CallFace:
         except TimeoutError:
             raise RequestTimedOut("The input did not arrive within the call's timeout") from None
 
+    async def _carry_out(
+        self, scope: Scope, call: OpenCall, call_input: CallInput, head: Head
+    ) -> Ended:
+        key = head.idempotency_key
+        if key:
+            if self._keyed is None:
+                raise Unavailable("Calls with Idempotency-Key are not taken here")
+            ref = parse_path(scope["raw_path"])
+            return await self._keyed.answer(scope, call, call_input, key=key, ref=ref)
+        if head.options.output is Output.VOID:
+            await self._void_calls.accept(call, call_input)
+            return Ended(ACCEPTED, call.request_id)
+        return Ended(await self._run(scope, call, call_input, head), call.request_id)
+
     async def _run(
         self, scope: Scope, call: OpenCall, call_input: CallInput, head: Head
     ) -> CallOutcome:
         """Run the call; if its caller goes away, end it, unless the caller asked otherwise."""
+        if head.continues_alone:
+            return await self._calls.run(call, call_input)
+        return await while_connected(scope, partial(self._calls.run, call, call_input))
+
+
+def _remember(scope: Scope, head: Head) -> None:
+    """Spare the next call with the same head the long way, unless there is more to each call."""
+    # With `sudo` each one is recorded, with a key looked up.
+    is_plain = not head.grant.is_sudo and not head.idempotency_key
+    if is_plain and head.grant.caller.is_lasting:
         connection = scope.get(CONNECTION_KEY)
-        if connection is None or head.continues_alone:
-            return await self._calls.run(call, call_input)
-        if connection.is_lost:
-            raise Disconnected
-        task = asyncio.current_task()
-        assert task is not None
-        is_lost = False
-
-        def give_up() -> None:
-            nonlocal is_lost
-            is_lost = True
-            task.cancel()
-
-        connection.tell_loss(give_up)
-        try:
-            return await self._calls.run(call, call_input)
-        except asyncio.CancelledError:
-            if is_lost and task.uncancel() == 0:
-                raise Disconnected from None
-            raise
-        finally:
-            connection.on_lost = None
+        if connection is not None:
+            connection.remember(scope, head)
 
 
-def _headers(answer: Answer, cors: list[Header]) -> list[Header]:
+def _headers(call: OpenCall, answer: Answer, cors: list[Header]) -> list[Header]:
     headers = [*cors]
+    if call.is_repeat:
+        headers.append(REPLAYED)
     if answer.message:
         headers.append((b"x-error-message", header_text(answer.message)))
     if answer.timing:
@@ -324,54 +323,6 @@ def parse_options(query: dict[str, str]) -> CallOptions:
         wants_timing=boolean(query.get("timing", "")),
         is_sudo=boolean(query.get("sudo", "")),
     )
-
-
-def _content_type(scope: Scope) -> ContentType | None:
-    raw = header(scope, b"content-type") or b""
-    content_type = _INPUT_TYPES.get(raw)  # as most clients spell it
-    if content_type is None:
-        media_type = raw.partition(b";")[0].strip().lower()
-        content_type = _INPUT_TYPES.get(media_type)
-        if content_type is None and media_type:
-            raise UnsupportedContentType(f"unsupported content type {raw.decode('latin-1')!r}")
-    return content_type
-
-
-def read_input(head: Head, body: Body) -> CallInput:
-    """
-    Make the input of a call of its body.
-
-    Raises:
-        UnsupportedContentType: There is a body, but nothing says what it is.
-        MalformedJson: It is not JSON.
-        InvalidInput: It is not UTF-8, or not base64.
-    """
-    content_type = head.content_type
-    if content_type is None:
-        if len(body):
-            raise UnsupportedContentType("unsupported content type ''")
-        return CallInput(content_type=ContentType.JSON, body=b"null")
-    if head.is_base64:
-        try:
-            return CallInput(content_type=content_type, body=kept(b64decode(content_of(body))))
-        except Base64Error:
-            raise InvalidInput("The body is not valid base64") from None
-    if content_type is not ContentType.BINARY:
-        _check(content_type, content_of(body))
-    return CallInput(content_type=content_type, body=body)
-
-
-def _check(content_type: ContentType, body: bytes) -> None:
-    if content_type is ContentType.JSON:
-        if not is_json(body):
-            raise MalformedJson("Invalid JSON")
-        return
-    if body.isascii():
-        return
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"The text is not valid UTF-8: byte {error.start}") from None
 
 
 class _RequestIds:

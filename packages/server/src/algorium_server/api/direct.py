@@ -21,11 +21,12 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, Final
 
 from algorium_server.api.bodies import ArrivingBody
-from algorium_server.api.calls import new_request_id, read_input
+from algorium_server.api.calls import new_request_id
 from algorium_server.api.envelopes import Answer, Streamed, render, render_error
 from algorium_server.api.errors import header_text
 from algorium_server.api.heads import Head, Heads, KnownHead
 from algorium_server.api.http import Scope
+from algorium_server.api.inputs import read_input
 from algorium_server.api.protocol import JsonProtocol
 from algorium_server.domain.calls import Body, CallOutcome
 from algorium_server.domain.errors import AlgoriumError, RequestTimedOut

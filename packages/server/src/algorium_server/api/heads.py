@@ -43,6 +43,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
         content_type: Of the input; None if the head says neither type nor length: no input.
         is_base64: The input is binary and comes encoded.
         continues_alone: The call goes on when its caller goes away.
+        idempotency_key: By which it is run once; empty if it has none. Such heads are not kept.
     """
 
     grant: Grant
@@ -50,6 +51,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     content_type: ContentType | None
     is_base64: bool
     continues_alone: bool
+    idempotency_key: str = ""
 
 
 class KnownHead(NamedTuple):

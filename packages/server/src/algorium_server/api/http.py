@@ -24,6 +24,9 @@ Header = tuple[bytes, bytes]
 
 JSON: Final = "application/json"
 
+_READABLE_ANYWHERE: Final = b"x-error-message, x-request-id, retry-after, idempotency-replayed"
+"""Headers that pages of other origins may read."""
+
 _encode = msgspec.json.Encoder().encode
 
 T = TypeVar("T")
@@ -204,13 +207,16 @@ def cors_headers(scope: Scope, *, is_preflight: bool = False) -> list[Header]:
     is_printable = origin is not None and all(0x20 < byte < 0x7F for byte in origin)
     headers = [
         (b"access-control-allow-origin", origin if origin and is_printable else b"*"),
-        (b"access-control-expose-headers", b"x-error-message, x-request-id"),
+        (b"access-control-expose-headers", _READABLE_ANYWHERE),
         (b"vary", b"origin"),
     ]
     if is_preflight:
         headers += [
             (b"access-control-allow-methods", b"POST, OPTIONS"),
-            (b"access-control-allow-headers", b"authorization, content-type, accept"),
+            (
+                b"access-control-allow-headers",
+                b"authorization, content-type, accept, idempotency-key",
+            ),
             (b"access-control-max-age", b"86400"),
         ]
     return headers

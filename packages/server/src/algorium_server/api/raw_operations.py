@@ -164,6 +164,7 @@ _OPTIONS: Final = (
     _query(
         "on_disconnect", "continue: finish it for a caller who is gone.", {"enum": ["continue"]}
     ),
+    {**_query("Idempotency-Key", "Run it once, however often it is sent."), "in": "header"},
 )
 
 

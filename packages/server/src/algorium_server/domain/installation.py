@@ -15,6 +15,7 @@ from algorium_server.domain.limits import (
     CONFIG_VALUE_CHARS_MAX,
     INVITE_CODE_CHARS_MAX,
     INVITE_CODE_CHARS_MIN,
+    INVITE_CODE_SHOWN_CHARS_MAX,
     INVITE_COMMENT_CHARS_MAX,
 )
 from algorium_server.domain.texts import check_text
@@ -50,7 +51,9 @@ class Invite:
     @property
     def hidden(self) -> "Invite":
         """The same for those who may look and not use it: whoever knows the code can."""
-        return replace(self, code=f"{self.code[:2]}…" if len(self.code) > 8 else "…")
+        # What stays hidden is as hard to guess as the shortest code that is good.
+        is_long = len(self.code) >= INVITE_CODE_CHARS_MIN + INVITE_CODE_SHOWN_CHARS_MAX
+        return replace(self, code=f"{self.code[:INVITE_CODE_SHOWN_CHARS_MAX]}…" if is_long else "…")
 
     def signs_up(self, now: datetime) -> bool:
         """Whether somebody may sign up with it; a code that can be guessed is none for that."""
@@ -70,9 +73,12 @@ class ConfigEntry:
 
 def check_invite(invite: Invite) -> Invite:
     """Return *invite* if it can be kept; `InvalidInput` if not."""
-    if len(invite.code) > INVITE_CODE_CHARS_MAX or not _CODE.fullmatch(invite.code):
+    is_long = INVITE_CODE_CHARS_MIN <= len(invite.code) <= INVITE_CODE_CHARS_MAX
+    if not is_long or not _CODE.fullmatch(invite.code):
         raise InvalidInput(
-            f"inviteCode must be 1 to {INVITE_CODE_CHARS_MAX} letters, digits, '_', '.', '~', '-'"
+            f"inviteCode must be {INVITE_CODE_CHARS_MIN} to {INVITE_CODE_CHARS_MAX} letters,"
+            " digits, '_', '.', '~', '-'; a shorter one is easily guessed, so nobody could sign up"
+            " with it"
         )
     if not 0 <= invite.signup_credits <= _CREDITS_MAX:
         raise InvalidInput(f"signupCredits must be a number from 0 to {_CREDITS_MAX}")

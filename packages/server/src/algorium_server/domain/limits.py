@@ -56,7 +56,7 @@ IDEMPOTENCY_KEY_CHARS_MAX: Final = 255
 KEPT_CALLS_S: Final = 24 * 3600.0
 """So long the answer to a call with a key is kept: retries come in seconds, people in a day."""
 KEPT_CALLS_PER_ACCOUNT_MAX: Final = 50_000
-"""Calls with a key in the time that answers are kept; each is a row, counted before each call."""
+"""Calls with a key in the time that answers are kept: each is a row, counted now and then."""
 KEPT_CALLS_PER_ACCOUNT_BYTES_MAX: Final = 256 * MIB
 """Their answers, in the database: a dozen of the largest, or very many usual ones."""
 KEPT_CALLS_PRUNE_S: Final = 900.0
@@ -423,8 +423,10 @@ PASSWORD_FAILURES_S: Final = 300.0
 """In which as many more are taken, one after the other: nobody waits for all of it."""
 PASSWORD_FAILURES_KEPT_MAX: Final = 32_768
 """Accounts and addresses that are remembered; beyond that, those with the fewest are forgotten."""
-PASSWORD_PLACES_KEPT_MAX: Final = 10_000
+PASSWORD_PLACES_KEPT_MAX: Final = 32_768
 """Where accounts have signed in of late: whoever guesses elsewhere keeps nobody out there."""
+PASSWORD_PLACES_PER_ACCOUNT_MAX: Final = 8
+"""Of those; somebody who signs in from very many places pushes out nobody else's."""
 PASSWORD_CHECKS_WAITING_PER_ADDRESS_MAX: Final = 16
 """Of those that wait; they are looked at one by one, and one address must not take all places."""
 
@@ -725,8 +727,12 @@ AUDIT_BATCH_MAX: Final = 500
 """Entries read at a time when all of them are: a megabyte or less."""
 DELETED_ACCOUNT_PASSES_MAX: Final = 5
 """Over what a deleted account has: requests that were under way may leave something more."""
+SIGN_UPS_WAITING_MAX: Final = 64
+"""Whose passwords are hashed one after the other, on one gateway: a class that begins together."""
 INVITE_CODE_CHARS_MIN: Final = 8
 """Of a code with which somebody may sign up: strangers may try fifty in five minutes."""
+INVITE_CODE_SHOWN_CHARS_MAX: Final = 2
+"""To those who may look at invites and not use them, and in the audit log; of long codes only."""
 INVITE_CODE_CHARS_MAX: Final = 100
 """A code is typed or sent; it need not be long."""
 INVITE_COMMENT_CHARS_MAX: Final = 1000
@@ -793,7 +799,7 @@ IDENTITY_ANSWER_BYTES_MAX: Final = MIB
 
 # Sealing keys
 
-RESEALING_PAGE_ROWS: Final = 500
+RESEALING_PAGE_MAX: Final = 500
 """Read at a time while everything sealed is sealed anew: a megabyte at most, usually."""
 RESEALING_SHOWN_MAX: Final = 20
 """Of what cannot be opened, the first ones are named; the others are counted."""

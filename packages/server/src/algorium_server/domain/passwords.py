@@ -9,7 +9,7 @@ from typing import Final
 
 from algorium_server.domain.errors import InvalidInput
 from algorium_server.domain.limits import (
-    ACCOUNT_NAME_CHARS_MAX,
+    ACCOUNT_TEXT_CHARS_MAX,
     PASSWORD_BYTES_MAX,
     PASSWORD_CHARS_MIN,
     PASSWORD_FAILURES_MAX,
@@ -70,6 +70,11 @@ PER_ADDRESS: Final = Allowance(PASSWORD_FAILURES_PER_ADDRESS_MAX)
 PER_ACCOUNT: Final = Allowance(PASSWORD_FAILURES_PER_ACCOUNT_MAX)
 
 
-def typed_as(username: str) -> str:
-    """Return what a typed name counts as; what is too long for one takes no more room."""
-    return username.lower()[: ACCOUNT_NAME_CHARS_MAX + 1]
+def counted_as(typed: str) -> str:
+    """
+    Return what a typed name, or e-mail address, counts as.
+
+    All spellings with which the same account is found count together. What is too long for an
+    address takes no more room.
+    """
+    return typed.strip().lower()[: ACCOUNT_TEXT_CHARS_MAX + 1]

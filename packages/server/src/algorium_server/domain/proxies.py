@@ -20,9 +20,10 @@ Source: RFC 7239; the headers `X-Forwarded-For` and `X-Forwarded-Proto` have no 
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Final, NamedTuple
 
 from algorium_server.domain.limits import PROXY_HOPS_MAX
@@ -34,11 +35,13 @@ _SCHEMES: Final = frozenset({"http", "https"})
 _FOR: Final = b"x-forwarded-for"
 _PROTO: Final = b"x-forwarded-proto"
 _FORWARDED: Final = b"forwarded"
-_WORD: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PAIR: Final = re.compile(
-    rf'[ \t]*({_WORD})=(?:({_WORD})|"((?:[^"\\\x00-\x1f\x7f]|\\[\t\x20-\x7e])*)")[ \t]*'
-)
-"""A parameter of `Forwarded`; between two there is nothing but what separates them."""
+_WORD: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_QUOTED: Final = r'"((?:[^"\\\x00-\x1f\x7f]|\\[\t\x20-\x7e])*+)"'
+_PAIR: Final = re.compile(rf"[ \t]*+({_WORD})=(?:({_WORD})|{_QUOTED})[ \t]*+")
+"""A parameter of `Forwarded`. Nothing is matched in a second way, so this takes linear time."""
+_ELEMENT: Final = re.compile(rf"(?:{_PAIR.pattern};)*+{_PAIR.pattern}")
+_MAPPED_BITS: Final = 96
+"""In front of an address of IPv4 that is written as one of IPv6."""
 _PORT: Final = re.compile(r":(?:[0-9]{1,5}|_[0-9A-Za-z._-]+)")
 
 
@@ -99,16 +102,17 @@ class Proxies:
         if self.headers is ProxyHeaders.FORWARDED:
             return self._of_hops(_forwarded(_values(headers, _FORWARDED)))
         headers = tuple(headers)
-        listed = _entries(_values(headers, _FOR))[-PROXY_HOPS_MAX:]
-        caller = self._of_hops([_Hop(_node(each)) for each in listed])
+        listed = _entries(_values(headers, _FOR))
+        caller = self._of_hops(_Hop(_node(each)) for each in reversed(listed))
         # Of several the nearest proxy's is the last; no caller writes behind it.
         schemes = _entries(_values(headers, _PROTO))
         scheme = schemes[-1].lower() if schemes else ""
         return Caller(caller.address, scheme if scheme in _SCHEMES else "")
 
-    def _of_hops(self, hops: Sequence[_Hop]) -> Caller:
+    def _of_hops(self, hops: Iterable[_Hop]) -> Caller:
+        """Return the caller; *hops* are the nearest first, and taken only as far as needed."""
         found = Caller()
-        for hop in reversed(hops[-PROXY_HOPS_MAX:]):
+        for hop in islice(hops, PROXY_HOPS_MAX):
             if hop.address is None:
                 break
             found = Caller(str(hop.address), hop.scheme)
@@ -131,18 +135,32 @@ def parse_proxies(text: str) -> tuple[Network, ...]:
     Read networks or addresses, separated by commas or spaces.
 
     Raises:
-        ValueError: One is none, or is everybody.
+        ValueError: One is none, or all together are everybody.
     """
-    return tuple(_network(each) for each in text.replace(",", " ").split())
+    networks = tuple(_network(each) for each in text.replace(",", " ").split())
+    together: tuple[Network, ...] = (
+        *ipaddress.collapse_addresses(n for n in networks if isinstance(n, ipaddress.IPv4Network)),
+        *ipaddress.collapse_addresses(n for n in networks if isinstance(n, ipaddress.IPv6Network)),
+    )
+    for whole in together:
+        if whole.prefixlen == 0:
+            raise ValueError(
+                f"{whole} is everybody, so everybody could claim any address; name the networks of"
+                " your proxies"
+            )
+    return networks
 
 
 def _network(text: str) -> Network:
-    network = ipaddress.ip_network(text)
-    if network.prefixlen == 0:
-        raise ValueError(
-            f"{text} is everybody, so everybody could claim any address; name the networks of your"
-            " proxies"
-        )
+    """Read a network; one of IPv4 in the notation of IPv6 is one of IPv4, as with addresses."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        meant = ipaddress.ip_network(text, strict=False)  # fails for what is none at all
+        raise ValueError(f"{text} is no network; did you mean {meant}?") from None
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is not None and network.prefixlen >= _MAPPED_BITS:
+        return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
     return network
 
 
@@ -181,39 +199,40 @@ def _node(text: str) -> Address | None:
     return _address(text)
 
 
-def _forwarded(values: Iterable[str]) -> list[_Hop]:
+def _forwarded(values: Sequence[str]) -> Iterator[_Hop]:
+    """Yield what `Forwarded` lists, the last first."""
+    for value in reversed(values):
+        yield from _elements_from_end(value)
+
+
+def _elements_from_end(value: str) -> Iterator[_Hop]:
     """
-    Return what `Forwarded` lists. What is not written as the standard says is no address.
+    Yield the elements of a value, the last first. One that is not as the standard has it ends them.
 
-    A quote that is never closed would swallow what the proxies behind have appended. So a value
-    that cannot be read whole ends the reading, as an entry that is no address does.
+    An element begins at the nearest comma from which all is well formed up to its end. So a comma
+    in quotes does not cut it, and what a caller has sent in front of it, such as a quote that is
+    never closed, takes nothing away from what a proxy has written.
     """
-    hops: list[_Hop] = []
-    for value in values:
-        hops += _elements(value)
-    return hops
+    end = len(value)
+    while end >= 0:
+        start = end
+        element = None
+        while element is None:
+            if start < 0:
+                yield _Hop(None)
+                return
+            start = value.rfind(",", 0, start)
+            element = _ELEMENT.fullmatch(value, start + 1, end)
+        yield _hop(element[0])
+        end = start
 
 
-def _elements(value: str) -> list[_Hop]:
-    hops: list[_Hop] = []
+def _hop(element: str) -> _Hop:
     pairs: dict[str, str] = {}
-    at = 0
-    while True:
-        match = _PAIR.match(value, at)
-        if match is None:
-            return [_Hop(None)]
-        name = match[1].lower()
+    for pair in _PAIR.finditer(element):
+        name = pair[1].lower()
         if name in pairs:
-            return [_Hop(None)]
-        pairs[name] = match[2] if match[2] is not None else re.sub(r"\\(.)", r"\1", match[3])
-        at = match.end()
-        if at == len(value) or value[at] == ",":
-            scheme = pairs.get("proto", "").lower()
-            address = _node(pairs.get("for", ""))
-            hops.append(_Hop(address, scheme if scheme in _SCHEMES else ""))
-            pairs = {}
-        elif value[at] != ";":
-            return [_Hop(None)]
-        if at == len(value):
-            return hops
-        at += 1
+            return _Hop(None)
+        pairs[name] = pair[2] if pair[2] is not None else re.sub(r"\\(.)", r"\1", pair[3])
+    scheme = pairs.get("proto", "").lower()
+    return _Hop(_node(pairs.get("for", "")), scheme if scheme in _SCHEMES else "")

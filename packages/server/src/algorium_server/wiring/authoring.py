@@ -64,7 +64,7 @@ from algorium_server.services.files.data import DataService
 from algorium_server.services.files.defaults import DefaultCollections
 from algorium_server.services.files.reaching import Reach
 from algorium_server.services.following import Following
-from algorium_server.services.people.guessing import Guesses
+from algorium_server.services.people.guessing import Guessing
 from algorium_server.services.people.passwords import Passwords
 from algorium_server.services.source.hosting import GitPlaces, Hosting
 from algorium_server.services.source.push_output import PushOutput
@@ -121,8 +121,8 @@ async def open_authoring(
     quotas_of: Callable[[str], Quotas],
     package_reach: Reach,
     scm_poll_s: float,
+    guessing: Guessing,
     worker_name: str = "",
-    guesses: Guesses | None = None,
 ) -> AsyncIterator[Authoring]:
     """
     Build everything in the order in which it depends on one another; take it down reversed.
@@ -145,8 +145,8 @@ async def open_authoring(
         quotas_of: Says what an account may use.
         package_reach: Says where those may be.
         scm_poll_s: Time between two looks for pushes to hosts elsewhere that nobody told of.
+        guessing: Says when a password may be tried.
         worker_name: See `JobWorker`.
-        guesses: Counts wrong passwords for several gateways; None for a single one.
     """
 
     def get_ready(version: Version) -> None:
@@ -237,7 +237,7 @@ async def open_authoring(
         views=views,
     )
     objects = AlgorithmObjects(hosts, api)
-    passwords = Passwords(database, directory, guesses=guesses)
+    passwords = Passwords(database, directory, guessing=guessing)
     places = GitPlaces()
     routes = (
         algorithm_routes(algorithms, views, objects),

@@ -1,23 +1,29 @@
 """
-What goes on beside the calls of callers, wired together: void calls, slots that are kept warm.
+What goes on beside the calls of callers, wired together.
+
+Void calls, slots that are kept warm, what is remembered of calls with an idempotency key.
 
 Part of what `app` builds for a gateway.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from algorium_server.engine.local import LocalEngine
 from algorium_server.jobs.worker import JobWorker
 from algorium_server.services.calling.calls import CallService
+from algorium_server.services.calling.kept_calls import KeptCalls
 from algorium_server.services.calling.meter import Meter
 from algorium_server.services.calling.reserved import Reserved
 from algorium_server.services.calling.void_calls import JOB_KIND, VoidCalls
 from algorium_server.services.calling.warmth import Warmth
 from algorium_server.services.directory import Directory
 from algorium_server.store.database import Database
-from algorium_server.wiring.place import Place, State
+from algorium_server.wiring.place import Place
+from algorium_server.wiring.readiness import State
 
 
 @asynccontextmanager
@@ -65,3 +71,19 @@ async def open_void_calls(
     finally:
         # Callers have had of the grace what they needed; these calls get the rest.
         await worker.stop(state.grace_left_s)
+
+
+async def open_kept_calls(database: Database, home: Path, place: Place) -> KeptCalls:
+    """
+    Open what is remembered of calls with a key; what ran in our place before is given up.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    gateway = f"gateway {place.number}"
+    if not database.is_embedded:  # servers with other homes may work on it
+        gateway = f"{socket.gethostname()}:{home}:{place.number}"
+    is_alone = database.is_embedded and place.is_alone
+    kept_calls = KeptCalls(database, gateway=gateway, is_alone=is_alone)
+    await kept_calls.start()
+    return kept_calls

@@ -26,6 +26,7 @@ from algorium_server.services.directory import Directory
 from algorium_server.services.people.account_removal import AccountRemoval
 from algorium_server.services.people.administrators import Administrators
 from algorium_server.services.people.audit_log import AuditLog
+from algorium_server.services.people.guessing import Guessing
 from algorium_server.services.people.images import Images
 from algorium_server.services.people.installation import Installation
 from algorium_server.services.people.key_upkeep import KeyUpkeep
@@ -50,6 +51,7 @@ async def open_people(
     credentials: Credentials,
     meter: Meter,
     passwords: Passwords,
+    guessing: Guessing,
 ) -> AsyncIterator[Sequence[APIRouter]]:
     """
     Build everything around accounts, and look after keys until the end.
@@ -63,6 +65,7 @@ async def open_people(
         credentials: Knows which keys were shown.
         meter: Knows which keys calls were made with.
         passwords: Hashes those of people who sign up.
+        guessing: Says when they may try a code.
 
     Yields:
         The routes.
@@ -76,7 +79,7 @@ async def open_people(
     try:
         yield (
             user_routes(users, api=api),
-            sign_up_routes(SignUps(database, users, passwords), api=api),
+            sign_up_routes(SignUps(database, users, passwords, guessing), api=api),
             organization_routes(
                 organizations, OrganizationTypes(database, administrators), api=api
             ),

@@ -15,43 +15,26 @@ and then looks at the sum of the row:
 - Near the limit, a lock decides. Of those who have added one, the last to hold the lock sees all
   others, so the limit is never exceeded, and no place stays empty while everybody is refused.
 
-The locks are byte ranges of the table's file, held by the kernel for a process, so that none
-outlives its holder. Nobody waits long for one: a gateway that was stopped while it held a lock
-costs others refusals, not their lives.
-
-**Rows.** A row belongs to a bucket of eight, and finding or making one takes the bucket's lock. A
-row is free when all its cells are zero. A gateway keeps a mark in its cells of the accounts that
-called last, so that their rows stay theirs, and the next call finds them without a lock. Rows never
-move; when a bucket is full of accounts with open calls, which takes many thousands of them, one
-more account is refused. When a gateway dies, its parent clears its cells.
+Rows, buckets and locks are those of `services/shared_rows.py`: finding or making a row takes the
+lock of its bucket. A row is free when all its cells are zero. A gateway keeps a mark in its cells
+of the accounts that called last, so that their rows stay theirs, and the next call finds them
+without a lock. When a bucket is full of accounts with open calls, which takes many thousands of
+them, one more account is refused. When a gateway dies, its parent clears its cells.
 
 Source: wire specification, "Limits".
 """
 
-import fcntl
-import mmap
-import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from hashlib import blake2b
 from typing import Final, Protocol
 
 from algorium_server.domain.limits import CALLS_IN_FLIGHT_PER_ACCOUNT_MAX
+from algorium_server.services.shared_rows import FIRST_CELL, SharedRows
 from algorium_server.telemetry import logger
 
-_WORD: Final = 4
-_DIGEST_WORDS: Final = 4
-_SALT_WORDS: Final = 4
-"""At the beginning of the table: who chooses account ids must not choose buckets."""
-ROWS_PER_BUCKET: Final = 8
 _BUCKETS_PER_GATEWAY: Final = 1024
 _MARK: Final = 1 << 16
 _COUNT: Final = _MARK - 1
 _MARKED_IDLE_MAX: Final = 256
 """Accounts without open calls whose rows a gateway keeps: a quarter of one for each bucket."""
-_PATIENCE_S: Final = 0.25
-"""For a lock that is held for microseconds, by a process that may have to wait for a processor."""
 
 _log = logger(__name__)
 
@@ -108,77 +91,6 @@ class OwnAdmission:
         return self._open.get(account_id, 0)
 
 
-class SharedRows:
-    """
-    Rows of accounts in memory that processes share, in buckets that they lock.
-
-    Args:
-        descriptor: Of a file in memory, of which this process has no other descriptor.
-        buckets: How many there are, the same for everybody.
-        cells: How many a row has behind its digest.
-    """
-
-    def __init__(self, descriptor: int, *, buckets: int, cells: int) -> None:
-        self.buckets = buckets
-        self.row_words = _DIGEST_WORDS + cells
-        self._descriptor = descriptor
-        rows = self.buckets * ROWS_PER_BUCKET
-        size_bytes = (_SALT_WORDS + rows * self.row_words) * _WORD
-        if os.fstat(descriptor).st_size < size_bytes:
-            os.ftruncate(descriptor, size_bytes)
-        self.words = memoryview(mmap.mmap(descriptor, size_bytes)).cast("I")
-
-    def salt(self, secret: bytes) -> None:
-        """Let 16 random bytes decide which bucket an account has; once, before it is shared."""
-        self.words[:_SALT_WORDS] = memoryview(secret).cast("I")
-
-    def place_of(self, account_id: str) -> tuple[int, bytes]:
-        """Return the bucket of an account, and its digest."""
-        salt = self.words[:_SALT_WORDS].tobytes()
-        digest = blake2b(account_id.encode(), digest_size=16, key=salt).digest()
-        return int.from_bytes(digest[:8], "little") % self.buckets, digest
-
-    def rows_of(self, bucket: int) -> Iterator[int]:
-        """Yield where the cells of each row of a bucket begin."""
-        first = _SALT_WORDS + bucket * ROWS_PER_BUCKET * self.row_words + _DIGEST_WORDS
-        yield from range(first, first + ROWS_PER_BUCKET * self.row_words, self.row_words)
-
-    def find(self, bucket: int, digest: bytes) -> int | None:
-        """Return where the cells of an account begin, None if it has no row."""
-        for cells in self.rows_of(bucket):
-            if self.words[cells - _DIGEST_WORDS : cells].tobytes() == digest:
-                return cells
-        return None
-
-    def name(self, cells: int, digest: bytes) -> None:
-        """Make a row that of an account; its bucket must be locked, and the row be free."""
-        self.words[cells - _DIGEST_WORDS : cells] = memoryview(digest).cast("I")
-
-    @contextmanager
-    def locked(self, bucket: int) -> Iterator[None]:
-        """
-        Keep others from deciding about the accounts of a bucket.
-
-        Raises:
-            TimeoutError: Somebody has held the lock for too long.
-        """
-        give_up_at = 0.0
-        while True:
-            try:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, bucket)
-                break
-            except (BlockingIOError, PermissionError):  # POSIX lets systems choose
-                now = time.monotonic()
-                give_up_at = give_up_at or now + _PATIENCE_S
-                if now >= give_up_at:
-                    raise TimeoutError from None
-                os.sched_yield()
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, bucket)
-
-
 class AdmissionTable(SharedRows):
     """
     The table that the gateways of one machine share.
@@ -197,7 +109,7 @@ class AdmissionTable(SharedRows):
 
     def clear(self, gateway: int) -> None:
         """Forget what a gateway has counted; it must be dead."""
-        first = _SALT_WORDS + _DIGEST_WORDS + gateway
+        first = FIRST_CELL + gateway
         for at, cell in enumerate(self.words[first :: self.row_words].tolist()):
             if cell:
                 self.words[first + at * self.row_words] = 0

@@ -101,6 +101,7 @@ class OpenCall(msgspec.Struct, kw_only=True):
         large_input: Its input, if that is kept outside of memory; freed when the call is closed.
         running: None until the engine has it.
         is_metered: Its usage is recorded by somebody else: not when it is closed.
+        is_repeat: It was answered with what an earlier call with its key has come to.
         stacktrace: Of its failure, whoever may see it; empty if there is none.
     """
 
@@ -119,6 +120,7 @@ class OpenCall(msgspec.Struct, kw_only=True):
     large_input: LargeBody | None = None
     running: Running | None = None
     is_metered: bool = False
+    is_repeat: bool = False
     stacktrace: str = ""
 
     def take(self, call_input: CallInput) -> None:

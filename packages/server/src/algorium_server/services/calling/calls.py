@@ -263,11 +263,12 @@ class CallService:
         Returns:
             What remains to be awaited when the root call has left session data, else None.
         """
-        if self._meter is not None and not call.is_metered:
+        is_new = not call.is_repeat
+        if self._meter is not None and is_new and not call.is_metered:
             now_us = 0 if call.is_counted else time.time_ns() // 1000
             stopping = self._meter.is_stopping
             self._meter.record(record_of(call, outcome, now_us=now_us, is_stopping=stopping))
-        if self._errors is not None and not isinstance(outcome, CallSuccess):
+        if self._errors is not None and is_new and not isinstance(outcome, CallSuccess):
             self._errors.record(call, outcome)
         if self._insights is not None and call.grant.has_insights:
             self._insights.end(call, outcome)

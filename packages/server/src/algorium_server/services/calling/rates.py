@@ -6,11 +6,10 @@ a table in memory that their parent made, with a row for each account:
 
     row = digest of the account id (16 bytes) | minute | calls
 
-A row belongs to a bucket of eight, and whoever looks at one holds the bucket's lock, so the count
-is exact. The locks are those of `admission.py`: byte ranges of the table's file, which the kernel
-takes back from a process that dies. A row of an earlier minute is free; so is one that a process
-left half-written when it died, for the minute is written last. When a bucket is full of accounts
-that have called in this minute, which takes many thousands of them, one more is refused.
+Rows, buckets and locks are those of `services/shared_rows.py`: whoever looks at a row holds the
+lock of its bucket, so the count is exact. A row of an earlier minute is free; so is one that a
+process left half-written when it died, for the minute is written last. When a bucket is full of
+accounts that have called in this minute, which takes many thousands of them, one more is refused.
 
 Minutes are those of the clock. Whoever spends one at its end and the next at its beginning makes
 twice as many calls in a short time; concurrency has a limit of its own.
@@ -18,7 +17,7 @@ twice as many calls in a short time; concurrency has a limit of its own.
 
 from typing import Final, Protocol
 
-from algorium_server.services.calling.admission import SharedRows
+from algorium_server.services.shared_rows import SharedRows
 from algorium_server.telemetry import logger
 
 _BUCKETS: Final = 4096

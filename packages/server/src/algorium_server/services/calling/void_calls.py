@@ -28,6 +28,7 @@ from algorium_server.domain.usage import UsageOutcome, UsageRecord, UsageSubject
 from algorium_server.jobs.retry import GiveUp
 from algorium_server.services.calling.admitted import OpenCall
 from algorium_server.services.calling.calls import CallService
+from algorium_server.services.calling.kept_calls import Alongside
 from algorium_server.services.directory import Directory
 from algorium_server.store import jobs as job_rows
 from algorium_server.store.database import Database
@@ -77,9 +78,16 @@ class VoidCalls:
         self._wake = wake
         self._record = record
 
-    async def accept(self, call: OpenCall, call_input: CallInput) -> None:
+    async def accept(
+        self, call: OpenCall, call_input: CallInput, *, alongside: Alongside | None = None
+    ) -> None:
         """
         Store an admitted call durably.
+
+        Args:
+            call: What `CallService.open` returned.
+            call_input: Its input, checked.
+            alongside: Writes more in the same transaction.
 
         Raises:
             TooManyRequests: The account has too many void calls waiting.
@@ -114,6 +122,8 @@ class VoidCalls:
             if waiting >= limit:
                 raise too_many_waiting(QuotaName.VOID_CALLS_WAITING, limit, waiting)
             await job_rows.enqueue(connection, job)
+            if alongside is not None:
+                await alongside(connection)
         call.is_metered = True  # when it has run
         self._wake()
 

@@ -33,7 +33,6 @@ from algorium_server.domain.limits import (
     PASSWORD_CHECKS_AT_ONCE_MAX,
     PASSWORD_CHECKS_WAITING_MAX,
     PASSWORD_CHECKS_WAITING_PER_ADDRESS_MAX,
-    PASSWORD_PLACES_KEPT_MAX,
     PASSWORD_PROOF_S,
     PASSWORD_PROOFS_MAX,
 )
@@ -41,7 +40,7 @@ from algorium_server.domain.passwords import check_password
 from algorium_server.services.audit_trail import place_of
 from algorium_server.services.auditing import record
 from algorium_server.services.directory import Directory
-from algorium_server.services.people.guessing import Guesses, Guessing, OwnGuesses
+from algorium_server.services.people.guessing import Guessing, OwnGuesses
 from algorium_server.store import passwords as rows
 from algorium_server.store import sessions as session_rows
 from algorium_server.store.database import Database
@@ -62,9 +61,9 @@ class Passwords:
     Args:
         database: Where hashes are.
         directory: Who there is.
-        guesses: Where wrong ones are counted; None for a single gateway.
+        guessing: Says when one may be tried; None for a count of its own.
         hasher: Makes and checks hashes.
-        now: Monotonic seconds, the same for all gateways that share *guesses*.
+        now: Monotonic seconds, the same for all gateways that count together.
 
     Attributes:
         on_denied: Told which name was given with a wrong password, and from where.
@@ -75,7 +74,7 @@ class Passwords:
         database: Database,
         directory: Directory,
         *,
-        guesses: Guesses | None = None,
+        guessing: Guessing | None = None,
         hasher: PasswordHasher = _HASHER,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -83,9 +82,8 @@ class Passwords:
         self._directory = directory
         self._hasher = hasher
         self._now = now
-        self._guessing = Guessing(guesses or OwnGuesses())
+        self._guessing = guessing or Guessing(OwnGuesses())
         self._proofs = _Proofs()
-        self._homes: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._turns: dict[str, _Turn] = {}
         self.on_denied: Callable[[str, str], None] = lambda _username, _address: None
         self._checks = asyncio.Semaphore(PASSWORD_CHECKS_AT_ONCE_MAX)
@@ -158,21 +156,9 @@ class Passwords:
         async with self._checks:
             return await asyncio.to_thread(self._hasher.hash, password)
 
-    def count_attempt(self, what: str, address: str) -> None:
-        """
-        Count what strangers may try from one address as often as passwords.
-
-        Raises:
-            TooManyRequests: They have tried too often.
-        """
-        wait_s = self._guessing.attempt(what, place_of(address), now=self._now())
-        if wait_s:
-            raise TooManyRequests(
-                f"Too many attempts: try again in {math.ceil(wait_s)} seconds.",
-                retry_after_s=math.ceil(wait_s),
-            )
-
-    async def account(self, username: str, password: str, *, address: str) -> Account | None:
+    async def account(
+        self, username: str, password: str, *, address: str, typed: str = ""
+    ) -> Account | None:
         """
         Return the user whose name and password these are, None if there is none or it is disabled.
 
@@ -180,6 +166,7 @@ class Passwords:
             username: In any case.
             password: As typed.
             address: Who says so.
+            typed: What was typed for the username, if it was something else.
 
         Raises:
             TooManyRequests: There were too many wrong ones, or too many wait for an answer.
@@ -188,24 +175,25 @@ class Passwords:
         if account is not None and account.is_disabled:
             account = None
         place = place_of(address)
-        self._refuse_guessing(username, place, account)
+        counted = typed or username  # never what was found: that would tell who has which address
+        self._refuse_guessing(counted, place, account)
         async with self._database.reading() as connection:  # for whoever: it takes its time
             encoded = await rows.password(connection, "" if account is None else account.account_id)
         if not self._is_proven(encoded, password):
             async with self._turn(place):
-                self._refuse_guessing(username, place, account)  # those before may have been wrong
+                self._refuse_guessing(counted, place, account)  # those before may have been wrong
                 is_right = self._is_proven(encoded, password) or await self._check(
                     encoded or _NOBODYS, password
                 )
                 if account is None or encoded is None or not is_right:
-                    self._guessing.fail(username, place, now=self._now())
+                    self._guessing.fail(counted, place, now=self._now())
                     self.on_denied(username, address)
                     return None
         if account is None or encoded is None:
             return None
-        self._guessing.succeed(username, place)
+        self._guessing.succeed(counted, place)
         self._proofs.add(encoded, password, now=self._now())
-        self._note_home(account, place)
+        self._guessing.note_home(account.account_id, place, now=self._now())
         return account
 
     async def encoded(self, username: str) -> str | None:
@@ -214,9 +202,9 @@ class Passwords:
         async with self._database.reading() as connection:
             return await rows.password(connection, "" if account is None else account.account_id)
 
-    def _refuse_guessing(self, username: str, place: str, account: Account | None) -> None:
+    def _refuse_guessing(self, typed: str, place: str, account: Account | None) -> None:
         wait_s = self._guessing.wait_s(
-            username,
+            typed,
             place,
             now=self._now(),
             is_at_home=account is not None and self._is_at_home(account, place),
@@ -229,16 +217,10 @@ class Passwords:
             )
 
     def _is_at_home(self, account: Account, place: str) -> bool:
-        if (account.account_id, place) in self._homes:
+        if self._guessing.is_home(account.account_id, place):
             return True
         sessions = self._directory.sessions.addresses_of(account.account_id)
         return any(place_of(address) == place for address in sessions)
-
-    def _note_home(self, account: Account, place: str) -> None:
-        self._homes[account.account_id, place] = None
-        self._homes.move_to_end((account.account_id, place))
-        while len(self._homes) > PASSWORD_PLACES_KEPT_MAX:
-            self._homes.popitem(last=False)
 
     def _is_proven(self, encoded: str | None, password: str) -> bool:
         return encoded is not None and self._proofs.has(encoded, password, now=self._now())

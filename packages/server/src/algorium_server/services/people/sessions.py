@@ -112,7 +112,9 @@ class Sessions:
         """
         username = self._username(name)
         encoded = await self._passwords.encoded(username)
-        account = await self._passwords.account(username, password, address=browser.address)
+        account = await self._passwords.account(
+            username, password, address=browser.address, typed=name
+        )
         if account is None or account.kind is not AccountKind.USER:
             self._note_denied(username, browser.address)
             raise NotAuthenticated(
@@ -296,7 +298,7 @@ class Sessions:
         return replace(session, used_at=max(used_at, session.used_at))
 
     def _username(self, name: str) -> str:
-        """Return the username that somebody means, so that both spellings count together."""
+        """Return the username that somebody means with a name or an e-mail address."""
         if "@" not in name:
             return name
         wanted = email_key(name.strip())

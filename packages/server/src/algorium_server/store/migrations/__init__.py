@@ -13,7 +13,7 @@ from sqlalchemy import Connection, inspect, text
 
 from algorium_server.domain.errors import Unavailable
 
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 """The newest revision in `versions/`; a test compares the two."""
 
 _LOCK_KEY: Final = 0x616C676F

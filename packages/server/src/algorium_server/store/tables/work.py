@@ -1,4 +1,4 @@
-"""Durable work, and what tells gateways of changes."""
+"""Durable work, calls that are run once, and what tells gateways of changes."""
 
 from sqlalchemy import (
     Boolean,
@@ -55,6 +55,24 @@ Index(
     unique=True,
     sqlite_where=_IS_ALONE,
     postgresql_where=_IS_ALONE,
+)
+
+# Calls with an idempotency key. Bodies are the last column: who counts rows reads none of them.
+kept_calls = Table(
+    "kept_calls",
+    metadata,
+    Column("account_id", ForeignKey(accounts.c.account_id, ondelete="CASCADE"), primary_key=True),
+    Column("key_digest", String(64), primary_key=True),
+    Column("call_id", String(64), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("gateway", Text, nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+    Column("lease_until", UtcTimestamp, nullable=False, index=True),
+    Column("ended_at", UtcTimestamp, index=True),
+    Column("kept_bytes", BigInteger, nullable=False),
+    Column("outcome", LargeBinary),
+    Column("body", LargeBinary),
+    Index(None, "account_id", "kept_bytes"),
 )
 
 # Numbers are never used again, not even those of rows that are gone: followers go by them.
