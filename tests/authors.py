@@ -34,7 +34,7 @@ class Author:
         body = {
             "name": name,
             "details": {"label": name},
-            "settings": {"language": "python3"},
+            "settings": {"language": "python3", "network_access": "isolated"},
         }
         answer = self.http.post("/v1/algorithms/admin", json=body)
         assert answer.status_code in {200, 201}, answer.text

@@ -38,7 +38,8 @@ class BuildAuthor:
         return answer.json()
 
     def create(self, name: str, **settings: Any) -> None:
-        settings = {"language": "python3", **settings}
+        # No network: what is built here is called on any host.
+        settings = {"language": "python3", "network_access": "isolated", **settings}
         body = {"name": name, "details": {"label": name}, "settings": settings}
         self.told("POST", f"/v1/algorithms/{self.name}", json=body)
 

@@ -169,7 +169,8 @@ class World:
         self.words["box"] = next(
             each["id"] for each in hosted["result"] if each["collection_name"] == "box"
         )
-        body = {"name": "Tool", "details": {"label": "x"}, "settings": {"language": "python3"}}
+        settings = {"language": "python3", "network_access": "isolated"}
+        body = {"name": "Tool", "details": {"label": "x"}, "settings": settings}
         self.words["tool"] = self._do("POST", "/v1/algorithms/lab", body, author)["id"]
         changes = [
             {"path": "requirements.txt", "content": ""},

@@ -111,7 +111,8 @@ def test_versions_are_there_and_callable_or_not_there_at_all(
 
 
 def create(http: httpx2.Client, git: GitClient, server: RunningServer, name: str) -> None:
-    body = {"name": name, "details": {"label": name}, "settings": {"language": "python3"}}
+    settings = {"language": "python3", "network_access": "isolated"}
+    body = {"name": name, "details": {"label": name}, "settings": settings}
     answer = http.post("/v1/algorithms/admin", json=body)
     assert answer.status_code == 201, answer.text
     clone = git.clone(

@@ -60,6 +60,7 @@ class Site:
 
     def create(self, name: str) -> None:
         settings = {"language": "python3", "environment": "cpu", "license": "apl"}
+        settings |= {"network_access": "isolated"}
         body = {"name": name, "details": {"label": name}, "settings": settings}
         answer = self.ask("POST", "/v1/algorithms/team", json=body)
         assert answer.status_code == 201, answer.text

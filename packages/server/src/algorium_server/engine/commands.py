@@ -32,6 +32,8 @@ _SELF_SERVING_PACKAGE: Final = "com.algorithmia."
 _JAVA_RUNNER: Final = "algorium.pipe.Main"
 _JAVA_CLASS_PATH: Final = ".algorium/java/algorithm.jar:target/lib/*:.algorium/java/*"
 """The author's own libraries come before ours."""
+_JAVA: Final = ("sh", "-c", 'exec java "-Djava.io.tmpdir=${TMPDIR:-/tmp}" "$@"', "java")
+"""Java does not ask for `TMPDIR`; where slots have no root of their own, `/tmp` is closed."""
 _JAVA_OPTIONS: Final = ("-XX:+UseSerialGC",)
 """One call at a time: threads that collect garbage would only compete with other slots."""
 _NODE_HEAP_SHARE: Final = 0.75
@@ -91,6 +93,7 @@ def _pipe(language: Language, entry: str, memory_mib: int) -> tuple[str, ...]:
         case Language.JAVA:
             begin = (entry,) if entry.startswith(_SELF_SERVING_PACKAGE) else (_JAVA_RUNNER, entry)
             heap_mib = int(memory_mib * _JAVA_HEAP_SHARE)
-            return ("java", *_JAVA_OPTIONS, f"-Xmx{heap_mib}m", "-cp", _JAVA_CLASS_PATH, *begin)
+            options = (*_JAVA_OPTIONS, f"-Xmx{heap_mib}m", "-cp", _JAVA_CLASS_PATH)
+            return (*_JAVA, *options, *begin)
         case _:
             return (f"./{entry}",)

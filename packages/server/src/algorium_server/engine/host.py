@@ -178,7 +178,8 @@ class SandboxHost:
         lacking = self.report.without_network
         if lacking is not None:
             raise Unavailable(
-                f"This server can give no network access: {lacking.why}", hint=lacking.advice
+                f"This server can give no network access: {lacking.why}",
+                hint=f"{lacking.advice} Versions whose network_access is isolated are called here.",
             )
 
     @property
