@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,10 +202,10 @@ def test_after_an_interrupt_it_is_told_what_goes_on(
     stand_in: StandIn, algo: Algo, folder: Path
 ) -> None:
     def interrupts(_: object) -> bool:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         return True
 
-    stand_in.faults.append(Fault(when=interrupts))
+    stand_in.faults.append(Fault(when=interrupts, stalls=True))
 
     code, _, error = algo("import", folder)
 
