@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from algorium_server.build.confined import KILLED, TIMED_OUT, ConfinedJob
+from algorium_server.domain.errors import Unavailable
 from algorium_server.engine.host import SandboxHost
 from algorium_server.engine.sandbox import ExitStatus
 from algorium_server.services.authoring.confining import SandboxedJobs
@@ -91,3 +92,28 @@ def test_the_limit_that_a_job_met_is_in_the_log(tmp_path, runner, status, code, 
     assert runner.run(SandboxedJobs(Ended(status))(job, on_output=said.extend)) == code
     assert word in said.decode()
     assert bool(said) == bool(word)
+
+
+@dataclass
+class Stumbling(Ended):
+    """A host whose first sandboxes do not start."""
+
+    failures: int = 1
+    level: str = "full"
+
+    async def spawn(self, spec):
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("the sandbox could not be started", detail="no way to the network")
+        return await super().spawn(spec)
+
+
+def test_what_does_not_start_is_tried_once_more(tmp_path, runner):
+    def end(failures):
+        host = Stumbling(ExitStatus(code=0, signal=None), failures=failures)
+        job = ConfinedJob(argv=("true",), cwd=tmp_path, timeout_s=20)
+        return runner.run(SandboxedJobs(host)(job, on_output=lambda _: None))
+
+    assert end(1) == 0
+    with pytest.raises(Unavailable):
+        end(2)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from algorium_server.build.confined import KILLED, TIMED_OUT, ConfinedJob, Serving
+from algorium_server.domain.errors import Unavailable
 from algorium_server.domain.limits import (
     BUILD_DISK_BYTES_MAX,
     BUILD_DISK_FILES_MAX,
@@ -29,6 +30,7 @@ from algorium_server.engine.sandbox import (
 )
 from algorium_server.engine.spawned import SandboxProcess
 from algorium_server.services.authoring.disk_use import DiskUse
+from algorium_server.telemetry import logger
 
 _TMP_BYTES: Final = 4 * SLOT_TMP_BYTES
 """Compilers and the unpacking of archives need more than an algorithm."""
@@ -42,6 +44,8 @@ _SHARES_NETWORK: Final = (
     b"note: this server cannot connect sandboxes to the network one by one, so this step shares "
     b"the server's own; `algorium doctor` tells what is missing\n"
 )
+
+_log = logger(__name__)
 
 
 class _DiskFull(Exception):
@@ -68,7 +72,7 @@ class SandboxedJobs:
         network = self._network_of(job)
         if network == "host":
             on_output(_SHARES_NETWORK)
-        process = await self._host.spawn(_spec(job, network))
+        process = await self._spawn(_spec(job, network))
         use = DiskUse(job.writable, bytes_max=BUILD_DISK_BYTES_MAX, files_max=BUILD_DISK_FILES_MAX)
         is_silent = asyncio.Semaphore(0)
         pipes = [
@@ -103,6 +107,17 @@ class SandboxedJobs:
         if code and network == "full":
             on_output(_REACHES_PUBLIC_ONLY)
         return code
+
+    async def _spawn(self, spec: SandboxSpec) -> SandboxProcess:
+        """Start a sandbox; one that did not even start is tried again, once, as for calls."""
+        try:
+            return await self._host.spawn(spec)
+        except Unavailable as error:
+            if self._host.level is None:
+                raise
+            reason = error.detail or error.message
+            _log.warning("the sandbox of a build did not start; trying again", reason=reason)
+            return await self._host.spawn(spec)
 
     def _network_of(self, job: ConfinedJob) -> Network:
         """Return what a job gets: packages that are built from source bring code of strangers."""
