@@ -198,16 +198,18 @@ def test_a_name_that_the_server_cannot_have_spoils_its_collection_only(
     assert outcomes["data://.my/open"]["problems"] == []
 
 
-def test_an_interrupt_ends_an_import(stand_in: StandIn, algo: Algo, folder: Path) -> None:
+def test_after_an_interrupt_it_is_told_what_goes_on(
+    stand_in: StandIn, algo: Algo, folder: Path
+) -> None:
     def interrupts(_: object) -> bool:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         return True
 
     stand_in.faults.append(Fault(when=interrupts, stalls=True))
 
-    code, _, _ = algo("import", folder)  # the stand-in writes to standard error as well
+    code, _, error = algo("import", folder)
 
-    assert code == 1
+    assert (code, "hint: The same `algo import` goes on where it was." in error) == (1, True)
 
 
 def test_a_file_is_no_folder(algo: Algo, tmp_path: Path) -> None:
