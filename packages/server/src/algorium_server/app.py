@@ -123,9 +123,9 @@ async def _serve(settings: Settings) -> int:
     async with AsyncExitStack() as stack:
         stack.enter_context(locked(settings.home))
         clear_sandboxes(settings.home)
-        gc.enable()
         await upgrade_if_asked(settings)
-        gc.disable()  # until it serves; see `cli`
+        gc.disable()  # what a start makes stays, too: `serving` looks through it once
+        stack.callback(gc.enable)
         listening = stack.enter_context(listen(settings.host, settings.port))
         api = settings.public_url.rstrip("/") or address_of(settings.host, listening)
         database = await stack.enter_async_context(await open_database(settings))

@@ -69,16 +69,14 @@ def serve(*, options: Annotated[_Options, cyclopts.Parameter(name="*")] = _Optio
         from algorium_server.fleet import serve as serve_together  # noqa: PLC0415
 
         return serve_together(settings)
-    # What a start makes stays. Looking for garbage in it, again and again while it grows, is a
-    # sixth of the time; `serving` looks once, and from then on it is looked for. So it is during
-    # an upgrade, which may make a lot of it: see `app`.
+    # What is loaded stays: looking for garbage in it, again and again while it grows, is a sixth
+    # of the time.
     gc.disable()
     try:
         from algorium_server.app import serve as serve_alone  # noqa: PLC0415
-
-        return serve_alone(settings)
     finally:
         gc.enable()
+    return serve_alone(settings)
 
 
 @app.command
