@@ -6,6 +6,7 @@ from typing import Any
 from algorium import _connector_flow
 from algorium._connector_flow import CREDENTIAL_TYPES, ConnectorInfo, ConnectorReport
 from algorium._transport import AsyncTransport, SyncTransport
+from algorium._wishes import given
 
 
 def _wish(
@@ -21,17 +22,16 @@ def _wish(
     """Return what is to be, as the wire spells it; None is left out."""
     if protocol not in CREDENTIAL_TYPES:
         raise ValueError(f"protocol must be one of {', '.join(CREDENTIAL_TYPES)}, not {protocol!r}")
-    wanted = {
-        "protocol": protocol,
-        "cred_type": CREDENTIAL_TYPES[protocol] if credentials is not None else None,
-        "cred_data": dict(credentials) if credentials is not None else None,
-        "label": label,
-        "is_default": is_default,
-        "path": path,
-        "writeable": is_writeable,
-        "options": dict(options) if options is not None else None,
-    }
-    return {name: value for name, value in wanted.items() if value is not None}
+    return given(
+        protocol=protocol,
+        cred_type=CREDENTIAL_TYPES[protocol] if credentials is not None else None,
+        cred_data=dict(credentials) if credentials is not None else None,
+        label=label,
+        is_default=is_default,
+        path=path,
+        writeable=is_writeable,
+        options=dict(options) if options is not None else None,
+    )
 
 
 class Connectors:

@@ -16,6 +16,7 @@ from algorium._answers import check
 from algorium._errors import AccountNotFound, NotFound
 from algorium._messages import Request
 from algorium._retry import Flow
+from algorium._wishes import given
 from algorium.wire.operations import (
     EventListenerInfo,
     InsightsConnection,
@@ -203,16 +204,13 @@ def put_registry(
         NotFound: There is none.
         InvalidInput: It cannot be one.
     """
-    told = {
-        "registry_url": url,
-        "name": name,
-        "registry_username": username,
-        "registry_password": password,
-    }
+    body = given(
+        registry_url=url, name=name, registry_username=username, registry_password=password
+    )
     response = yield json_request(
         "PUT" if registry_id else "POST",
         path_to("registries", *([registry_id] if registry_id else [])),
-        {name: value for name, value in told.items() if value is not None},
+        body,
     )
     check(response, missing=NotFound)
     return read(response, RegistryInfo.from_json)
@@ -299,16 +297,15 @@ def _listener(
     *, source_type: str, source_uri: str, ref: AlgorithmRef, credentials: str, timeout_s: int | None
 ) -> dict[str, Any]:
     _check_named(ref)
-    told = {
-        "sourceType": source_type,
-        "sourceURI": source_uri,
-        "algoOwner": ref.owner,
-        "algoName": ref.name,
-        "algoVersion": ref.version or None,
-        "algoTimeoutSeconds": timeout_s,
-        "credentials": credentials,
-    }
-    return {name: value for name, value in told.items() if value is not None}
+    return given(
+        sourceType=source_type,
+        sourceURI=source_uri,
+        algoOwner=ref.owner,
+        algoName=ref.name,
+        algoVersion=ref.version or None,
+        algoTimeoutSeconds=timeout_s,
+        credentials=credentials,
+    )
 
 
 def _check_named(ref: AlgorithmRef) -> None:

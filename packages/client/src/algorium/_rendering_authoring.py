@@ -1,7 +1,7 @@
 """How the command `algo` shows algorithms, builds and versions. Pure: values in, text out."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +35,14 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
+def fact_lines(facts: Mapping[str, str]) -> Iterator[str]:
+    """Lay out what is known of one thing for people, a line for each fact that is not empty."""
+    width = max(map(len, facts))
+    for name, text in facts.items():
+        if text:
+            yield f"{name:<{width}}  {text}"
+
+
 def algorithm_lines(algorithm: "AlgorithmInfo") -> Iterator[str]:
     """Describe an algorithm for people."""
     version, build = algorithm.version, algorithm.build
@@ -53,10 +61,7 @@ def algorithm_lines(algorithm: "AlgorithmInfo") -> Iterator[str]:
         "commit": version.commit if version is not None else "",
         "build": f"{build.status} {build.build_id}" if build is not None else "none yet",
     }
-    width = max(map(len, facts))
-    for name, text in facts.items():
-        if text:
-            yield f"{name:<{width}}  {text}"
+    return fact_lines(facts)
 
 
 def version_rows(versions: Sequence["AlgorithmInfo"]) -> Iterator[str]:

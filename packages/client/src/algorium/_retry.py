@@ -82,10 +82,10 @@ class RetryPolicy:
             return None
         asked_s = _retry_after_s(outcome)
         if request.is_kept and _is_under_way(outcome):
-            longest_s = (asked_s or 0.0) + self.pause_s
-            return (
-                Pause(shortest_s=asked_s or 0.0, longest_s=longest_s) if self.retries_max else None
-            )
+            if not self.retries_max:
+                return None
+            shortest_s = asked_s or 0.0
+            return Pause(shortest_s=shortest_s, longest_s=shortest_s + self.pause_s)
         if attempt > self._attempts_max(request, outcome):
             return None
         if asked_s is not None:

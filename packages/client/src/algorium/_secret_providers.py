@@ -5,6 +5,7 @@ from typing import Any
 
 from algorium import _secret_flow
 from algorium._transport import AsyncTransport, SyncTransport
+from algorium._wishes import given
 from algorium.wire.secrets import ProviderInfo
 
 _ON_THE_WIRE = {"kind": "factoryClassName", "is_enabled": "isEnabled", "is_default": "isDefault"}
@@ -12,9 +13,7 @@ _ON_THE_WIRE = {"kind": "factoryClassName", "is_enabled": "isEnabled", "is_defau
 
 def _wish(**told: Any) -> dict[str, Any]:
     """Return what is to be, as the wire spells it; None is left out."""
-    return {
-        _ON_THE_WIRE.get(name, name): value for name, value in told.items() if value is not None
-    }
+    return {_ON_THE_WIRE.get(name, name): value for name, value in given(**told).items()}
 
 
 class SecretProviders:

@@ -64,8 +64,8 @@ def algorithm_wish(
 ) -> dict[str, Any]:
     """Return a new algorithm, or what is to change of one, without its name."""
     wish = {
-        "details": _known(label=label, summary=summary, tagline=tagline),
-        "settings": _known(
+        "details": given(label=label, summary=summary, tagline=tagline),
+        "settings": given(
             language=language,
             environment="cpu" if language is not None else None,
             algorithm_environment=environment,
@@ -75,7 +75,7 @@ def algorithm_wish(
             pipeline_enabled=is_pipeline_enabled,
             **(settings or {}),
         ),
-        "version_info": _known(sample_input=_sample(sample_input)),
+        "version_info": given(sample_input=_sample(sample_input)),
     }
     return {name: members for name, members in wish.items() if members}
 
@@ -93,8 +93,8 @@ def publish_wish(
 ) -> dict[str, Any]:
     """Return a version that is to be."""
     wish = {
-        "settings": _known(algorithm_callability=callability, **(settings or {})),
-        "version_info": _known(
+        "settings": given(algorithm_callability=callability, **(settings or {})),
+        "version_info": given(
             version_type=version_type,
             semantic_version=number,
             git_hash=commit,
@@ -106,7 +106,8 @@ def publish_wish(
     return {name: members for name, members in wish.items() if members}
 
 
-def _known(**members: Any) -> dict[str, Any]:
+def given(**members: Any) -> dict[str, Any]:
+    """Return the members that are not None."""
     return {name: value for name, value in members.items() if value is not None}
 
 

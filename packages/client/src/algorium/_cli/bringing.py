@@ -123,9 +123,13 @@ class Bringing:
         if info is None or pushed is _Pushed.ANEW or self._begun.holds(key):
             outcome.remarks.extend(self._settle(algorithm, told))
             self._begun.forget(key)
-        if self._publishes:
+        if self._publishes and told["versions"]:
+            published = _published(algorithm)
             for version in told["versions"]:  # lowest first: each must be above those before
-                self._publish(algorithm, version, outcome)
+                if version["number"] not in published and self._publish(
+                    algorithm, version, outcome
+                ):
+                    published.add(version["number"])
         known = variables(algorithm)
         missing = [name for name in told["secrets"] if name not in known]
         if missing:
@@ -245,10 +249,9 @@ class Bringing:
 
     def _publish(
         self, algorithm: "ManagedAlgorithm", version: dict[str, Any], outcome: Outcome
-    ) -> None:
+    ) -> bool:
+        """Publish a version, and note what came of it; whether it was."""
         number, commit = version["number"], version["commit"]
-        if number in _published(algorithm):
-            return
         try:
             if not any(
                 each.succeeded and each.commit == commit and not each.version
@@ -265,8 +268,9 @@ class Bringing:
             )
         except ApiError as error:
             outcome.problems.append(f"version {number}: {error.message}")
-        else:
-            outcome.done.append(f"published {number}")
+            return False
+        outcome.done.append(f"published {number}")
+        return True
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from algorium._cli.program import (
     write_list,
 )
 from algorium._rendering_authoring import as_json as value_json
-from algorium._rendering_authoring import table
+from algorium._rendering_authoring import fact_lines, table
 
 if TYPE_CHECKING:
     from algorium import ConnectorInfo, ConnectorReport, Connectors
@@ -398,10 +398,8 @@ def _show(found: "ConnectorInfo", *, as_json: bool) -> None:
         **{name: _first_line(value) for name, value in found.options.items()},
         "since": found.created_at.strftime("%Y-%m-%d") if found.created_at is not None else "",
     }
-    width = max(map(len, facts))
-    for fact, text in facts.items():
-        if text:
-            write_line(f"{fact:<{width}}  {text}")
+    for line in fact_lines(facts):
+        write_line(line)
 
 
 def _first_line(value: Any) -> str:

@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -32,7 +32,6 @@ MANIFEST_BYTES_MAX: Final = 1 << 28
 NAME_BYTES_MAX: Final = 255
 """Of a directory: what file systems take."""
 
-_PIECE_BYTES: Final = 1 << 20
 _SHOWN_MAX: Final = 50
 
 
@@ -85,6 +84,14 @@ def collection_path(root: Path, name: str) -> Path:
         shown = name if len(name) <= NAME_BYTES_MAX else f"{name[:_SHOWN_MAX]}..."
         raise Failed(f"{shown!r} cannot be the name of a directory on this machine")
     return root / "data" / name
+
+
+def places_of(root: Path, algorithms: Iterable[str], collections: Iterable[str]) -> list[Path]:
+    """Return where these are, by their names; raises as `algorithm_path` and `collection_path`."""
+    return [
+        *(algorithm_path(root, name) for name in algorithms),
+        *(collection_path(root, name) for name in collections),
+    ]
 
 
 def _fits(name: str) -> bool:
@@ -247,10 +254,7 @@ def verify(root: Path, manifest: Manifest) -> None:
     Raises:
         Failed: A file is missing, was changed, or has come in.
     """
-    places = [
-        *(algorithm_path(root, name) for name in manifest.algorithms),
-        *(collection_path(root, name) for name in manifest.collections),
-    ]
+    places = places_of(root, manifest.algorithms, manifest.collections)
     # Links are refused also where they lead nowhere, or to a directory without this one.
     found = digests(
         root,
@@ -309,9 +313,6 @@ def _files(place: Path) -> Iterator[Path]:
 
 
 def _digest(path: Path) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
     with path.open("rb") as stream:
-        while piece := stream.read(_PIECE_BYTES):
-            digest.update(piece)
-            size += len(piece)
-    return size, digest.hexdigest()
+        digest = hashlib.file_digest(stream, "sha256")
+        return stream.tell(), digest.hexdigest()

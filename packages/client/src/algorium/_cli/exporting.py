@@ -14,6 +14,7 @@ from algorium._cli.export_folder import (
     begin,
     collection_path,
     digests,
+    places_of,
     write,
     write_json_file,
 )
@@ -151,10 +152,7 @@ class _Export:
     def finish(self) -> Manifest:
         """Write down what there is, with digests; only from then on it can be imported."""
         self._tell("digests")
-        places = [
-            *(algorithm_path(self._root, name) for name in self._algorithms),
-            *(collection_path(self._root, name) for name in self._collections),
-        ]
+        places = places_of(self._root, self._algorithms, self._collections)
         files = digests(self._root, places)
         for name in self._old_algorithms:
             if self._keep(f"algorithm {name}", algorithm_path(self._root, name), files):

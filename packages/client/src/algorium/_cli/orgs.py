@@ -17,7 +17,7 @@ from algorium._cli.program import (
     write_list,
 )
 from algorium._rendering_authoring import as_json as value_json
-from algorium._rendering_authoring import table
+from algorium._rendering_authoring import fact_lines, table
 
 _ROLES: Final = ("owner", "member", "executor")
 _LINES: Final = 1000
@@ -85,10 +85,8 @@ def show(
         "type": types.get(found.type_id, found.type_id),
         "since": found.created_at.strftime("%Y-%m-%d") if found.created_at else "",
     }
-    width = max(map(len, facts))
-    for fact, text in facts.items():
-        if text:
-            write_line(f"{fact:<{width}}  {text}")
+    for line in fact_lines(facts):
+        write_line(line)
 
 
 @orgs.command

@@ -196,13 +196,9 @@ def _operation(
     return operation
 
 
-_INPUT: Final[Json] = {
+# What goes into an algorithm, and with output=raw what it returns.
+_VALUE: Final[Json] = {
     "application/json": {"schema": {}},
-    "text/plain": {"schema": _TEXT},
-    "application/octet-stream": {"schema": _BYTES},
-}
-_CALLED: Final[Json] = {
-    "application/json": {"schema": {}},  # with output=raw whatever the algorithm returns
     "text/plain": {"schema": _TEXT},
     "application/octet-stream": {"schema": _BYTES},
 }
@@ -224,11 +220,11 @@ def _call(name: str, *, is_web: bool, version: bool, parameters: tuple[Json, ...
         "Call an algorithm",
         "The body is the input, its type the kind of input. An algorithm that fails is answered"
         " with 200 as well, and `error`." + pages,
-        {"200": (_CALLED_DEFAULT, _CALLED)},
+        {"200": (_CALLED_DEFAULT, _VALUE)},
         name=name,
         tag="calls",
         parameters=parameters + _OPTIONS,
-        body=_INPUT,
+        body=_VALUE,
     )
 
 

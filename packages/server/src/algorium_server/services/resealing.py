@@ -128,14 +128,13 @@ class Resealing:
                     unreadable += 1
                     if len(shown) < RESEALING_SHOWN_MAX:
                         shown.append(f"{name} {' '.join(map(str, row.key))}")
-            older = [key_id for key_id in self._seal.key_ids if key_id != self._seal.current]
             await record(
                 connection,
                 None,
                 AuditAction.SEALING_KEY_ROTATED,
                 f"{_TARGET}{self._seal.current}",
                 detail={
-                    "older": ", ".join(older),
+                    "older": ", ".join(self._older),
                     "resealed": str(sum(counts.values())),
                     "unreadable": str(unreadable),
                 },
@@ -178,8 +177,7 @@ class Resealing:
             InvalidInput: Something opens with one of them only.
             Unavailable: The file cannot be written, or the database does not answer.
         """
-        older = [key_id for key_id in self._seal.key_ids if key_id != self._seal.current]
-        if not older:
+        if not self._older:
             return ()
         async with self._database.transaction() as connection:
             for name in seals.TABLES:
@@ -196,9 +194,14 @@ class Resealing:
                 None,
                 AuditAction.SEALING_KEYS_FORGOTTEN,
                 f"{_TARGET}{self._seal.current}",
-                detail={"forgotten": ", ".join(older)},
+                detail={"forgotten": ", ".join(self._older)},
             )
         return forget_keys(home)
+
+    @property
+    def _older(self) -> list[str]:
+        """Ids of the keys that open, and do not seal any more."""
+        return [key_id for key_id in self._seal.key_ids if key_id != self._seal.current]
 
     async def _replace(
         self, connection: AsyncConnection, name: str, row: seals.SealedRow, opened: bytes
