@@ -1,23 +1,16 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import ALGO, interrupt
 from standin import KEY, Directory, Fault, StandIn
 from standin_data import Upload
 
 from algorium.cli import main
-
-RUN_ALGO = (
-    "import signal, sys; from algorium.cli import main; "
-    # Ignored is inherited, and what runs these tests in the background ignores it.
-    "signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(main())"
-)
 
 
 class Cli:
@@ -34,7 +27,7 @@ class Cli:
 
     def piped(self, content: bytes, *arguments: str) -> tuple[int, bytes, str]:
         done = subprocess.run(
-            [sys.executable, "-c", RUN_ALGO, *arguments],
+            [*ALGO, *arguments],
             input=content,
             capture_output=True,
             check=False,
@@ -407,15 +400,15 @@ def test_an_interrupt_ends_it_at_once(algo: Cli, stand_in: StandIn, tmp_path: Pa
     environment = {**os.environ, "ALGORITHMIA_API": stand_in.address, "ALGORITHMIA_API_KEY": KEY}
 
     with subprocess.Popen(
-        [sys.executable, "-c", RUN_ALGO, "cp", "-r", "data://.my/photos", str(tmp_path / "here")],
+        [*ALGO, "cp", "-r", "data://.my/photos", str(tmp_path / "here")],
         stderr=subprocess.PIPE,
         env=environment,
     ) as process:
         while sum("range" in request.headers for request in stand_in.requests) < 4:
             stand_in.arrived.wait(10)
             stand_in.arrived.clear()
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=10)
+        interrupt(process)
+        _, error = process.communicate()
 
     assert process.returncode == 1
     assert error.decode().splitlines()[0] == "error: interrupted"
@@ -433,7 +426,7 @@ def test_a_terminal_sees_how_far_it_is(algo: Cli, stand_in: StandIn, tmp_path: P
     target = str(tmp_path / "a")
 
     with subprocess.Popen(
-        [sys.executable, "-c", RUN_ALGO, "cp", "data://.my/photos/a", target],
+        [*ALGO, "cp", "data://.my/photos/a", target],
         stderr=follower,
         env=environment,
     ) as process:
@@ -465,7 +458,7 @@ def test_a_reader_who_has_enough_is_no_error(algo: Cli, stand_in: StandIn) -> No
     stand_in.directories["photos"] = Directory(read=[], files={"a": b"x" * 1_000_000})
     environment = {**os.environ, "ALGORITHMIA_API": stand_in.address, "ALGORITHMIA_API_KEY": KEY}
     with subprocess.Popen(
-        [sys.executable, "-c", RUN_ALGO, "cat", "data://.my/photos/a"],
+        [*ALGO, "cat", "data://.my/photos/a"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,

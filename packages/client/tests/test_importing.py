@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-import signal
+import os
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import ALGO, interrupt
 from standin import KEY, Fault, StandIn
 from standin_data import Directory
 
@@ -198,18 +200,22 @@ def test_a_name_that_the_server_cannot_have_spoils_its_collection_only(
     assert outcomes["data://.my/open"]["problems"] == []
 
 
-def test_after_an_interrupt_it_is_told_what_goes_on(
-    stand_in: StandIn, algo: Algo, folder: Path
-) -> None:
-    def interrupts(_: object) -> bool:
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        return True
+def test_after_an_interrupt_it_is_told_what_goes_on(stand_in: StandIn, folder: Path) -> None:
+    asked = threading.Event()
+    stand_in.faults.append(Fault(when=lambda _: asked.set() or True, stalls=True))
+    settings = {"ALGORITHMIA_API": stand_in.address, "ALGORITHMIA_API_KEY": KEY}
+    with subprocess.Popen(
+        [*ALGO, "import", str(folder), "--no-algorithms"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | settings,
+    ) as command:
+        assert asked.wait(timeout=60)
+        interrupt(command)
+        _, error = command.communicate()
 
-    stand_in.faults.append(Fault(when=interrupts, stalls=True))
-
-    code, _, error = algo("import", folder)
-
-    assert (code, "hint: The same `algo import` goes on where it was." in error) == (1, True)
+    assert command.returncode == 1, error
+    assert "hint: The same `algo import` goes on where it was." in error
 
 
 def test_a_file_is_no_folder(algo: Algo, tmp_path: Path) -> None:

@@ -322,6 +322,18 @@ def test_a_compute_budget_is_used_up_and_whole_again_next_month(told, clock: Clo
     assert later[compute].renews_at > states[compute].renews_at
 
 
+def test_what_ends_while_a_new_budget_is_counted_is_counted_once(told):
+    async def story(site: Gateway):
+        await site.used("joe", 4.0)
+        await site.quotas.change(site.principal("root"), "joe", {"compute_seconds_per_month": 99})
+        for _ in range(20):
+            await site.used("joe", 0.5)
+        await until(lambda: site.quoting.budgets._used_us.get(joe_id(site), 0) >= 14_000_000)
+        return (await site.states("joe"))[QuotaName.COMPUTE_SECONDS_PER_MONTH].used
+
+    assert told(story) == 14.0
+
+
 def joe_id(site: Gateway) -> str:
     return site.directory.account_named("joe").account_id
 

@@ -7,9 +7,9 @@ another what they have added. A call that is admitted runs to its end, so an acc
 its budget by the calls that were open when it was reached.
 
 Only accounts that have a budget are counted. One that gets its budget in the course of a month is
-counted from the database then; calls that end at that very moment may be counted twice. What other
-gateways had not brought into the database by then, or could not tell because they died, is found
-when all of it is counted again: soon afterwards, and every hour.
+counted from the database then. What ends while that is read may be in it or not, so it is left
+out. It is found when all of it is counted again, soon afterwards and every hour; as is what other
+gateways had not brought into the database by then, or could not tell because they died.
 
 Records of an account that is deleted stay, and nobody asks for them.
 """
@@ -169,47 +169,35 @@ class Budgets:
         return has_changed
 
     async def _recount(self) -> None:
-        """Look whether more was used than this gateway has heard of; never less."""
-        if not self._counts_all and not self._used_us:
-            return
-        month = self._since_us
-        found = await self._read(None if self._counts_all else tuple(self._used_us))
-        self._turn_page()
-        if month != self._since_us:
-            return
-        for account_id, seconds in found.items():
-            if self._is_counted(account_id):
-                used = self._used_us.get(account_id, 0)
-                self._used_us[account_id] = max(used, round(seconds * _US))
-        self._judge(found)
+        """Look whether more was used than this gateway has heard of."""
+        if self._counts_all:
+            await self._count_recorded(None)
+        elif self._used_us:
+            await self._count_recorded(tuple(self._used_us))
 
     async def _take_up(self) -> None:
         """Begin to count for who has a budget now and had none before."""
         budgeted = self._allowances.budgeted()
         if budgeted is None:
             if not self._counts_all:
+                await self._count_recorded(None)
                 self._counts_all = True
-                await self._start_counting(None)
         else:
             self._used_us = {k: us for k, us in self._used_us.items() if k in budgeted}
             if fresh := [each for each in budgeted if each not in self._used_us]:
-                await self._meter.settle()  # what ended before is in the database, and only there
-                self._used_us.update(dict.fromkeys(fresh, 0))
-                await self._start_counting(fresh)
+                await self._count_recorded(fresh)
         self._judge(self._used_us)
 
-    async def _start_counting(self, account_ids: Sequence[str] | None) -> None:
+    async def _count_recorded(self, account_ids: Sequence[str] | None) -> None:
+        """Count what the database has of accounts, or of all; never less than was heard of."""
         month = self._since_us
-        try:
-            before = await self._read(account_ids)
-        except BaseException:
-            self._counts_all = False
-            for each in account_ids or ():
-                self._used_us.pop(each, None)
-            raise
+        found = await self._read(account_ids)
         self._turn_page()
-        if month == self._since_us:
-            self._count({each: round(seconds * _US) for each, seconds in before.items()})
+        is_of_month = month == self._since_us
+        for account_id in found if account_ids is None else account_ids:
+            us = round(found.get(account_id, 0.0) * _US) if is_of_month else 0
+            self._used_us[account_id] = max(us, self._used_us.get(account_id, 0))
+        self._judge(found)
 
     async def _read(self, account_ids: Sequence[str] | None) -> dict[str, float]:
         await self._meter.settle()
