@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_a_thousand_rules_are_taken_and_nobody_without_the_privilege_changes_the
         text=True,
         check=False,
     )
-    if "unshare: Operation not permitted" in done.stderr:
+    if re.search("unshare: (Operation not permitted|No space left)", done.stderr):
         pytest.skip("this host lets us make no network namespaces")
 
     assert done.returncode == 0, done.stderr
