@@ -6,147 +6,54 @@ Aims: half of nginx's rate for large files both ways, 1,000 small uploads/s per 
 
 nginx takes uploads by WebDAV and flushes nothing; what it has stored is flushed afterwards, and
 the time for that counts as its own. Without nginx (`apt-get install nginx-core`) its columns are
-empty.
+empty. The columns with `cpu_ms` tell the processor time of the server for each MiB or file: its
+inverse is what a core does.
 
     .venv/bin/python bench/data.py
 """
 
 import os
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from rig import MIB, Server, free_port, in_turn, options_of, parsed, resident_bytes, serving, show
+from rig import MIB, Server, in_turn, options_of, parsed, resident_bytes, serving, show
+from sites import Site, nginx
+from small import SMALL_BYTES, SmallFiles, Spent, has_wrk, spending
 from store_of import changing
 
 from algorium_server.domain.collections import File
 from algorium_server.store import columns
 from algorium_server.store.tables import files as tables
 
-SMALL_BYTES = 4096
 PARALLEL = 16
 COLLECTION = "bench"
 _BUFFER = b"\xa5" * MIB
-
-NGINX = """
-daemon off;
-error_log stderr error;
-pid {scratch}/nginx.pid;
-worker_processes auto;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    sendfile on;
-    keepalive_requests 1000000;
-    client_max_body_size 0;
-    client_body_temp_path {scratch}/body;
-    server {{
-        listen 127.0.0.1:{port};
-        root {scratch}/files;
-        dav_methods PUT DELETE;
-        create_full_put_path on;
-    }}
-}}
-"""
+_COLUMNS = ("what", "connections", "unit", "algorium", "nginx", "ratio", "disk")
+_EMPTY: Mapping[str, Any] = dict.fromkeys((*_COLUMNS, "algorium_cpu_ms", "nginx_cpu_ms"), "")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """
-    Where files are brought to.
-
-    Attributes:
-        prefix: Of the path of every file.
-        headers: Sent with every request.
-        flushed: Files that must be flushed before an upload counts as done.
-    """
-
-    address: tuple[str, int]
-    prefix: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    flushed: Path | None = None
-
-    def head(self, method: str, name: str, size_bytes: int) -> bytes:
-        """Return the head of a request."""
-        lines = [f"{method} {self.prefix}{name} HTTP/1.1", "Host: bench"]
-        lines += [f"{key}: {value}" for key, value in self.headers.items()]
-        if method == "PUT":
-            lines.append(f"Content-Length: {size_bytes}")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-    def connect(self) -> socket.socket:
-        """Return a connection."""
-        connection = socket.create_connection(self.address, timeout=120)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-
-    def put(self, connection: socket.socket, name: str, size_bytes: int) -> None:
-        """Bring up one file."""
-        head = self.head("PUT", name, size_bytes)
-        if size_bytes <= MIB:
-            connection.sendall(head + _BUFFER[:size_bytes])
-        else:
-            connection.sendall(head)
-            for start in range(0, size_bytes, MIB):
-                connection.sendall(_BUFFER[: min(MIB, size_bytes - start)])
-        _take(connection)
-
-    def get(self, connection: socket.socket, name: str, size_bytes: int) -> None:
-        """Bring down one file."""
-        connection.sendall(self.head("GET", name, 0))
-        if _take(connection) != size_bytes:
-            raise SystemExit(f"bench: {name} is not as long as it was")
-
-    def flush(self) -> None:
-        """Make what was stored durable, for those that have not done it."""
-        if self.flushed is not None:
-            subprocess.run(["sync", "-f", str(self.flushed)], check=True)
-
-
-def _take(connection: socket.socket) -> int:
-    """Read an answer; return how long its body was."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = connection.recv(65536)
-        if not more:
-            raise SystemExit("bench: the connection was closed")
-        data += more
-    head, _, body = data.partition(b"\r\n\r\n")
-    if head.split(b" ", 2)[1][:1] != b"2":
-        raise SystemExit(f"bench: an error: {data[:500]!r}")
-    length = next(
-        (
-            int(line.partition(b":")[2])
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"content-length:")
-        ),
-        0,
-    )
-    left, buffer = length - len(body), bytearray(MIB)
-    while left > 0:
-        left -= connection.recv_into(buffer, min(left, MIB))
-    return length
-
-
-def timed(
-    site: Site, way: str, names: Sequence[str], size_bytes: int, *, connections: int
-) -> float:
-    """Bring files up or down over so many connections; return the seconds that took."""
+def moved(
+    site: Site,
+    way: str,
+    names: Sequence[str],
+    size_bytes: int,
+    *,
+    connections: int,
+    amount: float,
+) -> Spent:
+    """Bring files up or down over so many connections; tell what that took."""
 
     def work(number: int) -> None:
         connection = site.connect()
@@ -155,16 +62,16 @@ def timed(
             move(connection, name, size_bytes)
         connection.close()
 
-    began = time.perf_counter()
-    with ThreadPoolExecutor(connections) as threads:
-        list(threads.map(work, range(connections)))
-    if way == "up":
-        site.flush()
-    return time.perf_counter() - began
+    with spending(site.pid) as spent:
+        with ThreadPoolExecutor(connections) as threads:
+            list(threads.map(work, range(connections)))
+        if way == "up":
+            site.flush()
+    return spent(amount)
 
 
-def bare_disk(directory: Path, way: str, size_bytes: int) -> float:
-    """Write or read as many bytes in one file; return the seconds that took."""
+def bare_disk(directory: Path, way: str, size_bytes: int) -> Spent:
+    """Write or read as many bytes in one file; tell what that took."""
     path = directory / "bare"
     began = time.perf_counter()
     if way == "up":
@@ -177,38 +84,8 @@ def bare_disk(directory: Path, way: str, size_bytes: int) -> float:
         with path.open("rb", buffering=0) as file:
             while file.readinto(buffer):
                 pass
-    return time.perf_counter() - began
-
-
-@contextmanager
-def nginx(scratch: Path) -> Iterator[Site | None]:
-    """Run nginx, if it is there."""
-    program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
-    if program is None:
-        yield None
-        return
-    for name in ("files", "body"):
-        (scratch / name).mkdir(parents=True)
-        (scratch / name).chmod(0o777)
-    scratch.chmod(0o711)
-    scratch.parent.chmod(0o711)
-    port = free_port()
-    configuration = scratch / "nginx.conf"
-    configuration.write_text(NGINX.format(scratch=scratch, port=port), encoding="utf-8")
-    process = subprocess.Popen([program, "-c", str(configuration), "-p", str(scratch)])
-    try:
-        site = Site(address=("127.0.0.1", port), prefix="/", flushed=scratch / "files")
-        for _ in range(100):
-            try:
-                site.connect().close()
-            except OSError:
-                time.sleep(0.05)
-            else:
-                break
-        yield site
-    finally:
-        process.terminate()
-        process.wait()
+    seconds = time.perf_counter() - began
+    return Spent(amount=size_bytes / MIB, seconds=seconds, processor_s=0.0)
 
 
 def site_of(server: Server) -> Site:
@@ -220,6 +97,7 @@ def site_of(server: Server) -> Site:
     return Site(
         address=(address.hostname, address.port),
         prefix=f"/v1/data/.my/{COLLECTION}/",
+        pid=server.pid,
         headers={"Authorization": f"Simple {server.key}"},
     )
 
@@ -232,58 +110,81 @@ def _ask(server: Server, method: str, path: str, body: bytes | None = None) -> b
         return found
 
 
-def transfers(
-    sites: Mapping[str, Site], scratch: Path, *, large_bytes: int, small_files: int, rounds: int
+def large(
+    sites: Mapping[str, Site], scratch: Path, *, size_bytes: int, rounds: int
 ) -> list[dict[str, Any]]:
-    """Measure all transfers; every round has names of its own, and what it stored is kept."""
+    """Measure long files; further rounds replace those of the first."""
     rows = []
     for connections in (1, PARALLEL):
-        size = large_bytes // connections
         names = [f"large{connections}_{number}" for number in range(connections)]
         for way in ("up", "down"):
-            contestants: dict[str, Callable[[], float]] = {
-                name: _once(site, way, names, size, connections) for name, site in sites.items()
+            contestants: dict[str, Callable[[], Spent]] = {
+                name: partial(
+                    moved,
+                    site,
+                    way,
+                    names,
+                    size_bytes // connections,
+                    connections=connections,
+                    amount=size_bytes / MIB,
+                )
+                for name, site in sites.items()
             }
-            contestants["disk"] = lambda way=way: bare_disk(scratch, way, large_bytes)  # type: ignore[misc]
+            contestants["disk"] = partial(bare_disk, scratch, way, size_bytes)
             found = in_turn(contestants, rounds=rounds)
-            rows.append(
-                _row(f"{large_bytes // MIB} MiB {way}", connections, "MiB/s", found,
-                     large_bytes / MIB)
-            )  # fmt: skip
-    for connections in (1, PARALLEL):
-        names = [f"small{connections}_{number}" for number in range(small_files)]
-        for way in ("up", "down"):
-            found = in_turn(
-                {
-                    name: _once(site, way, names, SMALL_BYTES, connections)
-                    for name, site in sites.items()
-                },
-                rounds=rounds,
-            )
-            what = f"{small_files} x 4 KiB {way}"
-            rows.append(_row(what, connections, "files/s", found, small_files))
+            rows.append(_row(f"{size_bytes // MIB} MiB {way}", connections, "MiB/s", found))
     return rows
 
 
-def _once(
-    site: Site, way: str, names: Sequence[str], size_bytes: int, connections: int
-) -> Callable[[], float]:
-    return lambda: timed(site, way, names, size_bytes, connections=connections)
+def small(
+    sites: Mapping[str, Site], *, files: int, seconds: float, rounds: int
+) -> list[dict[str, Any]]:
+    """Measure files of 4 KiB: for some time with `wrk`, else so many of them."""
+    rows = []
+    for connections in (1, PARALLEL):
+        loads = {
+            name: SmallFiles(site, connections=connections, seconds=seconds)
+            for name, site in sites.items()
+        }
+        names = [f"few{connections}_{number}" for number in range(files)]
+        for way in ("up", "down"):
+            contestants: dict[str, Callable[[], Spent]] = {
+                name: partial(load.move, way)
+                if has_wrk()
+                else partial(
+                    moved,
+                    load.site,
+                    way,
+                    names,
+                    SMALL_BYTES,
+                    connections=connections,
+                    amount=files,
+                )
+                for name, load in loads.items()
+            }
+            found = in_turn(contestants, rounds=rounds)
+            rows.append(_row(f"4 KiB {way}", connections, "files/s", found))
+    return rows
 
 
 def _row(
-    what: str, connections: int, unit: str, found: Mapping[str, Sequence[float]], amount: float
+    what: str, connections: int, unit: str, found: Mapping[str, Sequence[Spent]]
 ) -> dict[str, Any]:
-    rates = {name: amount / statistics.median(runs) for name, runs in found.items()}
+    rates = {
+        name: statistics.median(run.rate_per_s for run in runs) for name, runs in found.items()
+    }
     ratio = rates["algorium"] / rates["nginx"] if "nginx" in rates else None
-    return {
+    cpu_ms = {
+        name: round(statistics.median(run.processor_ms for run in runs), 2)
+        for name, runs in found.items()
+    }
+    return _EMPTY | {
         "what": what,
         "connections": connections,
         "unit": unit,
-        "algorium": round(rates["algorium"]),
-        "nginx": round(rates["nginx"]) if "nginx" in rates else "",
         "ratio": "" if ratio is None else round(ratio, 2),
-        "disk": round(rates["disk"]) if "disk" in rates else "",
+        **{name: round(rate) for name, rate in rates.items()},
+        **{f"{name}_cpu_ms": cpu_ms[name] for name in ("algorium", "nginx") if name in cpu_ms},
     }
 
 
@@ -315,14 +216,11 @@ def listing(server: Server, files: int) -> dict[str, Any]:
         if not marker:
             break
     rate = pages / (time.perf_counter() - began)
-    return {
+    return _EMPTY | {
         "what": f"list {files} files",
         "connections": 1,
         "unit": "pages/s",
         "algorium": round(rate, 1),
-        "nginx": "",
-        "ratio": "",
-        "disk": "",
     }
 
 
@@ -350,25 +248,22 @@ def memory(server: Server, site: Site, size_bytes: int) -> dict[str, Any]:
 
     looking = threading.Thread(target=look)
     looking.start()
-    timed(site, "up", ["long"], size_bytes, connections=1)
+    moved(site, "up", ["long"], size_bytes, connections=1, amount=size_bytes / MIB)
     done.set()
     looking.join()
-    return {
+    return _EMPTY | {
         "what": f"memory, {size_bytes // MIB} MiB up",
         "connections": 1,
         "unit": "MiB",
         "algorium": round(peak / MIB),
-        "nginx": "",
-        "ratio": "",
-        "disk": "",
     }
 
 
 def main() -> int:
     """Run the benchmark."""
-    parser = options_of(__doc__, rounds=1)
+    parser = options_of(__doc__, rounds=1, seconds=10.0)
     parser.add_argument("--large-mib", type=int, default=1024)
-    parser.add_argument("--small-files", type=int, default=10_000)
+    parser.add_argument("--small-files", type=int, default=10_000, help="without wrk")
     parser.add_argument("--listed-files", type=int, default=100_000)
     parser.add_argument("--memory-mib", type=int, default=5 * 1024)
     options = parsed(parser)
@@ -384,12 +279,10 @@ def main() -> int:
         sites = {"algorium": site} | ({"nginx": other} if other else {})
         # First, while the server holds nothing from other measurements.
         rows = [memory(server, site, options.memory_mib * MIB)]
-        rows += transfers(
-            sites,
-            Path(scratch),
-            large_bytes=options.large_mib * MIB,
-            small_files=options.small_files,
-            rounds=options.rounds,
+        size_bytes = options.large_mib * MIB
+        rows += large(sites, Path(scratch), size_bytes=size_bytes, rounds=options.rounds)
+        rows += small(
+            sites, files=options.small_files, seconds=options.seconds, rounds=options.rounds
         )
         rows.append(listing(server, options.listed_files))
     return show(rows, options)

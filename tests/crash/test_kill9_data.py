@@ -26,10 +26,13 @@ from algorium_server.commands.checking import check
 from algorium_server.services.files.checking import CheckReport
 from algorium_server.settings import Settings
 
-ROUNDS = {"local": 2, "postgresql": 1, "s3": 1}
+ROUNDS = {"local": 2, "postgresql": 1, "s3": 1, "postgresql and s3": 1}
 WORKERS = 8
 OPERATIONS_MIN = int(os.environ.get("ALGORIUM_CRASH_OPERATIONS", "150"))
-"""Acknowledged before each crash; the variable asks for more."""
+"""Acknowledged before each crash; the variable asks for more, and for the last place as well."""
+PLACES = ["local", "postgresql", "s3"]
+if "ALGORIUM_CRASH_OPERATIONS" in os.environ:
+    PLACES.append("postgresql and s3")
 NAMES = [f"file{number}.bin" for number in range(6)]
 SIZES = [10, 4096, 20_000, 300_000]
 
@@ -37,25 +40,29 @@ World = dict[str, str]
 """Digests by name."""
 
 
-@pytest.fixture(params=["local", pytest.param("postgresql", marks=pytest.mark.postgresql), "s3"])
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.postgresql) if "postgresql" in name else name
+        for name in PLACES
+    ]
+)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[list[str], dict]]:
     """Options and environment that say where rows and bytes are."""
+    options: list[str] = []
+    env: dict[str, str] = {}
     with ExitStack() as stack:
-        if request.param == "postgresql":
+        if "postgresql" in request.param:
             server = stack.enter_context(running_postgres())
-            yield ["--database", server.new_database()], {}
-        elif request.param == "s3":
+            options += ["--database", server.new_database()]
+        if "s3" in request.param:
             peer = stack.enter_context(running_s3(tmp_path / "peer"))
             url = f"s3://bucket/crash?endpoint={peer.endpoint}&allow_http=true"
-            yield (
-                ["--storage", url],
-                {
-                    "AWS_ACCESS_KEY_ID": peer.credentials["access_key_id"],
-                    "AWS_SECRET_ACCESS_KEY": peer.credentials["secret_access_key"],
-                },
-            )
-        else:
-            yield [], {}
+            options += ["--storage", url]
+            env |= {
+                "AWS_ACCESS_KEY_ID": peer.credentials["access_key_id"],
+                "AWS_SECRET_ACCESS_KEY": peer.credentials["secret_access_key"],
+            }
+        yield options, env
 
 
 class Worker(threading.Thread):

@@ -10,6 +10,7 @@ Source: RFC 9110, sections 8.8.3, 13.1.
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 from algorium_server.api.http import Header, Scope
@@ -22,6 +23,8 @@ _ETAG: Final = re.compile(r'(W/)?"([^"]*)"')
 _CONDITIONAL: Final = frozenset(
     {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"}
 )
+_SHOWN_MAX: Final = 1024
+"""Uploads that become visible together have one time."""
 
 
 def parse_preconditions(scope: Scope) -> Preconditions:
@@ -56,8 +59,7 @@ def version_headers(entry: Entry) -> list[Header]:
     if entry.etag:
         headers.append((b"etag", b'"%b"' % entry.etag.encode("latin-1", "replace")))
     if entry.modified_at is not None:
-        shown = format_datetime(entry.modified_at.astimezone(UTC), usegmt=True)
-        headers.append((b"last-modified", shown.encode("ascii")))
+        headers.append((b"last-modified", _shown(entry.modified_at)))
     return headers
 
 
@@ -65,6 +67,11 @@ def joined(scope: Scope, name: bytes) -> str | None:
     """Return a header, its lines joined to one; None without it."""
     lines = [value.decode("latin-1") for found, value in scope["headers"] if found == name]
     return ", ".join(lines) if lines else None
+
+
+@lru_cache(maxsize=_SHOWN_MAX)
+def _shown(moment: datetime) -> bytes:
+    return format_datetime(moment.astimezone(UTC), usegmt=True).encode("ascii")
 
 
 def _etags(scope: Scope, name: bytes, *, allows_weak: bool) -> Etags | None:

@@ -73,7 +73,7 @@ def hosted_of(owned: OwnedCollection) -> dict[str, Any]:
 
 def timestamp(moment: datetime) -> str:
     """Return *moment* as listings show it: UTC, with a fraction of three literal zeros."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}.000Z"
 
 
 def parse_new_directory(body: bytes, *, is_text: bool) -> tuple[str, ReadAcl]:

@@ -16,7 +16,7 @@ that a row is `row_of(value)` and a value is `of_row(Value, row)`. Both database
 import dataclasses
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -173,12 +173,19 @@ def byte_ordered_text() -> Text:
 
 def row_of(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass as a row."""
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    names = _fields_of(type(value))  # type: ignore[arg-type]  # mypy doubts that types hash
+    return {name: getattr(value, name) for name in names}
 
 
 def of_row(shape: type[V], row: RowMapping) -> V:
     """Return the dataclass *shape* that *row* holds; further columns are ignored."""
-    return shape(**{field.name: row[field.name] for field in dataclasses.fields(shape)})  # type: ignore[arg-type]  # callers pass dataclasses
+    names = _fields_of(shape)  # type: ignore[arg-type]  # as above
+    return shape(**{name: row[name] for name in names})
+
+
+@cache
+def _fields_of(shape: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(shape))
 
 
 def is_storable(name: str) -> bool:

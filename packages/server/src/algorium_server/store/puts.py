@@ -1,14 +1,19 @@
 """
 Many files at once: what uploads that share a transaction read and write, statement by statement.
 
-A batch of any size takes the same few statements. Rows are locked in the order that
-`store/storage.py` gives, so that nobody waits in a circle.
+A batch of any size takes the same few statements for each collection in it. Rows are locked in the
+order that `store/storage.py` gives, so that nobody waits in a circle.
+
+Where rows are found by two columns, one of them is given as a single value: SQLite goes through a
+whole table rather than look up a list of pairs in its index.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import bindparam, select, tuple_, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,11 +31,16 @@ Named = tuple[str, str]
 """Owner's id and name key of a collection."""
 
 _NAMED: Final = select(collection_table).where(
+    collection_table.c.owner_id == bindparam("owner"),
     collection_table.c.kind == CollectionKind.ACCOUNT,
     collection_table.c.algorithm_id.is_(None),
-    tuple_(collection_table.c.owner_id, collection_table.c.name_key).in_(
-        bindparam("names", expanding=True)
-    ),
+    collection_table.c.name_key.in_(bindparam("names", expanding=True)),
+)
+_HOLD: Final = (
+    select(collection_table)
+    .where(collection_table.c.collection_id.in_(bindparam("ids", expanding=True)))
+    .order_by(collection_table.c.collection_id)
+    .with_for_update(read=True, key_share=True)
 )
 _OLD: Final = "old_file_id"
 _REPLACE: Final = (
@@ -38,15 +48,25 @@ _REPLACE: Final = (
     .where(table.c.file_id == bindparam(_OLD))
     .values({column.name: bindparam(column.name) for column in table.columns})
 )
-_COLUMNS: Final = [column for column in table.columns if column.name != "content"]
+_LOCK: Final = (
+    select(*(column for column in table.columns if column.name != "content"))
+    .where(
+        table.c.collection_id == bindparam("collection"),
+        table.c.name.in_(bindparam("names", expanding=True)),
+    )
+    .order_by(table.c.name)
+    .with_for_update()
+)
 
 
 async def collections_named(
     connection: AsyncConnection, names: Iterable[Named]
 ) -> dict[Named, Collection]:
     """Return accounts' collections by owner and name key."""
-    result = await connection.execute(_NAMED, {"names": sorted(set(names))})
-    found = [of_row(Collection, row) for row in result.mappings()]
+    found: list[Collection] = []
+    for owner_id, theirs in _by_first(names):
+        result = await connection.execute(_NAMED, {"owner": owner_id, "names": theirs})
+        found += [of_row(Collection, row) for row in result.mappings()]
     return {(each.owner_id, name_key(each.name)): each for each in found}
 
 
@@ -54,25 +74,17 @@ async def hold_collections(
     connection: AsyncConnection, collection_ids: Iterable[str]
 ) -> dict[str, Collection]:
     """Return collections by id; nobody deletes them until the transaction ends."""
-    result = await connection.execute(
-        select(collection_table)
-        .where(collection_table.c.collection_id.in_(sorted(set(collection_ids))))
-        .order_by(collection_table.c.collection_id)
-        .with_for_update(read=True, key_share=True)
-    )
+    result = await connection.execute(_HOLD, {"ids": sorted(set(collection_ids))})
     found = [of_row(Collection, row) for row in result.mappings()]
     return {collection.collection_id: collection for collection in found}
 
 
 async def lock_files(connection: AsyncConnection, places: Iterable[Place]) -> dict[Place, File]:
     """Return the files at *places*; nobody else changes them until the transaction ends."""
-    result = await connection.execute(
-        select(*_COLUMNS)
-        .where(tuple_(table.c.collection_id, table.c.name).in_(sorted(set(places))))
-        .order_by(table.c.collection_id, table.c.name)
-        .with_for_update()
-    )
-    found = [of_row(File, row) for row in result.mappings()]
+    found: list[File] = []
+    for collection_id, names in _by_first(places):
+        result = await connection.execute(_LOCK, {"collection": collection_id, "names": names})
+        found += [of_row(File, row) for row in result.mappings()]
     return {(file.collection_id, file.name): file for file in found}
 
 
@@ -105,3 +117,9 @@ async def replace_files(
         for old_file_id, file, content in files
     ]
     await connection.execute(_REPLACE, rows)
+
+
+def _by_first(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each first value of *pairs* with the second ones that come with it, all in order."""
+    for first, group in groupby(sorted(set(pairs)), key=itemgetter(0)):
+        yield first, [second for _, second in group]

@@ -25,6 +25,12 @@ _CHANGE = (
         files=table.c.files + bindparam("more_files"),
     )
 )
+_LOCK = (
+    select(table)
+    .where(table.c.account_id.in_(bindparam("accounts", expanding=True)))
+    .order_by(table.c.account_id)
+    .with_for_update()
+)
 
 
 async def use_of(connection: AsyncConnection, account_id: str) -> StorageUse:
@@ -118,10 +124,5 @@ async def set_use(connection: AsyncConnection, account_id: str, use: StorageUse)
 
 
 async def _locked(connection: AsyncConnection, account_ids: list[str]) -> dict[str, StorageUse]:
-    rows = await connection.execute(
-        select(table)
-        .where(table.c.account_id.in_(account_ids))
-        .order_by(table.c.account_id)
-        .with_for_update()
-    )
+    rows = await connection.execute(_LOCK, {"accounts": account_ids})
     return {row.account_id: StorageUse(bytes=row.bytes, files=row.files) for row in rows}
