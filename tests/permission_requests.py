@@ -67,6 +67,8 @@ class Ask:
             and allowed, and stops at something that is made up.
         query: Behind the path.
         makes: What is made anew before it is allowed to somebody; its id is `{made}`.
+        is_dear: It is made for one of them only: the others stop at what is not there, as `fine`
+            says.
     """
 
     method: str = ""
@@ -76,10 +78,21 @@ class Ask:
     fine: frozenset[int] = frozenset()
     makes: str = ""
     query: str = ""
+    is_dear: bool = False
 
 
 def ask(body: Any = None, *, fine: int = 0, makes: str = "", **params: str) -> Ask:
     return Ask(params=params, body=body, fine=frozenset({fine} - {0}), makes=makes)
+
+
+def dear(body: Any = None, *, fine: int = 400, makes: str, **params: str) -> Ask:
+    """A request that needs a build, or the source host, which takes its time."""
+    return replace(ask(body, fine=fine, makes=makes, **params), is_dear=True)
+
+
+def coming_back(**params: str) -> Ask:
+    """A request that the source host sends a browser to, with a code."""
+    return replace(dear(makes="departure", **params), query="?code={made}")
 
 
 USUAL: Final = {
@@ -104,7 +117,6 @@ USUAL: Final = {
     "filepath": "src/Tool.py",
     "name": "none",
 }
-ABSENT: Final = {"commitSha": "0" * 40}
 COMMIT: Final = {"commitSha": "{commit}"}
 VERSION: Final = {"version_info": {"version_type": "revision", "git_hash": "{commit}"}}
 RESERVATION: Final = {
@@ -152,29 +164,27 @@ REQUESTS: Final[dict[str, Ask]] = {
     "24": ask({"details": {"summary": "x"}}),
     "25": ask(makes="algorithm", algo="{made}"),
     "26": ask(COMMIT),
-    "27": ask(ABSENT, fine=400),
+    "27": dear({"commitSha": "{made}"}, makes="commit"),
     "29": ask(VERSION, makes="build"),
-    # Builds are dear: these stop at one that is a version already, or at none.
-    "30": ask(VERSION, fine=400),
-    "31": ask(VERSION, fine=400),
-    "32": ask(VERSION, fine=400),
-    "34": ask(fine=404),
-    # Nothing is pushed here, whatever is asked.
-    "35": Ask(body={"registry_id": NOBODY}, fine=frozenset({400, 404})),
+    "30": dear(VERSION, makes="build"),
+    "31": dear(VERSION, makes="build"),
+    "32": dear(VERSION, makes="build"),
+    # Nothing is pushed here, whoever asks.
+    "35": ask({"registry_id": NOBODY}, fine=400),
     "44": ask({}),
     "45": ask({}),
     "49": ask(SECRET),
     "50": ask({"short_name": "s{new}", "description": "d"}, makes="secret", secretId="{made}"),
     "51": ask(makes="secret", secretId="{made}"),
     "52": ask(collectionId="{box}"),
-    "57": ask(specId=NOBODY, fine=404),
-    "61": ask(fine=400),
-    "62": ask(fine=400),
-    "62+": ask(fine=400),
+    "57": ask(specId="{spare}"),
+    "61": ask(scmId="{host}"),
+    "62": coming_back(scmId="{github}"),
+    "62+": coming_back(),
     "63": ask(scmId="{host}"),
-    "64": ask(fine=404),
-    "65": ask(fine=404),
-    "66": ask({"secretToken": "x"}, fine=400),
+    "64": dear(fine=404, makes="scm connection", scmId="{github}"),
+    "65": dear(fine=404, makes="scm connection", scmId="{github}"),
+    "66": dear({"secretToken": "{made}"}, makes="token", scmId="{github}"),
     "67": ask(scmId="{host}"),
     "68": ask({"secretToken": "x"}, scmId="{host}"),
     "69": ask(SCM),
@@ -215,6 +225,7 @@ REQUESTS: Final[dict[str, Ask]] = {
     "120": ask(makes="provider", providerId="{made}"),
     "121": ask(PROVIDER, makes="provider", providerId="{made}"),
     "122": ask(makes="provider", providerId="{made}"),
+    # No modules are taken, and so none are there.
     "123": ask(makes="provider", providerId="{made}", fine=400),
     "124": ask(b"x", makes="provider", providerId="{made}", fine=400),
     "125": ask(providerId="{internal}"),
@@ -239,12 +250,13 @@ REQUESTS: Final[dict[str, Ask]] = {
     "6.7 POST /source/{owner}/{algo}/{filepath}": ask(SOURCE.encode()),
 }
 MAKING: Final[dict[str, tuple[str, str, Any]]] = {
-    # By what is made: who makes it and where, the body, and the member that is its `{made}`.
+    # By what is made: who makes it, empty for who asks, and where, and the body.
     "file": ("alice management", "PUT /v1/data/lab/box/f{new}", b"x"),
     "algorithm": ("alice management", "POST /v1/algorithms/lab", NEW),
     "build": ("alice management", "POST /v1/algorithms/{tool}/compile", COMMIT),
     "secret": ("alice management", "POST /v1/algorithms/{tool}/secrets", SECRET),
     "scm": ("root admin", "POST /v1/admin/scms", SCM),
+    "scm connection": ("", "POST /v1/scms/{github}/token/connect", {"secretToken": "{token}"}),
     "registry": ("root admin", "POST /v1/registries", {"registry_url": "https://r.example.com"}),
     "user": (
         "root admin",

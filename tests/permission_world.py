@@ -13,9 +13,22 @@ from typing import Any, Final, Self
 
 import httpx2
 from key_server import AUDIENCE, KeyServer
-from permission_requests import MAKING, NAMES, NOBODY, ORGANIZATION, SCM, SOURCE, USUAL, Ask
+from permission_requests import (
+    MAKING,
+    NAMES,
+    NOBODY,
+    ORGANIZATION,
+    SCM,
+    SOURCE,
+    USUAL,
+    VERSION,
+    Ask,
+)
 from projects import write_examples
 from running import RunningServer
+from scm_providers.github_place import GitHubPlace
+from scm_providers.place import Place
+from scm_providers.place import running as running_place
 from waiting import wait_until
 
 PASSWORD: Final = "correct horse battery"
@@ -30,9 +43,12 @@ class World:
         headers: What each caller shows, by its name.
     """
 
-    def __init__(self, server: RunningServer, http: httpx2.Client, keys: KeyServer) -> None:
+    def __init__(
+        self, server: RunningServer, http: httpx2.Client, keys: KeyServer, place: Place
+    ) -> None:
         self.server = server
         self.http = http
+        self._place = place
         self._numbers = itertools.count(100)
         root = server.credentials["admin_api_key"]
         self.headers: dict[str, dict[str, str]] = {
@@ -53,32 +69,39 @@ class World:
         """Run one for as long as the block lasts."""
         examples = write_examples(place / "examples", {"signed/Hello": SOURCE})
         options = ["--demo", "--examples-dir", str(examples), "--slots-max", "16"]
-        options += ["--connector-allow", "vault.example.com,192.0.2.1:9092"]
         options += ["--oidc-issuer", keys.issuer, "--oidc-jwks-url", keys.url]
         options += ["--oidc-audience", AUDIENCE]
-        with (
-            RunningServer(place / "home", *options) as server,
-            httpx2.Client(base_url=server.api, timeout=120) as http,
-        ):
-            yield cls(server, http, keys)
+        with running_place(GitHubPlace(place / "github")) as github:
+            allowed = f"vault.example.com,192.0.2.1:9092,127.0.0.1:{github.http_port}"
+            options += ["--connector-allow", f"{allowed},127.0.0.1:{github.ssh_port}"]
+            with (
+                RunningServer(place / "home", *options) as server,
+                httpx2.Client(base_url=server.api, timeout=120) as http,
+            ):
+                yield cls(server, http, keys, github)
+            assert github.complaints == []
 
-    def ask(
-        self, request: Ask, who: str, *, is_allowed: bool = False, **params: str
-    ) -> httpx2.Response:
-        """Send a request as somebody."""
-        words = {**self.words, "new": str(next(self._numbers)), "made": NOBODY}
+    def ask(self, request: Ask, who: str, *, makes: bool = False, **params: str) -> httpx2.Response:
+        """Send a request as somebody, after what it needs was made if *makes*."""
+        words = {**self.words, "new": str(next(self._numbers)), "made": NOBODY, "cookie": ""}
         if request.makes == "algorithm":
             words["made"] = "Tool"  # those who are refused must know it
-        if is_allowed and request.makes:
-            words["made"] = self._make(request.makes, words)
+        if makes and request.makes:
+            words["made"] = self._make(request.makes, words, who)
         path = request.path.replace("[", "").replace("]", "")
         for name, value in {**USUAL, **request.params, **params}.items():
             path = path.replace(f"{{{name}}}", value)
-        path = f"{_filled(path, words)}{request.query}"
-        return self._send(request.method, path, _filled(request.body, words), who)
+        path = _filled(f"{path}{request.query}", words)
+        body = _filled(request.body, words)
+        return self._send(request.method, path, body, who, cookie=words["cookie"])
 
-    def _make(self, what: str, words: dict[str, str]) -> str:
+    def _make(self, what: str, words: dict[str, str], asker: str) -> str:
+        if what in {"commit", "token"}:
+            return words[what]
+        if what == "departure":
+            return self._depart(words)
         who, where, body = MAKING[what]
+        who = who or asker
         filled = _filled(body, words)
         method, _, path = _filled(where, words).partition(" ")
         made = self._send(method, path, filled, who)
@@ -93,8 +116,21 @@ class World:
         is_known_by_name = what in {"algorithm", "user", "organization", "type", "invite"}
         return str(named if is_known_by_name else found.get("id", ""))
 
-    def _send(self, method: str, path: str, body: Any, who: str) -> httpx2.Response:
+    def _depart(self, words: dict[str, str]) -> str:
+        """Send a browser to the source host; return what it brings back."""
+        path = _filled("/v1/scms/{github}/oauth/start", words)
+        started = self._send("GET", path, None, "alice management")
+        words["cookie"] = started.headers["Set-Cookie"].partition(";")[0]
+        self.http.cookies.clear()
+        back = httpx2.get(started.headers["Location"], timeout=PATIENCE_S).headers["Location"]
+        return back.partition("?code=")[2]
+
+    def _send(
+        self, method: str, path: str, body: Any, who: str, *, cookie: str = ""
+    ) -> httpx2.Response:
         headers = dict(self.headers[who])
+        if cookie:
+            headers["Cookie"] = "; ".join(filter(None, (headers.get("Cookie"), cookie)))
         if isinstance(body, bytes):
             content = body
             headers["Content-Type"] = "application/octet-stream"
@@ -184,6 +220,8 @@ class World:
         built = self._do("POST", "/v1/algorithms/lab/Tool/compile", {}, author)
         assert built["build"]["status"] == "succeeded", built
         self.words["build"] = built["build"]["build_id"]
+        version = _filled(VERSION, self.words)
+        self._do("POST", "/v1/algorithms/lab/Tool/versions", version, author)
         wait_until(
             lambda: self.http.get("/readyz").json()["demo"] == "published",
             timeout_s=PATIENCE_S,
@@ -194,11 +232,17 @@ class World:
             "GET", "/v1/algorithm-environments/edge/languages/python3/environments"
         )
         self.words["environment"] = available["environments"][0]["environment_specification_id"]
+        everything = self._do("GET", "/v1/algorithm-environments/edge/environments/available")
+        self.words["spare"] = everything[-1]["environment_specification_id"]
+        assert self.words["spare"] != self.words["environment"]
         providers = self._do("GET", "/v1/secret-provider", who=author)
         self.words["internal"] = providers[0]["id"]
         self._do("PUT", "/v1/config/frontend/theme", {"value": "dark"})
         host = _filled(SCM, {"new": "1"}) | {"enabled": True}
         self.words["host"] = self._do("POST", "/v1/admin/scms", host)["id"]
+        github = self._place.scm("our-github")
+        self.words["github"] = self._do("POST", "/v1/admin/scms", github)["id"]
+        self.words["token"] = self._place.token
 
 
 def _filled(value: Any, words: dict[str, str]) -> Any:

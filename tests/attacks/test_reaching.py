@@ -108,6 +108,16 @@ def test_nobody_makes_the_server_go_inside(attacked, host: str, scheme: str) -> 
                 path,
                 message,
             )
+        # A source host is looked at when somebody connects to it: names may change until then.
+        urls = {"web": address, "api": address, "ssh": "git@scm.example.com"}
+        scm = {"provider": "gitlab", "name": "Inside", "enabled": True, "urls": urls}
+        scm["oauth"] = {"client_id": "i", "client_secret": "s"}
+        answer = attacked.ask("POST", "/v1/admin/scms", "admin", json=scm)
+        if answer.status_code == 201:
+            path = f"/v1/scms/{answer.json()['id']}/token/connect"
+            answer = attacked.ask("POST", path, "attacker", json={"secretToken": "t"})
+        assert not answer.is_success
+        assert REFUSED.search(json.loads(answer.content)["error"]["message"]), answer.text
         assert came == []
 
 

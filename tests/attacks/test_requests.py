@@ -272,6 +272,29 @@ def test_ids_of_others_open_nothing(attacked) -> None:
     )
     key = attacked.ask("GET", "/v1/users/victim/keys", "victim").json()[0]["key_id"]
     assert secret.status_code == 200, secret.text
+    listener = attacked.ask(
+        "POST",
+        "/v1/users/victim/event-listeners",
+        "victim",
+        json={
+            "sourceType": "AmazonSQS",
+            "sourceURI": "https://sqs.us-east-1.amazonaws.com/1/q",
+            "algoName": "Mine",
+            "algoOwner": "victim",
+            "credentials": "arn:aws:iam::1:role/r",
+        },
+    )
+    assert listener.status_code == 200, listener.text
+    box = attacked.ask("POST", "/v1/data/victim", "victim", json={"name": "parts"})
+    assert box.status_code == 200, box.text
+    begun = {"uri": "data://victim/parts/file", "size": 10}
+    upload = attacked.ask("POST", "/v1/uploads", "victim", json=begun)
+    assert upload.status_code == 201, upload.text
+    begun_at = f"/v1/uploads/{upload.json()['upload_id']}"
+    theirs = attacked.ask("POST", "/v1/algorithms/attacker", "attacker", json=body)
+    assert theirs.status_code == 201, theirs.text
+    through = f"/v1/algorithms/{theirs.json()['id']}"
+    listened = f"/v1/users/attacker/event-listeners/{listener.json()['id']}"
     asked = [
         ("GET", ref),
         ("DELETE", ref),
@@ -281,7 +304,12 @@ def test_ids_of_others_open_nothing(attacked) -> None:
         ("GET", f"{ref}/source.tar.gz"),
         ("GET", f"{ref}/builds"),
         ("POST", f"{ref}/recycle"),
-        # Through one's own account, with the id of something of somebody else.
+        ("GET", begun_at),
+        ("DELETE", begun_at),
+        # Through what is one's own, with the id of something of somebody else.
+        ("DELETE", f"{through}/secrets/{secret.json()['id']}"),
+        ("GET", listened),
+        ("DELETE", listened),
         ("DELETE", f"/v1/users/attacker/keys/{key}"),
         ("POST", f"/v1/users/attacker/keys/{key}/rotate"),
         ("DELETE", f"/v1/users/victim/keys/{key}"),
@@ -289,7 +317,8 @@ def test_ids_of_others_open_nothing(attacked) -> None:
     answers = {one: attacked.ask(*one, "attacker").status_code for one in asked}
 
     assert set(answers.values()) <= {403, 404}, answers
-    assert attacked.ask("GET", ref, "victim").status_code == 200
+    left = (ref, begun_at, listened.replace("attacker", "victim"))
+    assert {attacked.ask("GET", each, "victim").status_code for each in left} == {200}
 
 
 @pytest.mark.parametrize(

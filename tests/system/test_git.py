@@ -65,6 +65,10 @@ class Site:
         answer = self.ask("POST", "/v1/algorithms/team", json=body)
         assert answer.status_code == 201, answer.text
 
+    def set_password(self, whose: str, user: str, password: str = "long enough, I hope") -> int:
+        path = f"/v1/users/{whose}/password"
+        return self.ask("PUT", path, user, json={"password": password}).status_code
+
     def call(self, ref: str, value: Any, user: str = "alice") -> Any:
         return self.ask("POST", f"/v1/algo/{ref}", user, json=value).json()
 
@@ -119,7 +123,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     examples = write_examples(place / "examples", {f"team/{name}": HELLO for name in NAMES})
     options = ("--demo", "--examples-dir", str(examples), "--push-mib-max", str(PUSH_MIB_MAX))
     with RunningServer(place / "home", *options) as server:
-        yield Site(server, keys)
+        yield Site(server, {**keys, "root": server.credentials["admin_api_key"]})
 
 
 @pytest.fixture
@@ -258,8 +262,7 @@ def test_every_way_to_show_who_one_is(site: Site, git: GitClient) -> None:
     key = site.keys["alice"]
     quoted = "".join(f"%{ord(character):02X}" for character in key)
     plain = git_url(site.server.api, "team/Hello")
-    answer = site.ask("PUT", "/v1/users/alice/password", json={"password": "open sesame, please"})
-    assert answer.status_code == 204, answer.text
+    assert site.set_password("alice", "root", "open sesame, please") == 204
 
     git("ls-remote", git_url(site.server.api, "team/Hello", user="ALICE", secret=key))
     git("ls-remote", git_url(site.server.api, "team/Hello", user="alice", secret=quoted))
@@ -304,16 +307,23 @@ def test_without_hooks_nothing_is_pushed(site: Site, git: GitClient) -> None:
     assert git.head(clone) not in git("ls-remote", "origin", cwd=clone)
 
 
-def test_passwords_are_the_users_own_business(site: Site) -> None:
-    def change(whose: str, user: str, password: str = "long enough, I hope") -> int:
-        path = f"/v1/users/{whose}/password"
-        return site.ask("PUT", path, user, json={"password": password}).status_code
+def test_a_password_is_set_with_a_key_that_may_as_much(site: Site) -> None:
+    permissions = {
+        "algo_acl": ["algo://*"],
+        "allow_data": True,
+        "allow_data_write": True,
+        "allow_algo_management": True,
+    }
+    body = {"key_type": "ManagementKey", "permissions": permissions}
+    made = site.ask("POST", "/v1/users/bob/keys", "root", json=body)
+    site.keys["bob's house"] = made.json()["api_key"]
 
-    assert change("bob", "alice") == 403
-    assert change("nobody", "alice") == 403
-    assert change("alice", "weak") == 403
-    assert change("bob", "bob", "short") == 400
-    assert change("bob", "bob") == 204
+    assert site.set_password("bob", "alice") == 403
+    assert site.set_password("nobody", "alice") == 403
+    assert site.set_password("alice", "weak") == 403
+    assert site.set_password("bob", "bob") == 403
+    assert site.set_password("bob", "bob's house", "short") == 400
+    assert site.set_password("bob", "bob's house") == 204
 
 
 def test_guessing_passwords_ends(site: Site, git: GitClient) -> None:

@@ -332,8 +332,13 @@ def test_others_see_and_end_nothing_and_administrators_all(site):
 
 def _password(site):
     body = {"password": "another long password"}
-    key = site.browser(Authorization="jane-manage-key")
-    assert site.ask(key, "PUT", "/v1/users/jane/password", json=body).status_code == 204
+    for name in ("jane-key", "jane-manage-key"):  # they may less than whoever knows it
+        key = site.browser(Authorization=name)
+        refused = site.ask(key, "PUT", "/v1/users/jane/password", json=body)
+        assert refused.status_code == 403
+        assert "signed in" in refused.json()["error"]["hint"]
+    root = site.browser(Authorization="root-admin-key")
+    assert site.ask(root, "PUT", "/v1/users/jane/password", json=body).status_code == 204
 
 
 def _disabled(site):

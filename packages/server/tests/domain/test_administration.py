@@ -1,6 +1,7 @@
 """Who may do what with accounts: algorithms never, and nobody more with less of a key."""
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,12 +9,12 @@ import pytest
 from algorium_server.domain.access import Allowed, may_see_usage
 from algorium_server.domain.administration import Action, may_administer
 from algorium_server.domain.identity import (
+    DEFAULT_KEY_PERMISSIONS,
     Account,
     AccountKind,
     ActingAlgorithm,
     ApiKey,
     KeyKind,
-    KeyPermissions,
     Principal,
     Role,
 )
@@ -47,7 +48,9 @@ def principal(
             account_id="jane-id",
             label="",
             kind=kind,
-            permissions=KeyPermissions(allow_algo_management=manages, allow_data_write=writes),
+            permissions=replace(
+                DEFAULT_KEY_PERMISSIONS, allow_algo_management=manages, allow_data_write=writes
+            ),
             created_at=NOW,
         )
     return Principal(
@@ -148,6 +151,30 @@ def test_roles_in_an_organization(role: Role | None, expected: set[Action]):
         assert allowed(principal(kind, role, manages=False), LAB) == set()
 
 
+def test_no_key_sets_a_password_that_would_open_more():
+    def sets(who: Principal) -> bool:
+        return Action.SET_PASSWORD in allowed(who, "jane-id")
+
+    managing = principal(KeyKind.MANAGEMENT)
+    assert managing.key is not None
+    assert sets(managing)
+    assert sets(principal(None))
+    assert not sets(principal(KeyKind.STANDARD))
+    assert not sets(replace(managing, key=replace(managing.key, expires_at=NOW)))
+    for less in (
+        {"allow_algo": False},
+        {"algo_acl": ("algo://jane/*",)},
+        {"allow_data": False},
+        {"allow_data_write": False},
+        {"allow_algo_management": False},
+    ):
+        permissions = replace(DEFAULT_KEY_PERMISSIONS, **less)
+        assert not sets(replace(managing, key=replace(managing.key, permissions=permissions)))
+    # Signed in, administrators are that without an admin key.
+    for kind in KeyKind:
+        assert sets(principal(kind, is_admin=True)) == (kind is KeyKind.ADMIN)
+
+
 def test_of_nobody_nothing_is_allowed():
     for role in Role:
         assert allowed(principal(None, role), "") == set()
@@ -161,6 +188,7 @@ ABOUT = {
     "see keys, masked": Action.SEE_KEYS,
     "see what the audit log says of it": Action.SEE_AUDIT,
     "create, rotate, delete keys": Action.MANAGE_KEYS,
+    "set a user's password": Action.SET_PASSWORD,
     "change event listeners": Action.MANAGE_LISTENERS,
     "see and change connectors": Action.MANAGE_CONNECTORS,
     "see and change package sources": Action.MANAGE_SOURCES,

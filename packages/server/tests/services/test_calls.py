@@ -8,6 +8,7 @@ import rows
 
 from algorium.wire.refs import AlgorithmRef
 from algorium_server.domain.algorithms import BuildStatus, Callability, NetworkAccess
+from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.calls import (
     CallFailure,
     CallInput,
@@ -36,6 +37,7 @@ from algorium_server.domain.limits import (
     CALLS_IN_FLIGHT_PER_ACCOUNT_MAX,
     CHILD_CALLS_PER_TREE_MAX,
 )
+from algorium_server.services.auditing import entry_of
 from algorium_server.services.authoring.gate import Gate
 from algorium_server.services.calling.calls import CallService
 from algorium_server.services.directory import Directory
@@ -172,6 +174,25 @@ def test_only_administrators_may_use_sudo():
     assert call.grant.caller.account == site.admin
     with pytest.raises(AlgorithmNotFound):
         site.open(ref=private, is_sudo=True)
+
+
+def test_what_is_done_under_sudo_is_the_administrators_in_the_owners_place():
+    site = Site()
+    root = site.principal(site.admin)
+    inside = site.open(root, is_sudo=True).inside()
+    deeper = site.open(inside, request_id="req-2")
+
+    for principal in (inside, deeper.inside()):
+        entry = entry_of(principal, AuditAction.DIRECTORY_DELETED, "data://lab/box")
+        assert principal.account == site.lab
+        assert (entry.actor, entry.actor_id) == ("root", site.admin.account_id)
+        assert (entry.behalf, entry.behalf_id) == ("lab", site.lab.account_id)
+        assert entry.account_id == site.lab.account_id
+        assert entry.algorithm_id == site.algorithm.algorithm_id
+    assert deeper.grant.subject.caller == "root"  # who is billed
+    plain = entry_of(site.open(root).inside(), AuditAction.DIRECTORY_DELETED, "data://root/box")
+    assert (plain.actor, plain.behalf) == ("root", "")
+    assert plain.algorithm_id == site.algorithm.algorithm_id
 
 
 def test_stdout_is_for_those_who_own_the_algorithm_and_ask():

@@ -231,6 +231,11 @@ def may_write_default(
     return Refused("the algorithm's owner may not write the collection")
 
 
+def may_use_sudo(principal: Principal) -> bool:
+    """Whether the principal may call algorithms as if their owners called."""
+    return principal.account.is_admin and principal.acting is None
+
+
 def is_cluster_admin(principal: Principal) -> bool:
     """Whether the principal acts as an administrator: with an admin key, or without any key."""
     key = principal.key

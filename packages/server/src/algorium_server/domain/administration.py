@@ -10,6 +10,7 @@ What a principal may do with accounts: users, organizations, members, keys, and 
 | see keys, masked | yes | yes | no | yes | yes |
 | see what the audit log says of it | yes | yes | no | yes | yes |
 | create, rotate, delete keys | yes | yes | no | no | yes |
+| set a user's password | yes | | | no | yes |
 | change event listeners | yes | | | no | yes |
 | see and change connectors | yes | yes | no | no | yes |
 | see and change package sources | yes | yes | no | no | yes |
@@ -26,13 +27,16 @@ Seeing needs a key with `allow_algo_management`. Changing needs a management key
 well: a default key lies in too many programs to be the key to the house. Only event listeners,
 connectors and package sources are changed with whatever key can see them, as at the old service;
 connectors with one that may write data as well, since algorithms of the owner then read elsewhere.
-An administrator shows an admin key. Of invites, viewers see all but the codes.
+With a password one does all that the account may, so it is set with no key that may less: not with
+one that ends, nor one that may not call or not touch data, nor an administrator's with any key but
+an admin key. An administrator shows an admin key. Of invites, viewers see all but the codes.
 Algorithms may do nothing here, whoever calls them.
 
 Source: wire specification, "Roles and rights", "API keys"; "POST /v1/users/{username}/connectors";
 coverage table, columns "Auth".
 """
 
+from dataclasses import replace
 from enum import Enum, auto
 
 from algorium_server.domain.access import (
@@ -42,7 +46,8 @@ from algorium_server.domain.access import (
     is_cluster_admin,
     is_cluster_viewer,
 )
-from algorium_server.domain.identity import KeyKind, Principal, Role
+from algorium_server.domain.identity import DEFAULT_KEY_PERMISSIONS, KeyKind, Principal, Role
+from algorium_server.domain.keys import exceeds
 
 
 class Action(Enum):
@@ -55,6 +60,7 @@ class Action(Enum):
     SEE_KEYS = auto()
     SEE_AUDIT = auto()
     MANAGE_KEYS = auto()
+    SET_PASSWORD = auto()
     MANAGE_LISTENERS = auto()
     MANAGE_CONNECTORS = auto()
     MANAGE_SOURCES = auto()
@@ -86,6 +92,8 @@ def may_administer(principal: Principal, action: Action, account_id: str = "") -
         return Refused("the key is none for this")
     if action is Action.MANAGE_CONNECTORS and not _writes(principal):
         return Refused("the key is none for this")
+    if action is Action.SET_PASSWORD and not _opens_all(principal):
+        return Refused("the key may less than whoever knows the password")
     is_itself, roles = _RELATIONS[action]
     if is_itself and principal.account.account_id == account_id:
         return ALLOWED
@@ -111,6 +119,14 @@ def _writes(principal: Principal) -> bool:
     return key is None or key.permissions.allow_data_write
 
 
+def _opens_all(principal: Principal) -> bool:
+    key = principal.key
+    if key is None:
+        return True
+    whole = replace(key, permissions=DEFAULT_KEY_PERMISSIONS, expires_at=None)
+    return not principal.account.is_admin and not exceeds(whole, key)
+
+
 _SEEING = frozenset(
     {
         Action.SEE_USER,
@@ -133,6 +149,7 @@ _RELATIONS = {
     Action.SEE_KEYS: (True, _OWNERS),
     Action.SEE_AUDIT: (True, _OWNERS),
     Action.MANAGE_KEYS: (True, _OWNERS),
+    Action.SET_PASSWORD: (True, _NOBODY),
     Action.MANAGE_LISTENERS: (True, _NOBODY),
     Action.MANAGE_CONNECTORS: (True, _OWNERS),
     Action.MANAGE_SOURCES: (True, _OWNERS),

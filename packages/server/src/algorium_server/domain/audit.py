@@ -113,7 +113,7 @@ class AuditEntry:
         at: When; aware.
         actor_id: Account of whoever did it; empty for the server itself and for strangers.
         actor: Its name at that time.
-        behalf_id: Account in whose place it was done (impersonation, `sudo`); empty if in none.
+        behalf_id: Account in whose place it was done, by `sudo`; empty if in none.
         behalf: Its name at that time.
         key_id: The API key that was shown; empty without one.
         algorithm_id: The algorithm that acted for the actor; empty if none did.

@@ -115,6 +115,8 @@ class ActingAlgorithm:
         depth: 1 for a call made by a client, 2 for its child, and so on.
         call_id: Request id of the call in flight; while it loads, some other name of that.
         build_id: The build that runs; empty if nobody asks.
+        sudo_by: The administrator who called with `sudo`, which is why the account is that of the
+            algorithm's owner; None without that.
     """
 
     algorithm_id: str
@@ -125,6 +127,7 @@ class ActingAlgorithm:
     is_pipeline_enabled: bool
     call_id: str = ""
     build_id: str = ""
+    sudo_by: Account | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,12 @@ class Principal:
     acting: ActingAlgorithm | None = None
     roles: dict[str, Role] = field(default_factory=dict)
     session_id: str = ""
+
+    @property
+    def person(self) -> Account:
+        """Who called first: not the account whose rights count, if that is so by `sudo`."""
+        sudo_by = self.acting.sudo_by if self.acting is not None else None
+        return sudo_by or self.account
 
     @property
     def is_lasting(self) -> bool:

@@ -47,7 +47,8 @@ async def record(
         detail: What else matters, such as old and new values. Never a secret.
         about: Id of the account that the target is or belongs to; that of the principal if it is
             not said. Who owns that account may read the entry.
-        behalf: In whose place it is done, if in somebody else's.
+        behalf: In whose place it is done, if in somebody else's. What an algorithm does that an
+            administrator called with `sudo` is the administrator's, in its owner's place.
     """
     rows.leave(
         connection,
@@ -127,13 +128,15 @@ def entry_of(
     """
     here = source or origin.get()
     account = principal.account if principal is not None else None
+    person = principal.person if principal is not None else None
+    behalf = behalf or (account if account is not person else None)
     key = principal.key if principal is not None else None
     acting = principal.acting if principal is not None else None
     details = list((detail or {}).items())[:AUDIT_DETAILS_MAX]
     return AuditEntry(
         at=datetime.now(UTC),
-        actor_id=account.account_id if account is not None else "",
-        actor=account.username if account is not None else "",
+        actor_id=person.account_id if person is not None else "",
+        actor=person.username if person is not None else "",
         behalf_id=behalf.account_id if behalf is not None else "",
         behalf=behalf.username if behalf is not None else "",
         key_id=key.key_id if key is not None else "",

@@ -132,7 +132,7 @@ class CallService:
             NotAuthorized: The key or the calling algorithm may not make this call.
             Unavailable: The version needs something that this server cannot give.
         """
-        is_sudo = wants_sudo and principal.account.is_admin and principal.acting is None
+        is_sudo = wants_sudo and access.may_use_sudo(principal)
         resolved = self._directory.resolve(ref, principal, is_sudo=is_sudo)
         if resolved is None:
             raise AlgorithmNotFound(f"algorithm {ref.uri} not found")

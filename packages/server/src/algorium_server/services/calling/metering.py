@@ -26,8 +26,8 @@ def subject_of(caller: Principal, resolved: Resolved) -> UsageSubject:
     """Return who calls what."""
     algorithm, version = resolved.algorithm, resolved.version
     return UsageSubject(
-        account_id=caller.account.account_id,
-        caller=caller.account.username,
+        account_id=caller.person.account_id,
+        caller=caller.person.username,
         key_id=caller.key.key_id if caller.key is not None else "",
         algorithm_id=algorithm.algorithm_id,
         algorithm=f"{resolved.owner.username}/{algorithm.name}",

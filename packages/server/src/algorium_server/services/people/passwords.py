@@ -24,10 +24,11 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from algorium_server.domain.access import is_cluster_admin
+from algorium_server.domain.access import Refused
+from algorium_server.domain.administration import Action, may_administer
 from algorium_server.domain.audit import AuditAction
 from algorium_server.domain.errors import NotAuthorized, NotFound, TooManyRequests
-from algorium_server.domain.identity import Account, AccountKind, KeyKind, Principal
+from algorium_server.domain.identity import Account, AccountKind, Principal
 from algorium_server.domain.limits import (
     PASSWORD_BYTES_MAX,
     PASSWORD_CHECKS_AT_ONCE_MAX,
@@ -52,6 +53,11 @@ _NOBODYS: Final = (
     "$v1F85w6jLr3cxhNJAtwW5bHZ4f3Hbd+o0O885VU+s28"
 )
 """Of no password that anybody knows: what is checked where there is nothing to check."""
+_HOW_TO_SET_ONE: Final = (
+    "A password opens all of the account: set it when you are signed in, or with a management key"
+    " that may call everything and write data, and does not end; as an administrator, with an"
+    " admin key."
+)
 
 
 class Passwords:
@@ -94,14 +100,16 @@ class Passwords:
         Set the password of the caller's own account, or as an administrator of any user.
 
         Raises:
-            NotAuthorized: It is somebody else's, or the key does not manage.
+            NotAuthorized: It is somebody else's, or the key may less than the password would.
             NotFound: There is no such user; told to administrators only.
             InvalidInput: The password is too short or too long.
         """
         account = self._directory.account_named(username)
-        is_own = account is not None and account.account_id == principal.account.account_id
-        if not (is_cluster_admin(principal) or (is_own and _manages(principal))):
-            raise NotAuthorized(detail="not the own account, or a key without management")
+        about = account.account_id if account is not None else ""
+        verdict = may_administer(principal, Action.SET_PASSWORD, about)
+        if isinstance(verdict, Refused):
+            is_own = about == principal.account.account_id and principal.acting is None
+            raise NotAuthorized(detail=verdict.reason, hint=_HOW_TO_SET_ONE if is_own else "")
         await self.set(username, password, by=principal)
 
     def user(self, username: str) -> Account:
@@ -294,12 +302,3 @@ def _is_right(hasher: PasswordHasher, encoded: str, password: str) -> bool:
         return hasher.verify(encoded, raw)
     except (VerificationError, InvalidHashError):
         return False
-
-
-def _manages(principal: Principal) -> bool:
-    key = principal.key
-    if principal.acting is not None:
-        return False
-    if key is None or key.kind in {KeyKind.ADMIN, KeyKind.MANAGEMENT}:
-        return True
-    return key.permissions.allow_algo_management
