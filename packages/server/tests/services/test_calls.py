@@ -37,10 +37,15 @@ from algorium_server.domain.limits import (
     CALLS_IN_FLIGHT_PER_ACCOUNT_MAX,
     CHILD_CALLS_PER_TREE_MAX,
 )
+from algorium_server.domain.usage import UsageRecord
+from algorium_server.jobs.retry import GiveUp
 from algorium_server.services.auditing import entry_of
 from algorium_server.services.authoring.gate import Gate
 from algorium_server.services.calling.calls import CallService
+from algorium_server.services.calling.void_calls import VoidCalls
 from algorium_server.services.directory import Directory
+from algorium_server.store import accounts, jobs
+from algorium_server.store.database import Database
 
 TIMINGS = Timings(queue_s=0.0, load_s=0.0, run_s=0.1)
 INPUT = CallInput(content_type=ContentType.JSON, body=b"1")
@@ -193,6 +198,38 @@ def test_what_is_done_under_sudo_is_the_administrators_in_the_owners_place():
     plain = entry_of(site.open(root).inside(), AuditAction.DIRECTORY_DELETED, "data://root/box")
     assert (plain.actor, plain.behalf) == ("root", "")
     assert plain.algorithm_id == site.algorithm.algorithm_id
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_void_calls_made_under_sudo_run_as_what_they_are(
+    database: Database, runner: asyncio.Runner
+):
+    site = Site()
+    metered: list[UsageRecord] = []
+    void_calls = VoidCalls(
+        calls=site.calls,
+        database=database,
+        directory=site.directory,
+        wake=lambda: None,
+        record=metered.append,
+    )
+    inside = site.open(site.principal(site.admin), is_sudo=True).inside()
+
+    async def story() -> Principal:
+        async with database.transaction() as connection:
+            await accounts.add_account(connection, site.lab)
+        await void_calls.accept(site.open(inside, request_id="req-2", output=Output.VOID), INPUT)
+        async with database.reading() as connection:
+            job = await jobs.job(connection, "req-2")
+        assert job is not None
+        await void_calls.run(job)
+        void_calls.given_up(job, GiveUp(reason="interrupted"))
+        return site.engine.flights[-1].inside()
+
+    principal = runner.run(story())
+
+    assert (principal.account, principal.person) == (site.lab, site.admin)
+    assert metered[0].subject.caller == "root"  # who is billed
 
 
 def test_stdout_is_for_those_who_own_the_algorithm_and_ask():

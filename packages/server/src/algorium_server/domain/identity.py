@@ -115,8 +115,6 @@ class ActingAlgorithm:
         depth: 1 for a call made by a client, 2 for its child, and so on.
         call_id: Request id of the call in flight; while it loads, some other name of that.
         build_id: The build that runs; empty if nobody asks.
-        sudo_by: The administrator who called with `sudo`, which is why the account is that of the
-            algorithm's owner; None without that.
     """
 
     algorithm_id: str
@@ -127,7 +125,6 @@ class ActingAlgorithm:
     is_pipeline_enabled: bool
     call_id: str = ""
     build_id: str = ""
-    sudo_by: Account | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,12 +133,14 @@ class Principal:
     Who is asking, with everything the permission rules look at.
 
     Attributes:
-        account: Whose rights count, and who is billed.
+        account: Whose rights count.
         key: The key that was shown, inside algorithms that of the call; None without one. What
             it restricts of data, it restricts for the algorithms it calls as well.
         acting: Set when an algorithm asks on behalf of *account*.
         roles: Role of the account in each organization, by organization id.
         session_id: The browser's session that was shown instead of a key; empty without one.
+        sudo_by: The administrator who called with `sudo`, which is why the account is that of the
+            algorithm's owner; None without that.
     """
 
     account: Account
@@ -149,12 +148,12 @@ class Principal:
     acting: ActingAlgorithm | None = None
     roles: dict[str, Role] = field(default_factory=dict)
     session_id: str = ""
+    sudo_by: Account | None = None
 
     @property
     def person(self) -> Account:
-        """Who called first: not the account whose rights count, if that is so by `sudo`."""
-        sudo_by = self.acting.sudo_by if self.acting is not None else None
-        return sudo_by or self.account
+        """Who called first, and is billed: by `sudo` not the account whose rights count."""
+        return self.sudo_by or self.account
 
     @property
     def is_lasting(self) -> bool:

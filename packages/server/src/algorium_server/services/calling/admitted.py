@@ -24,7 +24,7 @@ from algorium_server.domain.calls import (
     Output,
     Timings,
 )
-from algorium_server.domain.identity import Account, ActingAlgorithm, Principal
+from algorium_server.domain.identity import ActingAlgorithm, Principal
 from algorium_server.domain.limits import CALL_OUTPUT_BYTES_MAX
 from algorium_server.domain.usage import UsageSubject
 from algorium_server.engine import outcomes
@@ -152,8 +152,8 @@ class OpenCall(msgspec.Struct, kw_only=True):
                 is_pipeline_enabled=grant.resolved.is_pipeline_enabled,
                 call_id=self.request_id,
                 build_id=grant.resolved.build.build_id,
-                sudo_by=_sudo_by(grant),
             ),
+            sudo_by=grant.caller.account if grant.is_sudo else grant.caller.sudo_by,
         )
 
     def visible(self, outcome: CallOutcome) -> CallOutcome:
@@ -173,11 +173,3 @@ class OpenCall(msgspec.Struct, kw_only=True):
             stacktrace = outcome.stacktrace if self.grant.sees_stacktrace else ""
             return replace(outcome, stdout=stdout, stacktrace=stacktrace)
         return outcome if outcome.stdout == stdout else replace(outcome, stdout=stdout)
-
-
-def _sudo_by(grant: Grant) -> Account | None:
-    """Return the administrator who called with `sudo`, here or further up the tree of calls."""
-    if grant.is_sudo:
-        return grant.caller.account
-    acting = grant.caller.acting
-    return acting.sudo_by if acting is not None else None

@@ -9,6 +9,7 @@ Source: wire specification, "output=void".
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ from algorium_server.domain.calls import (
     content_of,
 )
 from algorium_server.domain.errors import TooManyRequests, Unavailable
+from algorium_server.domain.identity import Principal
 from algorium_server.domain.jobs import Job, JobFailed, NotDelivered
 from algorium_server.domain.quotas import QuotaName, too_many_waiting
 from algorium_server.domain.usage import UsageOutcome, UsageRecord, UsageSubject, moment_of, us_of
@@ -49,6 +51,7 @@ class _Payload(msgspec.Struct, frozen=True):
     body: bytes
     subject: UsageSubject | None = None
     is_nested: bool = False
+    sudo_by: str = ""
 
 
 class VoidCalls:
@@ -105,6 +108,7 @@ class VoidCalls:
             body=content_of(call_input.body),
             subject=grant.subject,
             is_nested=call.is_nested,
+            sudo_by=grant.caller.sudo_by.account_id if grant.caller.sudo_by is not None else "",
         )
         job = Job.new(
             call.request_id,
@@ -136,7 +140,7 @@ class VoidCalls:
             NotDelivered: No slot has seen the call; it may be tried again.
         """
         payload = msgspec.msgpack.decode(job.payload, type=_Payload)
-        principal = self._directory.principal_of_call(payload.account_id, payload.key_id)
+        principal = self._principal(payload)
         resolved = self._directory.resolved_build(payload.build_id, version_id=payload.version_id)
         if principal is None or resolved is None:
             self._record_unrun(job, payload, UsageOutcome.REFUSED, error_type="NotFound")
@@ -165,6 +169,13 @@ class VoidCalls:
                 await ending
         if isinstance(outcome, CallFailure):
             raise JobFailed(f"{outcome.error_type}: {outcome.message}")
+
+    def _principal(self, payload: _Payload) -> Principal | None:
+        principal = self._directory.principal_of_call(payload.account_id, payload.key_id)
+        if principal is None or not payload.sudo_by:
+            return principal
+        person = self._directory.principal_of_call(payload.sudo_by, "")
+        return None if person is None else replace(principal, sudo_by=person.account)
 
     def given_up(self, job: Job, decision: GiveUp) -> None:
         """Record a stored call that nobody will run, or run again."""
