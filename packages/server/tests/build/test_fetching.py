@@ -12,8 +12,9 @@ from scm_providers.place import GIT_ENV, running
 
 from algorium_server.build.providers.provider import GitLogin
 from algorium_server.build.source.fetching import Fetching, new_deploy_key
-from algorium_server.build.source.remotes import FetchFailed, Remote
+from algorium_server.build.source.remotes import FetchFailed, Remote, RemoteGit
 from algorium_server.build.source.repositories import Repositories
+from algorium_server.domain.limits import GIT_PROCESS_MEMORY_BYTES, MIB
 
 OURS = "refs/heads/master"
 
@@ -138,6 +139,21 @@ def test_a_repository_that_brings_too_much_is_given_up(site, tmp_path):
         site.fetch()
     assert OURS not in site.refs()
     assert list((site.path / "objects" / "pack").glob("tmp_*")) == []
+
+
+def test_git_takes_no_more_memory_than_it_may(tmp_path):
+    git = RemoteGit(tmp_path, inherited={}, bytes_max=16 * MIB, check=None)
+    large = tmp_path / "large"
+    large.touch()
+    os.truncate(large, GIT_PROCESS_MEMORY_BYTES + MIB)  # of holes: nothing is written
+
+    # The setting has git map the whole file, as it would any object but a large one.
+    whole = ("-c", "core.bigFileThreshold=1000g", "hash-object", "--no-filters", "--")
+    with pytest.raises(FetchFailed, match="takes more than 4096 MiB of memory"):
+        asyncio.run(git.here(tmp_path, *whole, str(large)))
+    small = tmp_path / "small"
+    small.write_bytes(b"1")
+    assert len(asyncio.run(git.here(tmp_path, *whole, str(small))).strip()) == 40
 
 
 def test_many_large_files_count_together(site, tmp_path):

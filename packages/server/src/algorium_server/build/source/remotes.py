@@ -3,7 +3,7 @@ Repositories elsewhere: how git gets there, and what it may do and take on its w
 
 A repository elsewhere is a stranger's: it can be endless, slow, or wrong on purpose, and so can the
 server that it is on. Hence no hooks, no submodules, no configuration but ours, no file systems or
-helpers as transports, and limits of bytes and time.
+helpers as transports, and limits of bytes, memory and time.
 
 Over SSH git shows the algorithm's own deploy key; who the server is, is learned on first contact
 and must stay so (`known_hosts`: a file for each host, which operators may also write). Over HTTP
@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import Final
 
 from algorium_server.build.providers.provider import GitLogin
+from algorium_server.build.source.git import CONFIG
 from algorium_server.domain.errors import AlgoriumError
 from algorium_server.domain.limits import (
+    GIT_PROCESS_MEMORY_BYTES,
     MIB,
     SCM_CONNECT_S,
     SCM_LOOK_S_MAX,
@@ -48,8 +50,12 @@ Username*) cat "${0%/*}/username" ;;
 *) cat "${0%/*}/password" ;;
 esac
 """
+_LIMITS: Final = (
+    # Without the signal git says what is wrong: parts of it would die without a word.
+    'trap "" XFSZ; ulimit -c 0; ulimit -v "$1" 2>&-; ulimit -f "$0" && shift && exec git "$@"'
+)
 _SETTINGS: Final = {
-    "core.hooksPath": "/dev/null",
+    **CONFIG,
     "core.askPass": "",
     "credential.helper": "",
     "http.followRedirects": "false",  # the token would go along
@@ -66,12 +72,10 @@ _SETTINGS: Final = {
     "transfer.bundleURI": "false",
     "gc.auto": "0",
     "maintenance.auto": "false",
-    "protocol.allow": "never",
     "protocol.ssh.allow": "always",
     "protocol.https.allow": "always",
     "protocol.http.allow": "always",
     "protocol.file.allow": "never",
-    "safe.directory": "*",
 }
 _SSH: Final = {
     "BatchMode": "yes",
@@ -237,9 +241,9 @@ class RemoteGit:
     ) -> str:
         settings = [word for k, v in _SETTINGS.items() for word in ("-c", f"{k}={v}")]
         process = await asyncio.create_subprocess_exec(
-            # Without the signal git says what is wrong: parts of it would die without a word.
-            *("sh", "-c", 'trap "" XFSZ && ulimit -f "$0" && exec git "$@"'),
+            *("sh", "-c", _LIMITS),
             str(self._bytes_max // _BLOCK_BYTES),
+            str(GIT_PROCESS_MEMORY_BYTES // 1024),
             *("-C", str(cwd)),  # git says it, if that was removed just now
             *settings,
             *arguments,
@@ -286,6 +290,11 @@ class RemoteGit:
         if "File too large" in errors:
             return FetchFailed(
                 f"the repository brings more than {self._bytes_max // MIB} MiB at a time"
+            )
+        if "out of memory" in errors.lower() or "cannot allocate memory" in errors.lower():
+            return FetchFailed(
+                f"the repository takes more than {GIT_PROCESS_MEMORY_BYTES // MIB} MiB of memory"
+                " to be read"
             )
         if "cannot run ssh" in errors or "ssh: not found" in errors:
             return FetchFailed("ssh is not installed on this server: install openssh-client")
