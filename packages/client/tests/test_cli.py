@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ALGO, interrupt
+from pressing import ALGO, interrupt
 from standin import KEY, Directory, Fault, StandIn
 from standin_data import Upload
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ALGO, interrupt
+from pressing import ALGO, interrupt
 from standin import KEY, Fault, StandIn
 from standin_data import Directory
 
@@ -158,6 +158,14 @@ def test_an_account_that_is_not_there_is_no_plan(
 
     assert (code, out) == (1, "")
     assert "error: nope is no organization of yours" in error
+
+
+def test_an_export_for_nobody_writes_nothing(algo: Algo, tmp_path: Path) -> None:
+    code, out, error = algo("export", tmp_path / "new", "--organization", "nope")
+
+    assert (code, out) == (1, "")
+    assert "error: nope is no organization of yours" in error
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_is_not_exported_again_stays_in_the_export(

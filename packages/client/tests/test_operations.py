@@ -242,3 +242,96 @@ def test_an_answer_of_another_kind_is_told(client: Any, stand_in: StandIn) -> No
     with pytest.raises(algorium.UnexpectedResponse):
         client.reports.legacy_algorithms()
     assert client.reports.rates() == {"day": 1}
+
+
+def test_an_image_of_the_installation_is_chosen(client: Any, stand_in: StandIn) -> None:
+    image = Fault(status=200, headers={"Content-Type": "image/png"}, body=b"\x89PNG")
+    stand_in.faults += [image, told(None, 201), told(None, 204)]
+    found = client.admin.image("logo")
+    client.admin.set_image("favicon", b"\x00\x00\x01\x00")
+    sent = stand_in.last
+    client.admin.reset_image("favicon")
+
+    assert found == b"\x89PNG"
+    assert (sent.method, sent.path, sent.body) == (
+        "POST",
+        "/v1/config/favicon",
+        b"\x00\x00\x01\x00",
+    )
+    assert last(stand_in) == ("DELETE", "/v1/config/favicon", None)
+    with pytest.raises(ValueError, match="favicon and a logo"):
+        client.admin.image("banner")
+
+
+def test_the_audit_log_comes_as_lines_in_pieces(client: Any, stand_in: StandIn) -> None:
+    lines = b'{"number":1}\n{"number":2}\n'
+    kind = {"Content-Type": "application/x-ndjson"}
+    stand_in.faults.append(Fault(status=200, headers=kind, body=lines))
+    found = b"".join(client.admin.export_audit(actor="ada", since=datetime(2026, 3, 1, tzinfo=UTC)))
+
+    assert found == lines
+    assert stand_in.last.path == "/v1/admin/audit/export"
+    assert stand_in.last.query == {"actor": "ada", "since": "2026-03-01T00:00:00+00:00"}
+    stand_in.faults.append(Fault(status=200, headers=kind, body=lines, claims_bytes=10_000))
+    with pytest.raises(algorium.ConnectionLost):
+        list(client.admin.export_audit())
+    stand_in.faults.append(Fault(status=200))
+    with pytest.raises(algorium.UnexpectedResponse, match="no lines"):
+        list(client.admin.export_audit())
+
+
+def test_environments_are_switched_by_administrators(client: Any, stand_in: StandIn) -> None:
+    cuda = {"id": "e1", "environment_specification_id": "sp1", "display_name": "CUDA"}
+    stand_in.faults += [
+        told([{**cuda, "enabled": False, "reason": "no GPU here"}]),
+        told({**cuda, "enabled": True}),
+        told(None, 204),
+    ]
+    (found,) = client.environments.available()
+    enabled = client.environments.enable(found.specification_id)
+    path = "/v1/algorithm-environments/edge/environment-specifications/sp1"
+    asked = last(stand_in)
+    client.environments.disable(found.specification_id)
+
+    assert (found.is_enabled, found.reason, enabled.is_enabled) == (False, "no GPU here", True)
+    assert asked == ("POST", f"{path}/syncs", None)
+    assert last(stand_in) == ("DELETE", path, None)
+
+
+def test_documents_in_openapi_and_source_are_fetched(client: Any, stand_in: StandIn) -> None:
+    hello = client.algorithms("demo/Hello")
+    archive = Fault(status=200, headers={"Content-Type": "application/gzip"}, body=b"\x1f\x8b...")
+    stand_in.faults += [told({"openapi": "3.1.0"}), told({"openapi": "3.1.0", "info": {}}), archive]
+    whole = client.openapi()
+    of_server = stand_in.last.path
+    one = hello.openapi("1.0.0")
+    of_one = (stand_in.last.path, stand_in.last.query)
+
+    assert (whole, one) == ({"openapi": "3.1.0"}, {"openapi": "3.1.0", "info": {}})
+    assert of_server == "/v1/openapispec"
+    assert of_one == ("/v1/algorithms/demo/Hello/openapi.json", {"version": "1.0.0"})
+    assert hello.source_archive(at="abc") == b"\x1f\x8b..."
+    assert stand_in.last.path == "/v1/algorithms/demo/Hello/source.tar.gz"
+    assert stand_in.last.query == {"ref": "abc"}
+    stand_in.faults.append(told({"error": "a proxy's"}))
+    with pytest.raises(algorium.UnexpectedResponse, match="no document"):
+        client.openapi()
+    stand_in.faults.append(told({}))
+    with pytest.raises(algorium.UnexpectedResponse, match="no archive"):
+        hello.source_archive()
+
+
+def test_an_algorithm_is_given_a_collection(client: Any, stand_in: StandIn) -> None:
+    of_acme = {"id": "c1", "username": "acme", "collection_name": "models"}
+    hosted = {"result": [of_acme, {**of_acme, "id": "c2", "username": "Ada"}]}
+    hello = client.algorithms("demo/Hello")
+    stand_in.faults += [told(ME), told(hosted), told({"id": "a1", "name": "Hello"}), told(None)]
+    hello.set_default_collection("data://.my/models")
+
+    assert last(stand_in) == ("POST", "/v1/algorithms/a1/collections/c2", None)
+    stand_in.faults += [told(hosted)]
+    with pytest.raises(algorium.PathNotFound, match="data://acme/none"):
+        hello.set_default_collection("data://acme/none")
+    for wrong in ("data://acme/models/x", "s3://acme/models", "data://.my"):
+        with pytest.raises(ValueError, match="a collection is"):
+            hello.set_default_collection(wrong)

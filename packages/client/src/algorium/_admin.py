@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from algorium import _account_flow, _admin_flow, _governance_flow, _operation_flow, _scm_flow
-from algorium._admin_flow import ClusterRole
+from algorium._admin_flow import ClusterRole, ImageName
 from algorium._algorithm_flow import PAGE_MAX
 from algorium._governance_flow import AuditWish
 from algorium._paging import listed
@@ -129,6 +129,33 @@ class Admin:
             NotFound: There is none.
         """
         self._transport.run(_admin_flow.delete_frontend_entry(name))
+
+    def image(self, name: ImageName) -> bytes:
+        """
+        Return an image of the installation; takes no key.
+
+        Args:
+            name: `favicon` or `logo`.
+        """
+        return self._transport.run(_admin_flow.image(name))
+
+    def set_image(self, name: ImageName, content: bytes) -> None:
+        """
+        Replace an image of the installation.
+
+        Args:
+            name: `favicon` or `logo`.
+            content: A PNG, JPEG, GIF, WebP or ICO image.
+
+        Raises:
+            InvalidRequest: It is none of these, or larger than such an image may be.
+            TooLarge: It is larger than any upload may be.
+        """
+        self._transport.run(_admin_flow.set_image(name, content))
+
+    def reset_image(self, name: ImageName) -> None:
+        """Go back to the default image: `favicon` or `logo`."""
+        self._transport.run(_admin_flow.reset_image(name))
 
     def create_organization_type(self, name: str) -> OrganizationType:
         """
@@ -326,3 +353,36 @@ class Admin:
             self._transport,
             lambda marker: _governance_flow.audit("/v1/admin/audit", wish, marker, page),
         )
+
+    def export_audit(
+        self,
+        *,
+        actor: str = "",
+        action: str = "",
+        target: str = "",
+        outcome: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[bytes]:
+        """
+        Go through the whole audit log, oldest first, as JSON lines to be written to a file.
+
+        They come in pieces of any size and are not held in memory. The filters are those of
+        `audit`. An export is recorded in the log itself.
+
+        Raises:
+            NotAuthorized: The key may not see it.
+            ConnectionLost: It was cut off: what has come is not all.
+
+        Example:
+            with open("audit.jsonl", "wb") as file:
+                file.writelines(client.admin.export_audit())
+        """
+        wish = AuditWish(
+            actor=actor, action=action, target=target, outcome=outcome, since=since, until=until
+        )
+        opened = self._transport.run(_governance_flow.audit_export(wish))
+        try:
+            yield from opened.stream
+        finally:
+            opened.stream.close()

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from algorium import _account_flow, _admin_flow, _governance_flow, _operation_flow, _scm_flow
-from algorium._admin_flow import ClusterRole
+from algorium._admin_flow import ClusterRole, ImageName
 from algorium._algorithm_flow import PAGE_MAX
 from algorium._governance_flow import AuditWish
 from algorium._paging import listed_async
@@ -73,6 +73,18 @@ class AsyncAdmin:
     async def delete_frontend_entry(self, name: str) -> None:
         """Delete a text for front ends, as `Admin.delete_frontend_entry`."""
         await self._transport.run(_admin_flow.delete_frontend_entry(name))
+
+    async def image(self, name: ImageName) -> bytes:
+        """Return an image of the installation, as `Admin.image`."""
+        return await self._transport.run(_admin_flow.image(name))
+
+    async def set_image(self, name: ImageName, content: bytes) -> None:
+        """Replace an image of the installation, as `Admin.set_image`."""
+        await self._transport.run(_admin_flow.set_image(name, content))
+
+    async def reset_image(self, name: ImageName) -> None:
+        """Go back to the default image, as `Admin.reset_image`."""
+        await self._transport.run(_admin_flow.reset_image(name))
 
     async def create_organization_type(self, name: str) -> OrganizationType:
         """Create a type of organizations, as `Admin.create_organization_type`."""
@@ -163,3 +175,24 @@ class AsyncAdmin:
             self._transport,
             lambda marker: _governance_flow.audit("/v1/admin/audit", wish, marker, page),
         )
+
+    async def export_audit(
+        self,
+        *,
+        actor: str = "",
+        action: str = "",
+        target: str = "",
+        outcome: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> AsyncIterator[bytes]:
+        """Go through the whole audit log as JSON lines, as `Admin.export_audit`."""
+        wish = AuditWish(
+            actor=actor, action=action, target=target, outcome=outcome, since=since, until=until
+        )
+        opened = await self._transport.run(_governance_flow.audit_export(wish))
+        try:
+            async for piece in opened.stream:
+                yield piece
+        finally:
+            await opened.stream.aclose()

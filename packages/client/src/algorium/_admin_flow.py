@@ -20,6 +20,8 @@ from algorium.wire.installation import FrontendEntry, InviteInfo, feature
 ClusterRole: TypeAlias = Literal["cluster_viewer", "cluster_admin"]
 """A viewer sees what administrators see."""
 
+ImageName: TypeAlias = Literal["favicon", "logo"]
+
 
 def invites() -> Flow[list[InviteInfo]]:
     """Read all invites, oldest first."""
@@ -112,6 +114,36 @@ def set_frontend_entry(name: str, value: str) -> Flow[FrontendEntry]:
 def delete_frontend_entry(name: str) -> Flow[None]:
     """Delete a text for front ends; raises as `frontend_entry`."""
     check((yield Request(method="DELETE", path=path_to("config", "frontend", name))))
+
+
+def image(name: ImageName) -> Flow[bytes]:
+    """Read the favicon or the logo: the default one if none was chosen."""
+    response = yield Request(method="GET", path=_image(name))
+    check(response)
+    return response.body
+
+
+def set_image(name: ImageName, content: bytes) -> Flow[None]:
+    """
+    Choose the favicon or the logo.
+
+    Raises:
+        InvalidRequest: It is no image that the server takes, or too large.
+        TooLarge: It is larger than any upload may be.
+    """
+    headers = {"Content-Type": "application/octet-stream"}
+    check((yield Request(method="POST", path=_image(name), headers=headers, body=content)))
+
+
+def reset_image(name: ImageName) -> Flow[None]:
+    """Go back to the default favicon or logo."""
+    check((yield Request(method="DELETE", path=_image(name))))
+
+
+def _image(name: ImageName) -> str:
+    if name not in {"favicon", "logo"}:
+        raise ValueError(f"there is a favicon and a logo, and no {name!r}")
+    return path_to("config", name)
 
 
 def set_role(username: str, role: ClusterRole, *, is_given: bool) -> Flow[None]:

@@ -14,6 +14,7 @@ from algorium._answers import check, unexpected
 from algorium._errors import (
     AlgorithmNotFound,
     NotAuthorized,
+    NotFound,
     UnexpectedResponse,
     VersionNotFound,
 )
@@ -275,6 +276,23 @@ def json_document(ref: AlgorithmRef, wanted: str, kind: str) -> Flow[dict[str, A
     told = response.json()
     if not isinstance(told, dict):
         raise unexpected(response, f"no {kind}")
+    return told
+
+
+def openapi(ref: AlgorithmRef | None, version: str = "") -> Flow[dict[str, Any]]:
+    """
+    Read how a version is called as a document in OpenAPI; without *ref*, the server's own.
+
+    Raises:
+        VersionNotFound: There is none.
+    """
+    path = "/v1/openapispec" if ref is None else path_of(ref, "openapi.json")
+    query = (("version", version),) if version else ()
+    response = yield Request(method="GET", path=path, query=query)
+    check(response, missing=NotFound if ref is None else VersionNotFound)
+    told = response.json()
+    if not isinstance(told, dict) or "openapi" not in told:
+        raise unexpected(response, "no document in OpenAPI")
     return told
 
 

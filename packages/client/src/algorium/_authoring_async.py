@@ -3,7 +3,14 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Unpack
 
-from algorium import _algorithm_flow, _build_flow, _connector_flow, _secret_flow, _source_flow
+from algorium import (
+    _algorithm_flow,
+    _build_flow,
+    _connector_flow,
+    _operation_flow,
+    _secret_flow,
+    _source_flow,
+)
 from algorium._authoring import parsed
 from algorium._build_flow import POLL_S, LogReader
 from algorium._errors import ConnectionLost, ResponseTimeout
@@ -15,6 +22,7 @@ from algorium._transport import AsyncTransport
 from algorium._wishes import AlgorithmChanges, algorithm_wish, known_options, publish_wish
 from algorium.wire.authoring import AlgorithmInfo, BuildInfo, CommitInfo, FailedCall, ScmStatus
 from algorium.wire.refs import AlgorithmRef
+from algorium.wire.uris import DataUri
 
 
 class AsyncAlgorithms:
@@ -278,6 +286,10 @@ class AsyncManagedAlgorithm:
         """Return what a version takes and gives, as `ManagedAlgorithm.schema`."""
         return await self._transport.run(_algorithm_flow.json_document(self.ref, version, "schema"))
 
+    async def openapi(self, version: str = "") -> dict[str, Any]:
+        """Return how a version is called, as `ManagedAlgorithm.openapi`."""
+        return await self._transport.run(_algorithm_flow.openapi(self.ref, version))
+
     async def sbom(self, version: str) -> dict[str, Any]:
         """Return the bill of materials of a version, as `ManagedAlgorithm.sbom`."""
         return await self._transport.run(_algorithm_flow.json_document(self.ref, version, "sbom"))
@@ -305,6 +317,15 @@ class AsyncManagedAlgorithm:
     async def source_file(self, path: str, *, at: str = "") -> bytes:
         """Return a file of its source, as `ManagedAlgorithm.source_file`."""
         return await self._transport.run(_source_flow.source_file(self.ref, path, at=at))
+
+    async def set_default_collection(self, collection: str | DataUri) -> None:
+        """Give it a collection of yours, as `ManagedAlgorithm.set_default_collection`."""
+        uri = DataUri.parse(collection) if isinstance(collection, str) else collection
+        await self._transport.run(_operation_flow.set_default_collection(self.ref, uri))
+
+    async def source_archive(self, *, at: str = "") -> bytes:
+        """Return all files of its source, as `ManagedAlgorithm.source_archive`."""
+        return await self._transport.run(_source_flow.archive(self.ref, at=at))
 
     async def commit(
         self,

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from datetime import date
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from algorium import _flow
 from algorium._algorithms import AlgorithmHandle
@@ -286,6 +286,12 @@ class Algorium(BaseClient[SyncTransport]):
         from algorium._reports import Reports  # noqa: PLC0415
 
         return Reports(self._transport)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return what the server can be asked for, as a document in OpenAPI 3.1; takes no key."""
+        from algorium import _algorithm_flow  # noqa: PLC0415
+
+        return self._transport.run(_algorithm_flow.openapi(None))
 
     def unfinished_uploads(self) -> list[UnfinishedUpload]:
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from algorium import _flow
 from algorium._algorithms import AsyncAlgorithmHandle
@@ -181,6 +181,12 @@ class AsyncAlgorium(BaseClient[AsyncTransport]):
         from algorium._reports import AsyncReports  # noqa: PLC0415
 
         return AsyncReports(self._transport)
+
+    async def openapi(self) -> dict[str, Any]:
+        """Return what the server can be asked for, as `Algorium.openapi`."""
+        from algorium import _algorithm_flow  # noqa: PLC0415
+
+        return await self._transport.run(_algorithm_flow.openapi(None))
 
     async def unfinished_uploads(self) -> list[UnfinishedUpload]:
         """Return uploads that were cut off, as `Algorium.unfinished_uploads`."""

@@ -49,6 +49,41 @@ class Environments:
         flow = _source_flow.template(specification_id, owner=owner, name=name)
         return self._transport.run(flow)
 
+    def available(self) -> Sequence[EnvironmentInfo]:
+        """
+        Return all environments, those included that cannot be chosen; for administrators.
+
+        Raises:
+            NotAuthorized: The key is no admin key.
+        """
+        return self._transport.run(_source_flow.all_environments())
+
+    def enable(self, specification_id: str) -> EnvironmentInfo:
+        """
+        Let an environment be chosen; for administrators.
+
+        Args:
+            specification_id: From an environment.
+
+        Raises:
+            NotFound: There is none.
+            NotAuthorized: The key is no admin key.
+        """
+        return self._transport.run(_source_flow.enable_environment(specification_id))
+
+    def disable(self, specification_id: str) -> None:
+        """
+        Let an environment be chosen no longer; what has chosen it goes on. For administrators.
+
+        Args:
+            specification_id: From an environment.
+
+        Raises:
+            NotFound: There is none.
+            NotAuthorized: The key is no admin key.
+        """
+        self._transport.run(_source_flow.disable_environment(specification_id))
+
 
 class AsyncEnvironments:
     """What algorithms can be built in; see `Environments`."""
@@ -70,3 +105,15 @@ class AsyncEnvironments:
         """Return the project that algorithms begin with, as `Environments.template`."""
         flow = _source_flow.template(specification_id, owner=owner, name=name)
         return await self._transport.run(flow)
+
+    async def available(self) -> Sequence[EnvironmentInfo]:
+        """Return all environments, for administrators, as `Environments.available`."""
+        return await self._transport.run(_source_flow.all_environments())
+
+    async def enable(self, specification_id: str) -> EnvironmentInfo:
+        """Let an environment be chosen, as `Environments.enable`."""
+        return await self._transport.run(_source_flow.enable_environment(specification_id))
+
+    async def disable(self, specification_id: str) -> None:
+        """Let an environment be chosen no longer, as `Environments.disable`."""
+        await self._transport.run(_source_flow.disable_environment(specification_id))

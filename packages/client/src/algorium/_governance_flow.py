@@ -19,7 +19,7 @@ from algorium._algorithm_flow import (
 )
 from algorium._answers import check, unexpected
 from algorium._errors import AccountNotFound
-from algorium._messages import Request
+from algorium._messages import Request, Response
 from algorium._retry import Flow
 from algorium.wire.governance import (
     AccountQuotas,
@@ -105,6 +105,21 @@ def limited_accounts(marker: str, limit: int) -> Flow[Page[str]]:
         lambda told: needed(members(told, "account"), "account", "account"),
         marker=marker,
     )
+
+
+def audit_export(wish: AuditWish) -> Flow[Response]:
+    """
+    Begin to read the whole audit log, oldest first, as JSON lines that arrive in pieces.
+
+    Raises:
+        NotAuthorized: The key may not see it.
+    """
+    path = "/v1/admin/audit/export"
+    response = yield Request(method="GET", path=path, query=wish.query, is_streamed=True)
+    check(response)
+    if response.media_type != "application/x-ndjson":
+        raise unexpected(response, "no lines of JSON")
+    return response
 
 
 def audit(path: str, wish: AuditWish, marker: str, limit: int) -> Flow[Page[AuditEntry]]:

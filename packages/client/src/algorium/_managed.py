@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from algorium import _algorithm_flow, _build_flow, _secret_flow, _source_flow
+from algorium import _algorithm_flow, _build_flow, _operation_flow, _secret_flow, _source_flow
 from algorium._build_flow import POLL_S, LogReader
 from algorium._errors import ConnectionLost, ResponseTimeout
 from algorium._messages import Pause
@@ -14,6 +14,7 @@ from algorium._transport import SyncTransport
 from algorium._wishes import algorithm_wish, publish_wish
 from algorium.wire.authoring import AlgorithmInfo, BuildInfo, CommitInfo, FailedCall, ScmStatus
 from algorium.wire.refs import AlgorithmRef
+from algorium.wire.uris import DataUri
 
 
 class ManagedAlgorithm:
@@ -321,6 +322,18 @@ class ManagedAlgorithm:
         """
         return self._transport.run(_algorithm_flow.json_document(self.ref, version, "schema"))
 
+    def openapi(self, version: str = "") -> dict[str, Any]:
+        """
+        Return how a version is called, as a document in OpenAPI 3.1.
+
+        Args:
+            version: Left out: the newest public one, or else the newest.
+
+        Raises:
+            VersionNotFound: There is none, or not for you.
+        """
+        return self._transport.run(_algorithm_flow.openapi(self.ref, version))
+
     def sbom(self, version: str) -> dict[str, Any]:
         """
         Return the bill of materials of a version, in the form of CycloneDX.
@@ -381,6 +394,33 @@ class ManagedAlgorithm:
             PathNotFound: There is no such file.
         """
         return self._transport.run(_source_flow.source_file(self.ref, path, at=at))
+
+    def set_default_collection(self, collection: str | DataUri) -> None:
+        """
+        Give it a collection of yours, which it calls `data://.algo/default` from then on.
+
+        Args:
+            collection: Such as `data://.my/models`.
+
+        Raises:
+            AlgorithmNotFound: There is no such algorithm.
+            PathNotFound: There is no such collection of yours.
+            ValueError: It is not the URI of a collection.
+        """
+        uri = DataUri.parse(collection) if isinstance(collection, str) else collection
+        self._transport.run(_operation_flow.set_default_collection(self.ref, uri))
+
+    def source_archive(self, *, at: str = "") -> bytes:
+        """
+        Return all files of its source as a `.tar.gz`, which is held in memory.
+
+        Args:
+            at: A commit or branch; the newest commit of the default branch if left out.
+
+        Raises:
+            AlgorithmNotFound: There is none, or its source is not for you.
+        """
+        return self._transport.run(_source_flow.archive(self.ref, at=at))
 
     def commit(
         self,

@@ -11,9 +11,18 @@ from datetime import datetime
 from typing import Any, Final
 
 from algorium._account_flow import named, path_to
-from algorium._algorithm_flow import Page, json_request, page_query, read, read_list, read_page
-from algorium._answers import check
-from algorium._errors import AccountNotFound, NotFound
+from algorium._algorithm_flow import (
+    Page,
+    get,
+    json_request,
+    page_query,
+    read,
+    read_each,
+    read_list,
+    read_page,
+)
+from algorium._answers import check, unexpected
+from algorium._errors import AccountNotFound, AlgorithmNotFound, NotFound, PathNotFound
 from algorium._messages import Request
 from algorium._retry import Flow
 from algorium._wishes import given
@@ -25,7 +34,9 @@ from algorium.wire.operations import (
     ReservationInfo,
 )
 from algorium.wire.package_sources import PackageSourcesInfo
+from algorium.wire.reading import members, needed, text
 from algorium.wire.refs import AlgorithmRef
+from algorium.wire.uris import DataUri
 
 NOTIFICATION_KINDS: Final = ("algorithm-creation", "algorithm-release")
 """What users are told of; the wire wants them named."""
@@ -192,6 +203,38 @@ def registries() -> Flow[list[RegistryInfo]]:
     response = yield Request(method="GET", path="/v1/registries")
     check(response)
     return read_list(response, RegistryInfo.from_json)
+
+
+def set_default_collection(ref: AlgorithmRef, uri: DataUri) -> Flow[None]:
+    """
+    Give an algorithm a collection as its `data://.algo/default`.
+
+    Raises:
+        AlgorithmNotFound: There is no such algorithm.
+        PathNotFound: There is no such collection of yours.
+    """
+    if uri.connector != "data" or len(uri.segments) != 2:
+        raise ValueError(f"a collection is data://OWNER/NAME, not {uri}")
+    owner, name = uri.segments
+    username = (yield from named("" if owner == ".my" else owner)).lower()
+    response = yield Request(method="GET", path="/v1/hostedData")
+    check(response)
+    told = response.json()
+    if not isinstance(told, dict) or not isinstance(told.get("result"), list):
+        raise unexpected(response, "no list of collections")
+    for each in read_each(response, told["result"], lambda value: members(value, "result[]")):
+        if (text(each, "username").lower(), text(each, "collection_name")) == (username, name):
+            collection_id = needed(each, "id", "result[]")
+            break
+    else:
+        raise PathNotFound(
+            f"There is no collection {uri} of yours.",
+            status=404,
+            request_id=response.request_id,
+        )
+    algorithm_id = ref.algorithm_id or (yield from get(ref)).algorithm_id
+    path = path_to("algorithms", algorithm_id, "collections", collection_id)
+    check((yield Request(method="POST", path=path)), missing=AlgorithmNotFound)
 
 
 def put_registry(

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from algorium._algorithm_flow import json_request, path_of, read_each, read_list
+from algorium._algorithm_flow import json_request, path_of, read, read_each, read_list
 from algorium._answers import check, check_path, unexpected
 from algorium._errors import AlgorithmNotFound, UnexpectedResponse
-from algorium._messages import Request, Response
+from algorium._messages import Request, Response, segment
 from algorium._retry import Flow
 from algorium.wire.authoring import EnvironmentInfo, LanguageInfo
 from algorium.wire.refs import AlgorithmRef
 
 _EDGE = "/v1/algorithm-environments/edge"
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,38 @@ def environments(language: str) -> Flow[list[EnvironmentInfo]]:
     return read_each(response, found, EnvironmentInfo.from_json)
 
 
+def all_environments() -> Flow[list[EnvironmentInfo]]:
+    """
+    Read all environments of the server, those included that cannot be chosen.
+
+    Raises:
+        NotAuthorized: The key is no admin key.
+    """
+    response = yield Request(method="GET", path=f"{_EDGE}/environments/available")
+    check(response)
+    return read_list(response, EnvironmentInfo.from_json)
+
+
+def enable_environment(specification_id: str) -> Flow[EnvironmentInfo]:
+    """
+    Let an environment be chosen.
+
+    Raises:
+        NotFound: There is none.
+        NotAuthorized: The key is no admin key.
+    """
+    path = f"{_EDGE}/environment-specifications/{segment(specification_id)}/syncs"
+    response = yield Request(method="POST", path=path)
+    check(response)
+    return read(response, EnvironmentInfo.from_json)
+
+
+def disable_environment(specification_id: str) -> Flow[None]:
+    """Let an environment be chosen no longer; raises as `enable_environment`."""
+    path = f"{_EDGE}/environment-specifications/{segment(specification_id)}"
+    check((yield Request(method="DELETE", path=path)))
+
+
 def template(specification_id: str, *, owner: str = "", name: str = "") -> Flow[bytes]:
     """
     Read the project that algorithms of an environment begin with, as a `.tar.gz`.
@@ -80,7 +113,7 @@ def template(specification_id: str, *, owner: str = "", name: str = "") -> Flow[
     query = (("user", owner), ("name", name)) if owner and name else ()
     response = yield Request(method="GET", path=path, query=query)
     check(response)
-    if not response.body.startswith(b"\x1f\x8b"):
+    if not response.body.startswith(_GZIP):
         raise unexpected(response, "no archive")
     return response.body
 
@@ -137,6 +170,22 @@ def source_file(ref: AlgorithmRef, path: str, *, at: str = "") -> Flow[bytes]:
     address = f"{path_of(ref, 'source')}/{quote(path.strip('/'))}"
     response = yield Request(method="GET", path=address, query=query)
     check_path(response)
+    return response.body
+
+
+def archive(ref: AlgorithmRef, *, at: str = "") -> Flow[bytes]:
+    """
+    Read all files of the source at a commit or branch, as a `.tar.gz`.
+
+    Raises:
+        AlgorithmNotFound: There is none, or not for this caller.
+        NotFound: There is no such commit.
+    """
+    query = (("ref", at),) if at else ()
+    response = yield Request(method="GET", path=path_of(ref, "source.tar.gz"), query=query)
+    check(response, missing=AlgorithmNotFound)
+    if not response.body.startswith(_GZIP):
+        raise unexpected(response, "no archive")
     return response.body
 
 

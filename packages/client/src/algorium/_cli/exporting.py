@@ -31,7 +31,7 @@ from algorium._cli.program import (
     write_json,
     write_line,
 )
-from algorium._cli.projects import account_name
+from algorium._cli.projects import account_name, known_account
 from algorium._cli.watching import watched
 from algorium._errors import ApiError
 from algorium.wire.refs import AlgorithmRef
@@ -80,7 +80,7 @@ def export(
     """
     root = folder.absolute()
     with connect(server) as client:
-        account = organization or account_name(client, "")
+        account = known_account(client, organization) if organization else account_name(client, "")
         if not account:
             raise UsageError("the key does not say whose it is: take one that may read data")
         connection = (server or Server()).connection()

@@ -20,8 +20,8 @@ from algorium._cli.program import (
     note,
     write_json,
 )
-from algorium._cli.projects import account_name
-from algorium._errors import AccountNotFound, ApiError, NotAuthenticated
+from algorium._cli.projects import account_name, known_account
+from algorium._errors import ApiError, NotAuthenticated
 from algorium.wire.refs import AlgorithmRef
 from algorium.wire.uris import UriSyntaxError
 
@@ -89,7 +89,7 @@ def import_(
     is_quiet = quiet or as_json
     with connect(server) as client:
         username = account_name(client, "")
-        account = _known_account(client, organization) if organization else username
+        account = known_account(client, organization) if organization else username
         if not account:
             raise UsageError("the key does not say whose it is: take one that may read data")
         connection = (server or Server()).connection()
@@ -125,21 +125,6 @@ def import_(
             f"not brought as a whole: {', '.join(job.failed)}",
             hint="The notes above say why; the same command tries again.",
         )
-
-
-def _known_account(client: "Algorium", organization: str) -> str:
-    """Return the name of an organization as the server spells it, if the key may ask for it."""
-    try:
-        return client.storage(organization).username
-    except AccountNotFound as error:
-        raise Failed(
-            f"{organization} is no organization of yours: {error.message}",
-            hint="Check the name; an owner of it can make you a member.",
-        ) from None
-    except NotAuthenticated:
-        raise
-    except ApiError:
-        return organization
 
 
 class _Import:

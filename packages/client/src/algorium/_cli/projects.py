@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from algorium._cli.git import Git
 from algorium._cli.program import Failed, Server, UsageError
 from algorium._config import Connection
-from algorium._errors import ApiError
+from algorium._errors import AccountNotFound, ApiError, NotAuthenticated
 from algorium.wire.refs import AlgorithmRef, RefSyntaxError
 
 if TYPE_CHECKING:
@@ -97,6 +97,21 @@ def account_name(client: "Algorium", otherwise: str) -> str:
         return client.storage().username
     except ApiError:
         return otherwise
+
+
+def known_account(client: "Algorium", organization: str) -> str:
+    """Return the name of an organization as the server spells it, if the key may ask for it."""
+    try:
+        return client.storage(organization).username
+    except AccountNotFound as error:
+        raise Failed(
+            f"{organization} is no organization of yours: {error.message}",
+            hint="Check the name; an owner of it can make you a member.",
+        ) from None
+    except NotAuthenticated:
+        raise
+    except ApiError:
+        return organization
 
 
 def with_owner(text: str, client: "Algorium") -> AlgorithmRef:

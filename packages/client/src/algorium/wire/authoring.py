@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from algorium.wire.bodies import BodyError
-from algorium.wire.reading import inner, members, moment, needed, text
+from algorium.wire.reading import flag, inner, members, moment, needed, text
 
 _LOGGED: Final = re.compile(
     r"(?:error:\n)?(.*?)(?:\nstacktrace:\n(?:Some\((.*)\)|(None)))?", re.DOTALL
@@ -355,6 +355,8 @@ class EnvironmentInfo:
         display_name: As `Python 3.11`.
         language: Name of its language.
         machine_type: `CPU` or `GPU`.
+        is_enabled: Whether it can be chosen.
+        reason: What the host lacks for it, told to administrators; or empty.
     """
 
     environment_id: str
@@ -363,6 +365,8 @@ class EnvironmentInfo:
     description: str = ""
     language: str = ""
     machine_type: str = ""
+    is_enabled: bool = True
+    reason: str = ""
 
     @classmethod
     def from_json(cls, value: object) -> "EnvironmentInfo":
@@ -380,6 +384,8 @@ class EnvironmentInfo:
             description=text(told, "description"),
             language=text(inner(told, "language"), "name"),
             machine_type=text(told, "machine_type"),
+            is_enabled=flag(told, "enabled", unless_told=True),
+            reason=text(told, "reason"),
         )
 
 
